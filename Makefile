@@ -1,0 +1,83 @@
+# Sinter's build. `make demo` and `make check` do everything on a fresh Debian 12 (docs/decisions.md says why plain make).
+SHELL := /bin/bash
+BUILD ?= build
+CC := gcc
+PREFIX ?= /usr/local
+LLVM_CONFIG ?= $(firstword $(foreach n,24 23 22 21 20 19,$(shell command -v llvm-config-$(n) 2>/dev/null)))
+WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wmissing-prototypes -Wvla
+OPT ?= -O2 -g
+CFLAGS += -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -I. -I$(BUILD) $(SAN)
+LDFLAGS += $(SAN)
+LLVM_CFLAGS = $(shell $(LLVM_CONFIG) --cflags 2>/dev/null | tr ' ' '\n' | grep '^-I')
+LLVM_LIBS = $(shell $(LLVM_CONFIG) --ldflags --libs 2>/dev/null)
+
+rooms := support ir frontend passes backend driver
+src_of = $(wildcard $(1)/*.c)
+obj_of = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
+$(foreach r,$(rooms),$(eval $(r)_obj := $(call obj_of,$(r))))
+frontend_obj += $(BUILD)/frontend/lex.o $(BUILD)/frontend/parse.o
+frontend_obj := $(sort $(frontend_obj))
+
+.PHONY: all
+all: $(BUILD)/sinter $(BUILD)/libsinter_rt.a
+
+# Each room is a library, so that a test links what it may use and no more.
+libs := $(foreach r,support ir frontend passes backend,$(BUILD)/lib$(r).a)
+define room
+$(BUILD)/lib$(1).a: $$($(1)_obj)
+	@rm -f $$@; ar rcs $$@ $$^
+endef
+$(foreach r,support ir frontend passes backend,$(eval $(call room,$(r))))
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/backend/%.o: CFLAGS += $(LLVM_CFLAGS)
+$(BUILD)/frontend/parse.c $(BUILD)/frontend/parse.h: frontend/parse.y
+	@mkdir -p $(@D)
+	bison -Werror -Wno-other -d -o $(BUILD)/frontend/parse.c $<
+$(BUILD)/frontend/lex.c: frontend/lex.l
+	@mkdir -p $(@D)
+	flex -o $@ $<
+$(BUILD)/frontend/lex.o: $(BUILD)/frontend/lex.c $(BUILD)/frontend/parse.h
+$(BUILD)/frontend/parse.o: $(BUILD)/frontend/parse.c
+$(BUILD)/frontend/lex.o $(BUILD)/frontend/parse.o:
+	$(CC) $(CFLAGS) -Wno-error -Ifrontend -MMD -MP -c $(patsubst %.o,%.c,$@) -o $@
+$(frontend_obj): | $(BUILD)/frontend/parse.h
+
+link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
+$(BUILD)/sinter: $(driver_obj) $(libs)
+	$(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
+
+# The runtime is compiled for users' executables: small, sections to drop, no baked-in target.
+rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
+$(BUILD)/runtime/%.o: OPT = -O2
+$(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt
+$(BUILD)/libsinter_rt.a: $(rt_obj)
+	@rm -f $@; ar rcs $@ $^
+
+# Unit tests: tests/unit/<room>_<what>.c links that room and the rooms below it.
+unit_src := $(wildcard tests/unit/*.c)
+unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
+unit_libs_support := $(BUILD)/libsupport.a
+unit_libs_ir := $(BUILD)/libir.a $(unit_libs_support)
+unit_libs_frontend := $(BUILD)/libfrontend.a $(unit_libs_ir)
+unit_libs_passes := $(BUILD)/libpasses.a $(unit_libs_ir)
+unit_libs_backend := $(BUILD)/libbackend.a $(BUILD)/libpasses.a $(unit_libs_ir)
+unit_libs_runtime := $(BUILD)/libsinter_rt.a
+room_of = $(firstword $(subst _, ,$(notdir $(1))))
+.SECONDEXPANSION:
+$(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
+	  $(if $(filter backend,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
+
+.PHONY: check-unit
+check-unit: $(unit_bin)
+	@for t in $(unit_bin); do $$t || exit 1; done
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+-include $(wildcard $(BUILD)/*/*.d)

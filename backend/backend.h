@@ -1,0 +1,37 @@
+/* backend.h: from scheduled graphs to kernels, objects and executables. Only this room includes llvm-c. */
+#ifndef BACKEND_H
+#define BACKEND_H
+
+#include "ir/ir.h"
+
+/* target.c: what kernels are generated for. */
+typedef struct Target {
+	const char *name;           /* as given: native, x86-64-v2, x86-64-v3, x86-64-v4 */
+	const char *cpu, *features; /* for LLVM */
+	int lanes;                  /* f32 lanes of a vector: 4, 8, 16 */
+	int vregs;                  /* vector registers: 16, 32 */
+	bool fma, masks;            /* fused multiply-add; predicated memory operations worth using */
+	int mr, nr;                 /* contraction tile: rows, columns (nr a multiple of lanes) */
+	int64_t l1, l2;             /* bytes assumed when blocking; not read from this machine */
+} Target;
+bool target_find(const char *name, Target *);                  /* false after diag_error */
+
+/* plan.c: every buffer's place. */
+typedef struct Slot { Value *value; int64_t offset, bytes; int first, last; } Slot;  /* launches it lives through */
+typedef struct Plan {
+	Vec(Slot) slots;            /* persistent ones (params, states) have first = -1 */
+	int64_t persistent, arena, scratch;
+} Plan;
+Plan *plan_entry(Module *, Entry *, const Target *);           /* one plan for all functions of an entry */
+void plan_print(Str *, const Plan *, const Entry *);
+
+typedef enum Emit { EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_PLAN } Emit;
+typedef struct BackendOptions { const Target *target; Emit emit; const char *out; bool static_link, debug; const char *runtime_lib; } BackendOptions;
+/* program.c: everything after the passes. False after diag_error. */
+bool backend_build(Module *, const BackendOptions *);
+
+/* jit.c is for tests and benches: compiles a single graph in this process and runs it.
+ * Tensors by name through the Env as graph_eval does, computed in f32 by the kernels, on n threads. */
+bool backend_run(Graph *, Env *, const Target *, int threads);
+
+#endif

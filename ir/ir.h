@@ -1,0 +1,281 @@
+/* ir.h: the graph IR. Static single assignment over tensors; one table of ops (ops.def).
+ *
+ * A Module is what one model file elaborates to: parameters, entries, and one Graph for every function of
+ * an entry ("train.step", "train.update", "generate.step"). A Graph lists its Values in an order in which
+ * operands come before users. All memory is the Module's arena's. Weights' values are never in the IR. */
+#ifndef IR_H
+#define IR_H
+
+#include "support/support.h"
+
+#define MAX_RANK 8
+
+/* dim.c: tensor extents. A Dim is a polynomial with integer coefficients over symbols and floor divisions,
+ * kept in normal form and interned: two Dims are equal exactly if their pointers are. Symbols are known by
+ * name alone; bounds belong to the Graph. */
+typedef struct Dim Dim;
+const Dim *dim_const(int64_t);
+const Dim *dim_sym(const char *name);
+const Dim *dim_add(const Dim *, const Dim *);
+const Dim *dim_sub(const Dim *, const Dim *);
+const Dim *dim_mul(const Dim *, const Dim *);
+const Dim *dim_div(const Dim *, const Dim *);                 /* floor; bug() on a zero constant divisor */
+bool dim_is_const(const Dim *, int64_t *value);               /* value may be NULL */
+bool dim_is(const Dim *, int64_t value);
+const Dim *dim_subst(const Dim *, const char *sym, const Dim *with);
+/* Value of d where lookup gives each symbol's value; false if a symbol is unknown. */
+typedef bool DimLookup(void *ctx, const char *sym, int64_t *value);
+bool dim_eval(const Dim *, DimLookup *, void *ctx, int64_t *value);
+void dim_print(Str *, const Dim *);                           /* as LANGUAGE.md writes it: "2*A - 1", "(R + 1)/2" */
+const char *dim_text(const Dim *);                            /* interned text of the same */
+const Dim *dim_parse(const char **p);                         /* reads what dim_print writes; NULL on error */
+/* Walks the structure (for code generation): the sum of n terms, term i = coef * product of factors;
+ * a factor is a symbol (sym) or a floor division (num, den). */
+typedef struct DimFactor { const char *sym; const Dim *num, *den; int power; } DimFactor;
+int dim_terms(const Dim *);
+int64_t dim_term(const Dim *, int i, const DimFactor **factors, int *nfactors);
+
+/* type.c */
+typedef enum DType { DT_F32, DT_I32, DT_BOOL, DT_NONE, DT_COUNT } DType;  /* NONE: an op without a result */
+extern const char *const dtype_name[DT_COUNT];                /* f32 i32 bool none */
+extern const int dtype_size[DT_COUNT];                        /* bytes in memory: 4 4 1 0 */
+typedef struct Type { DType dt; int rank; const Dim *dim[MAX_RANK]; } Type;
+Type type_scalar(DType);
+Type type_make(DType, int rank, const Dim *const *dims);
+bool type_eq(Type, Type);
+void type_print(Str *, Type);                                 /* f32[B,T,768] */
+const Dim *type_elems(Type);
+/* Shapes broadcast right-aligned: a missing or 1 extent stretches. False where they don't fit. */
+bool type_broadcast(Type a, Type b, Type *out);
+
+/* Ops and their attributes */
+typedef enum Op {
+#define OP(NAME, text, lo, hi, attrs, type, grad, eval, lower, flags, doc) OP_##NAME,
+#include "ir/ops.def"
+	OP_COUNT
+} Op;
+
+enum {  /* flags of an op */
+	OPF_ELEMENTWISE = 1,   /* result element i depends on operand elements i only; operands broadcast */
+	OPF_VIEW = 2,          /* result is a strided view of operand 0: no memory of its own */
+	OPF_ROOT = 4,          /* kept although unused: store, output */
+	OPF_CHEAP = 8,         /* recompute rather than store: const, iota, random, ... */
+	OPF_COMMUTES = 16,
+	OPF_FUSED = 32,        /* tier two: meaning given by expand_<op> */
+	OPF_SOURCE = 64,       /* no operands, explicit type */
+	OPF_REDUCE = 128,
+};
+
+/* Kernel kinds an op may be lowered to (the backend's and fuse's view of it). */
+typedef enum Lower {
+	LOWER_NONE,      /* needs no code: sources in memory, views, output, store (aliased by the plan) */
+	LOWER_ELEM,      /* inside a rows, cols or contract kernel */
+	LOWER_REDUCE,    /* rows kernel (last axis) or cols kernel (leading axes) */
+	LOWER_CONTRACT, LOWER_PACK, LOWER_SCATTER,
+	LOWER_GATHER,    /* an indexed operand of a rows kernel */
+	LOWER_EXPAND,    /* must be expanded before fuse */
+} Lower;
+
+/* Every attribute an op can carry: ATTR(field, kind). ops.def gives each op's set as a mask of A_field. */
+#define ATTRS(X) \
+	X(name, STR)    /* of a param, state, input, output */ \
+	X(value, F64)   /* const */ \
+	X(axis, INT) \
+	X(axes, MASK)   /* reduced axes, bit i = axis i */ \
+	X(perm, PERM)   /* transpose: result axis i is operand axis perm[i] */ \
+	X(spec, STR)    /* contract: "btd,dn->btn", a letter an axis */ \
+	X(start, DIM) X(len, DIM)      /* slice, write */ \
+	X(lo, DIM) X(hi, DIM)          /* pad: zeros before and after */ \
+	X(size, DIM)    /* dimval */ \
+	X(stream, INT)  /* random: which stream of the seed */ \
+	X(causal, INT)  /* attention: query t sees keys s <= t + (S - T) */ \
+	X(keys, INT)    /* attention: operand bool[B,S] given */ \
+	X(bias, INT)    /* attention: operand f32 broadcasting to [B,H,T,S] given */ \
+	X(scale, F64)   /* attention */ \
+	X(dropout, F64) /* attention: operand seed i32[] given when > 0 */ \
+	X(side, INT)    /* pack: 0 = left operand, 1 = right */ \
+	X(once, INT)    /* remat mark: cse must not merge (keeps recomputed values apart) */
+
+enum {
+#define X(field, kind) AI_##field,
+	ATTRS(X)
+#undef X
+	AI_COUNT
+};
+#define X(field, kind) A_##field = 1u << AI_##field,
+enum { ATTRS(X) };
+#undef X
+
+typedef struct Attrs {
+	const char *name, *spec;
+	double value, scale, dropout;
+	int axis, stream, causal, keys, bias, side, once;
+	uint32_t axes;
+	int8_t perm[MAX_RANK];
+	const Dim *start, *len, *lo, *hi, *size;
+} Attrs;
+
+typedef struct Where { const char *file; int line, col; } Where;
+
+typedef struct Value Value;
+struct Value {
+	Op op;
+	Type type;
+	Attrs a;
+	int nin;
+	Value **in;
+	const char *path;   /* the layer it belongs to, "h.0.attn"; NULL for none */
+	Where loc;          /* in the model file */
+	bool grad;          /* made by autodiff for the forward value at the same path and loc */
+	int kernel;         /* fuse's clusters: values of one kernel share a number; 0 = none */
+	Value *dest;        /* computed straight into its place in this concat or write */
+	/* below: passes' own, meaningless between passes */
+	int id;             /* graph_number(): position in the graph */
+	int uses;           /* graph_number(): number of operand slots that name it */
+	Value *repl;        /* what stands for it in the graph being built */
+	void *mark;
+};
+
+typedef struct Sym { const char *name; int64_t bound; } Sym;   /* a run-time dimension, 1 <= value <= bound */
+
+typedef struct Graph {
+	const char *name;        /* "train.step" */
+	Arena *arena;
+	Vec(Sym) syms;
+	Vec(Value *) vals;
+} Graph;
+
+typedef struct OpInfo {
+	const char *name, *text, *doc;
+	int min_in, max_in;      /* max -1: any */
+	uint32_t attrs, flags;
+	Lower lower;
+} OpInfo;
+extern const OpInfo op_info[OP_COUNT];
+Op op_find(const char *text);                                  /* OP_COUNT if there is none */
+
+/* build.c: making values. All append to g->vals. Types are inferred by the op's type rule; a violated rule
+ * is a bug() (callers with user input ask op_type() first). */
+typedef struct Builder { Graph *g; Where loc; const char *path; bool grad; } Builder;
+Graph *graph_new(Arena *, const char *name);
+void graph_sym(Graph *, const char *name, int64_t bound);      /* adds or updates */
+bool graph_bound(const Graph *, const Dim *, int64_t *bound);  /* largest value of d, negative terms counted as 0 */
+/* The op's type rule: result type, or NULL-message success. Returns an error text (interned) or NULL. */
+const char *op_type(Op, Value *const *in, int nin, const Attrs *, Type *out);
+Value *build(Builder *, Op, Value *const *in, int nin, const Attrs *, const Type *given);  /* given: for ops that need it */
+Value *b_source(Builder *, Op, const char *name, Type);        /* param state input */
+Value *b_const(Builder *, DType, double);                      /* scalar */
+Value *b_iota(Builder *, int axis, Type);                      /* i32 */
+Value *b_dim(Builder *, const Dim *);                          /* i32[] */
+Value *b_unary(Builder *, Op, Value *);
+Value *b_binary(Builder *, Op, Value *, Value *);
+Value *b_select(Builder *, Value *cond, Value *a, Value *b);
+Value *b_convert(Builder *, Value *, DType);
+Value *b_random(Builder *, Value *seed, int stream, Type);     /* f32 uniform in [0,1) */
+Value *b_reduce(Builder *, Op, Value *, uint32_t axes);        /* keeps reduced axes with extent 1 */
+Value *b_reshape(Builder *, Value *, Type);
+Value *b_transpose(Builder *, Value *, const int8_t *perm);
+Value *b_slice(Builder *, Value *, int axis, const Dim *start, const Dim *len);
+Value *b_expand(Builder *, Value *, Type);
+Value *b_concat(Builder *, Value *const *, int n, int axis);
+Value *b_pad(Builder *, Value *, int axis, const Dim *lo, const Dim *hi);
+Value *b_contract(Builder *, Value *a, Value *b, const char *spec);
+Value *b_gather(Builder *, Value *table, Value *ids);
+Value *b_scatter_add(Builder *, Value *base, Value *ids, Value *values);
+Value *b_write(Builder *, Value *dst, Value *src, int axis, const Dim *start);
+Value *b_store(Builder *, Value *target, Value *value);        /* target: param or state */
+Value *b_output(Builder *, const char *name, Value *);
+void graph_number(Graph *);                                    /* ids and uses */
+/* Rewriting: a pass takes the list away (`old = graph_take(g)`), walks it, and for each value either
+ * graph_keep()s it (operands replaced by their repl) or builds others and sets v->repl. */
+typedef Vec(Value *) ValueList;
+ValueList graph_take(Graph *);
+void graph_keep(Graph *, Value *);                             /* appends; v->repl = v */
+
+/* expand.c: the meaning of tier-two ops in primitives. Appends to b->g; returns the value of v. */
+Value *expand_op(Builder *, Value *v);
+
+/* print.c, parse.c: the textual form; parse(print(g)) prints the same text. */
+void graph_print(Str *, const Graph *);
+Graph *graph_parse(Arena *, const Source *, const char **end);  /* one graph; NULL after diag_error; *end: rest of text */
+
+/* verify.c: true if the graph obeys its rules; else diagnostics (code E09xx) and false. */
+bool graph_verify(const Graph *);
+
+/* view.c: where a value's elements lie. Views (reshape, transpose, slice, expand) own no memory: they
+ * resolve to a root value and strides in elements. A value with `dest` lies inside its dest's memory. */
+typedef struct View {
+	Value *root;                     /* the value that owns the memory */
+	const Dim *offset;               /* elements from root's first */
+	const Dim *stride[MAX_RANK];     /* per axis of the viewed value; 0 for stretched axes */
+} View;
+bool view_of(Value *, View *);       /* false: a reshape in the chain can't be a view (layout inserts a copy) */
+bool view_contiguous(const View *, Type);
+Value *store_target(Value *);        /* for a value whose memory is a param's or state's: that source; else itself */
+
+/* cluster.c: what fuse forms and the backend lowers. See docs/ir.md "Kernels". */
+typedef enum KernelKind { K_ROWS, K_COLS, K_CONTRACT, K_SCATTER, K_PACK, K_COUNT } KernelKind;
+extern const char *const kernel_kind_name[K_COUNT];
+typedef struct Cluster {
+	int id;
+	KernelKind kind;
+	Value *anchor;                   /* the contract, pack or scatter_add; NULL for rows; the first reduce for cols */
+	Type space;                      /* iteration space (dt unused): rows: [outer.., last]; cols: the reduced operand's;
+	                                    contract: the result's */
+	ValueList vals;                  /* members in graph order */
+	ValueList ins;                   /* values from outside that members read (view roots unresolved), each once */
+	ValueList outs;                  /* members that others read or that are stored/output/placed */
+} Cluster;
+typedef Vec(Cluster *) ClusterList;
+ClusterList clusters_of(Graph *);                              /* by v->kernel, in the order of their first legal run */
+const char *cluster_illegal(const Cluster *);                  /* NULL, or why no kernel can be made of it */
+
+/* eval.c: the reference evaluator, in double precision: the oracle. Slow and plain on purpose. */
+typedef struct Tensor { Type type; int64_t shape[MAX_RANK]; int64_t n; double *at; } Tensor;
+typedef struct Env Env;              /* values of symbols, sources; results of stores and outputs */
+Env *env_new(Arena *);
+void env_dim(Env *, const char *sym, int64_t value);
+Tensor *env_set(Env *, const char *name, int rank, const int64_t *shape, const double *data);  /* data NULL: zeros */
+Tensor *env_get(Env *, const char *name);                      /* param, state, input or output by name; NULL */
+bool graph_eval(const Graph *, Env *);                         /* outputs and stored states afterwards in env */
+/* The counter-based generator both evaluator and kernels use: Philox2x32-10 (Salmon et al. 2011, sec. 4):
+ * key = seed, counter = (index, stream); uniform in [0,1) from the top 24 bits of the first word. */
+double random_uniform(uint32_t seed, uint32_t stream, uint32_t index);
+
+/* cost.c */
+typedef struct Cost { double flops, bytes; } Cost;
+Cost value_cost(const Value *, DimLookup *, void *ctx);        /* of one op, all operands from memory */
+Cost graph_cost(const Graph *, DimLookup *, void *ctx);
+
+/* module.c: a whole program on its way to the backend */
+typedef enum InitKind { INIT_ZEROS, INIT_CONSTANT, INIT_NORMAL, INIT_UNIFORM, INIT_TRUNC_NORMAL, INIT_COUNT } InitKind;
+typedef struct Param {
+	const char *name;                /* in the checkpoint: "h.0.attn.c_attn.weight" */
+	Type type;                       /* as stored in files; all extents constant */
+	InitKind init; double a, b;      /* CONSTANT: value a. NORMAL, TRUNC_NORMAL: mean a, deviation b. UNIFORM: [a, b) */
+	bool decay;                      /* weight decay applies */
+	bool frozen;
+} Param;
+typedef struct Setting { const char *key, *str; double num; bool is_num; const char *doc; } Setting;
+typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_COUNT } EntryKind;
+typedef struct Entry {
+	EntryKind kind;
+	const char *name, *doc;          /* "train", "finetune" */
+	Vec(Setting) settings;           /* flat, "optimizer.lr": docs/runtime.md lists them */
+	Vec(Graph *) graphs;             /* functions; the frontend makes "<entry>.forward", passes make the others */
+} Entry;
+typedef struct Module {
+	Arena *arena;
+	const char *name, *file, *doc;   /* model's name, file, leading comment */
+	const char *prefix;              /* weights { prefix "..." } or NULL */
+	Vec(Param) params;               /* in declaration order */
+	Vec(Setting) config;
+	Vec(Entry *) entries;
+	Vec(const char *) ignore;        /* globs of tensors in files to be ignored */
+} Module;
+Module *module_new(Arena *);
+Param *module_param(Module *, const char *name);               /* NULL */
+const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
+Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
+
+#endif

@@ -1,0 +1,42 @@
+/* passes.h: everything between the frontend's graph and the backend's kernels. One file a pass, one function
+ * `void pass(Graph *)`; passes.def lists them with what they need, break and may do to the numbers. */
+#ifndef PASSES_H
+#define PASSES_H
+
+#include "ir/ir.h"
+
+typedef enum NumericClass { EXACT, REASSOCIATES, PRECISION } NumericClass;
+typedef struct PassInfo {
+	const char *name, *needs, *breaks, *doc;   /* needs, breaks: names of properties, space-separated */
+	NumericClass numerics;
+	void (*run)(Graph *);
+} PassInfo;
+extern const PassInfo pass_info[];
+extern const int pass_count;
+const PassInfo *pass_find(const char *name);
+
+/* pipeline.c: the one place that knows the order. */
+typedef struct PassOptions {
+	const char *const *print_after;  /* pass names; NULL-terminated; may be NULL */
+	bool print_after_all, verify_each, stats;
+	FILE *out;                       /* where dumps and statistics go */
+} PassOptions;
+bool passes_run(Graph *, const char *list, const PassOptions *);   /* "simplify,cse"; false after diag_error */
+/* Everything for one module: makes each entry's functions from "<entry>.forward" and runs the road on each.
+ * train:    step (loss, gradients into states "grad.<param>"), update (adamw), eval (no dropout)
+ * generate: step (incremental), prepare (what depends on parameters only, e.g. packed weights, into states) */
+bool passes_module(Module *, const PassOptions *);
+
+/* Transformations from one graph to another (not `void pass(Graph *)`): */
+/* autodiff.c: g computes the scalar output `loss`; adds, for each param in params, `store(state "grad.<p>", dloss/dp)`,
+ * added to the state's old value where the input `accumulate` (bool[]) is true. */
+void autodiff(Graph *g, const Module *);
+/* incremental.c: from the full-sequence graph to the step with caches; false after diag_error with the reason. */
+bool incremental(Graph *g, Module *m, Entry *e);
+/* optimizer.c: the update function for all params of m. Inputs f32[]: lr beta1 beta2 eps decay clip scale c1 c2
+ * (scale: 1/accumulation steps; c1, c2: 1 - beta^t); output grad_norm. */
+Graph *optimizer_update(Module *, Entry *);
+/* hoist.c: moves what depends on parameters alone from step into a new function "prepare". */
+Graph *hoist(Graph *step, Entry *);
+
+#endif

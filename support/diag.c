@@ -1,0 +1,229 @@
+/* diag.c: what is said to the user, on stderr in order of occurrence, as text or as a JSON object a line.
+ * A message with a place shows the line it points at, underlined; a range over several lines is underlined
+ * to the end of its first. */
+#include "support/support.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+static struct { int errors; bool json; } state;
+
+Loc loc_join(Loc a, Loc b)
+{
+	if (!a.src)
+		return b;
+	if (b.src != a.src)
+		return a;
+	return (Loc){a.src, MIN(a.at, b.at), MAX(a.end, b.end)};
+}
+
+int loc_line(Loc l)
+{
+	if (!l.src)
+		return 0;
+	int line = 1;
+	for (uint32_t i = 0; i < l.at && i < l.src->len; i++)
+		line += l.src->text[i] == '\n';
+	return line;
+}
+
+static uint32_t line_start(Loc l)
+{
+	uint32_t i = (uint32_t)MIN((size_t)l.at, l.src->len);
+	while (i > 0 && l.src->text[i - 1] != '\n')
+		i--;
+	return i;
+}
+
+/* Characters, not bytes: continuation bytes of UTF-8 don't count. */
+static int width(const char *s, uint32_t from, uint32_t to)
+{
+	int n = 0;
+	for (uint32_t i = from; i < to; i++)
+		n += ((unsigned char)s[i] & 0xc0) != 0x80;
+	return n;
+}
+
+int loc_col(Loc l)
+{
+	return l.src ? 1 + width(l.src->text, line_start(l), MIN(l.at, (uint32_t)l.src->len)) : 0;
+}
+
+enum { SHOWN = 160 };   /* columns of a source line shown at most; longer lines show a window */
+
+static void show_line(Str *s, Loc l)
+{
+	const char *t = l.src->text;
+	uint32_t start = line_start(l), end = start, at = MIN(l.at, (uint32_t)l.src->len);
+	while (end < l.src->len && t[end] != '\n')
+		end++;
+	if (at - start > SHOWN / 2)
+		start = at - SHOWN / 2;
+	end = MIN(end, start + SHOWN);
+	int line = loc_line(l), under = MAX(1, width(t, at, MIN(MAX(l.end, at), end)));
+	str_printf(s, "%5d | ", line);
+	for (uint32_t i = start; i < end; i++)
+		str_put(s, (unsigned char)t[i] < 32 ? " " : &t[i], 1);
+	str_printf(s, "\n      | %*s", width(t, start, MIN(at, end)), "");
+	for (int i = 0; i < under; i++)
+		str_puts(s, "^");
+	str_puts(s, "\n");
+}
+
+static void json_string(Str *s, const char *p)
+{
+	str_puts(s, "\"");
+	for (; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			str_printf(s, "\\%c", *p);
+		else if ((unsigned char)*p < 32)
+			str_printf(s, "\\u%04x", *p);
+		else
+			str_put(s, p, 1);
+	}
+	str_puts(s, "\"");
+}
+
+static void json_diag(Str *s, const char *kind, const char *code, Loc l, const char *msg)
+{
+	str_printf(s, "{\"kind\":\"%s\"", kind);
+	if (code)
+		str_printf(s, ",\"code\":\"%s\"", code);
+	if (l.src) {
+		str_puts(s, ",\"file\":");
+		json_string(s, l.src->name);
+		str_printf(s, ",\"line\":%d,\"column\":%d,\"start\":%u,\"end\":%u", loc_line(l), loc_col(l), l.at, l.end);
+	}
+	str_puts(s, ",\"message\":");
+	json_string(s, msg);
+	str_puts(s, "}\n");
+}
+
+static void text_diag(Str *s, const char *kind, const char *code, Loc l, const char *msg)
+{
+	if (l.src)
+		str_printf(s, "%s:%d:%d: ", l.src->name, loc_line(l), loc_col(l));
+	str_puts(s, kind);
+	if (code)
+		str_printf(s, "[%s]", code);
+	str_printf(s, ": %s\n", msg);
+	if (l.src)
+		show_line(s, l);
+}
+
+static void PRINTF(4, 0) say(const char *kind, const char *code, Loc l, const char *fmt, va_list ap)
+{
+	Str msg = {0}, s = {0};
+	str_vprintf(&msg, fmt, ap);
+	(state.json ? json_diag : text_diag)(&s, kind, code, l, msg.at);
+	fflush(stdout);
+	fwrite(s.at, 1, s.len, stderr);
+	str_free(&msg);
+	str_free(&s);
+}
+
+void diag_error(Loc l, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	say("error", code, l, fmt, ap);
+	va_end(ap);
+	state.errors++;
+}
+
+void diag_warning(Loc l, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	say("warning", code, l, fmt, ap);
+	va_end(ap);
+}
+
+void diag_note(Loc l, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	say("note", NULL, l, fmt, ap);
+	va_end(ap);
+}
+
+void diag_help(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	say("help", NULL, (Loc){0}, fmt, ap);
+	va_end(ap);
+}
+
+int diag_errors(void)
+{
+	return state.errors;
+}
+
+void diag_json(bool on)
+{
+	state.json = on;
+}
+
+void diag_reset(void)
+{
+	state.errors = 0;
+}
+
+/* Optimal string alignment distance (Damerau-Levenshtein with adjacent transpositions), ignoring case. */
+static int distance(const char *a, const char *b)
+{
+	enum { MOST = 64 };
+	int n = (int)strlen(a), m = (int)strlen(b);
+	if (n > MOST || m > MOST)
+		return MOST;
+	int d[MOST + 1][MOST + 1];
+	for (int i = 0; i <= n; i++)
+		d[i][0] = i;
+	for (int j = 0; j <= m; j++)
+		d[0][j] = j;
+	for (int i = 1; i <= n; i++)
+		for (int j = 1; j <= m; j++) {
+			int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+			d[i][j] = MIN(MIN(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (x != y));
+			if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && tolower((unsigned char)a[i - 2]) == y)
+				d[i][j] = MIN(d[i][j], d[i - 2][j - 2] + 1);
+		}
+	return d[n][m];
+}
+
+const char *diag_nearest(const char *name, const char *const *names, int n)
+{
+	const char *best = NULL;
+	int least = MAX(1, (int)strlen(name) / 3) + 1;
+	for (int i = 0; i < n; i++) {
+		int d = names[i] ? distance(name, names[i]) : least;
+		if (d < least && (strlen(name) > 1 || d == 0)) {
+			least = d;
+			best = names[i];
+		}
+	}
+	return best;
+}
+
+void fatal(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fputs("sinter: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(1);
+}
+
+void bug(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fputs("sinter: internal error: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputs("\nThis is a fault of the compiler, not of the model file. Please report it with that file.\n", stderr);
+	va_end(ap);
+	abort();
+}
