@@ -72,9 +72,56 @@ $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
 	  $(if $(filter backend,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
 
-.PHONY: check-unit
+# Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
+.PHONY: check check-unit check-text check-e2e bless
+check:
+	@tests/check.sh $(BUILD)
 check-unit: $(unit_bin)
-	@for t in $(unit_bin); do $$t || exit 1; done
+	@tests/unit/run.sh $(unit_bin)
+check-text: $(BUILD)/sinter
+	@tests/text/run.sh $(BUILD)/sinter
+check-e2e: all
+	@tests/e2e/run.sh $(BUILD)
+bless: $(BUILD)/sinter
+	@tests/text/run.sh $(BUILD)/sinter --bless
+
+.PHONY: asan tsan
+asan:
+	@$(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests-only
+tsan:
+	@$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=thread" tests-only
+.PHONY: tests-only
+tests-only: all check-unit check-text check-e2e
+
+# What the build, the tests and the produced executables need, from Debian.
+packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev
+.PHONY: deps
+deps:
+	@tests/deps.sh $(packages)
+
+.PHONY: demo bench-gemm bench-train bench-char docs docs-check
+demo:
+	@models/demo.sh $(BUILD)
+bench-gemm: $(BUILD)/bench/gemm
+	$<
+$(BUILD)/bench/%: bench/%.c $(libs)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LLVM_CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
+docs: $(BUILD)/sinter
+	$< docs ops > docs/ops.md
+	$< docs passes > docs/passes.md
+docs-check: $(BUILD)/sinter
+	@for p in ops passes; do $< docs $$p | diff -u docs/$$p.md - || exit 1; done
+
+.PHONY: install uninstall
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sinter $(DESTDIR)$(PREFIX)/share/sinter/models
+	install -m 755 $(BUILD)/sinter $(DESTDIR)$(PREFIX)/bin/sinter
+	install -m 644 $(BUILD)/libsinter_rt.a $(DESTDIR)$(PREFIX)/lib/sinter/
+	install -m 644 models/*.sinter $(DESTDIR)$(PREFIX)/share/sinter/models/
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/sinter
+	rm -rf $(DESTDIR)$(PREFIX)/lib/sinter $(DESTDIR)$(PREFIX)/share/sinter
 
 .PHONY: clean
 clean:

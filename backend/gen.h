@@ -34,7 +34,14 @@ typedef struct Gen {
 	LLVMTypeRef i1, i8, i32, i64, f32, ptr, vf, vi, vm;      /* vf <lanes x float>, vi <lanes x i32>, vm <lanes x i1> */
 	const Sym *syms;           /* order of dims[] */
 	int nsyms;
+	LLVMBasicBlockRef entry;   /* emit.c's: where run-time dims, bases and variables are made */
+	struct GenCache *cache;    /* emit.c's: dims, bases and numbers already there */
 } Gen;
+
+/* args.c, for the function being generated: */
+LLVMValueRef gen_base(Gen *, Value *);                        /* ptr to the first element of an operand or output */
+const View *gen_view(Gen *, Value *);                         /* its resolved view */
+LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number passed for it */
 
 /* emit.c: shared pieces */
 /* Starts a function `name` of type SnKernel in g->mod (ctx, mod, t, syms, nsyms, arena_mem given) with its attributes
@@ -43,10 +50,11 @@ void gen_begin(Gen *, const char *name, const KernelArgs *);
 LLVMValueRef gen_end(Gen *);
 LLVMValueRef gen_i64(Gen *, int64_t);
 LLVMValueRef gen_f32(Gen *, double);
+LLVMValueRef gen_i32(Gen *, int64_t);
+LLVMValueRef gen_bin(Gen *, LLVMOpcode, LLVMValueRef, LLVMValueRef);               /* LLVMBuildBinOp */
+LLVMTypeRef gen_type(Gen *, DType, int lanes);                 /* in registers: bool is i1; lanes 1: the scalar */
+LLVMValueRef gen_var(Gen *, LLVMTypeRef);                      /* a stack slot in the entry block: mem2reg's food */
 LLVMValueRef gen_dim(Gen *, const Dim *);                     /* i64: constants folded, else computed from dims[] */
-LLVMValueRef gen_base(Gen *, Value *);                        /* ptr to the first element of an operand or output */
-const View *gen_view(Gen *, Value *);                         /* its resolved view */
-LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number passed for it */
 typedef struct Loop { LLVMValueRef iv, hi, step; LLVMBasicBlockRef head, exit; } Loop;
 Loop gen_loop_begin(Gen *, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step);   /* for (iv = lo; iv < hi; iv += step) */
 void gen_loop_end(Gen *, Loop *);
@@ -73,6 +81,5 @@ void gen_cols_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_scatter_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_contract_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_pack_kernel(Gen *, const Cluster *, KernelArgs *);
-
 
 #endif

@@ -20,6 +20,8 @@ const Dim *dim_add(const Dim *, const Dim *);
 const Dim *dim_sub(const Dim *, const Dim *);
 const Dim *dim_mul(const Dim *, const Dim *);
 const Dim *dim_div(const Dim *, const Dim *);                 /* floor; bug() on a zero constant divisor */
+/* The quotient where b is known to divide a (a config's D/H): times b it is a again. Printed like dim_div's. */
+const Dim *dim_div_exact(const Dim *, const Dim *);
 bool dim_is_const(const Dim *, int64_t *value);               /* value may be NULL */
 bool dim_is(const Dim *, int64_t value);
 const Dim *dim_subst(const Dim *, const char *sym, const Dim *with);
@@ -31,7 +33,7 @@ const char *dim_text(const Dim *);                            /* interned text o
 const Dim *dim_parse(const char **p);                         /* reads what dim_print writes; NULL on error */
 /* Walks the structure (for code generation): the sum of n terms, term i = coef * product of factors;
  * a factor is a symbol (sym) or a floor division (num, den). */
-typedef struct DimFactor { const char *sym; const Dim *num, *den; int power; } DimFactor;
+typedef struct DimFactor { const char *sym; const Dim *num, *den; int power; bool exact; } DimFactor;
 int dim_terms(const Dim *);
 int64_t dim_term(const Dim *, int i, const DimFactor **factors, int *nfactors);
 

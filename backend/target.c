@@ -1,0 +1,70 @@
+/* target.c: the machines kernels are generated for: a table of levels, and `native`, read from the processor the
+ * compiler runs on. Register tiles fill the registers with accumulators but for the operands of one step: mr rows by
+ * nr columns take mr * nr/lanes of them, nr/lanes hold a row of the right operand and one or two the broadcast left
+ * element. mr never exceeds the lanes, so that a column of a left panel is one vector. */
+#include "backend/gen.h"
+#include <llvm-c/TargetMachine.h>
+
+static const Target levels[] = {
+	{ .name = "x86-64-v2", .cpu = "x86-64-v2", .features = "", .lanes = 4, .vregs = 16, .fma = false, .masks = false,
+	  .mr = 4, .nr = 8, .l1 = 32 << 10, .l2 = 512 << 10 },
+	{ .name = "x86-64-v3", .cpu = "x86-64-v3", .features = "", .lanes = 8, .vregs = 16, .fma = true, .masks = false,
+	  .mr = 6, .nr = 16, .l1 = 32 << 10, .l2 = 512 << 10 },
+	{ .name = "x86-64-v4", .cpu = "x86-64-v4", .features = "", .lanes = 16, .vregs = 32, .fma = true, .masks = true,
+	  .mr = 14, .nr = 32, .l1 = 32 << 10, .l2 = 1 << 20 },
+};
+
+/* LLVM's feature list is "+a,-b,+c". */
+static bool has_feature(const char *features, const char *name)
+{
+	size_t n = strlen(name);
+	for (const char *p = features; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+		if (*p == '+' && !strncmp(p + 1, name, n) && (!p[1 + n] || p[1 + n] == ','))
+			return true;
+	return false;
+}
+
+static const Target *level_of(const char *features)
+{
+	if (has_feature(features, "avx512f") && has_feature(features, "avx512vl") && has_feature(features, "avx512bw") &&
+	    has_feature(features, "avx512dq"))
+		return &levels[2];
+	if (has_feature(features, "avx2") && has_feature(features, "fma"))
+		return &levels[1];
+	return has_feature(features, "sse4.2") ? &levels[0] : NULL;
+}
+
+static bool find_native(Target *t)
+{
+	char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+	const Target *level = level_of(features);
+	if (level) {
+		*t = *level;
+		t->name = "native";
+		t->cpu = intern(cpu);
+		t->features = intern(features);
+	} else {
+		diag_error((Loc){ 0 }, NULL, "this processor is below x86-64-v2, the least Sinter generates code for");
+	}
+	LLVMDisposeMessage(cpu);
+	LLVMDisposeMessage(features);
+	return level != NULL;
+}
+
+bool target_find(const char *name, Target *t)
+{
+	if (!strcmp(name, "native"))
+		return find_native(t);
+	for (int i = 0; i < COUNT(levels); i++)
+		if (!strcmp(name, levels[i].name)) {
+			*t = levels[i];
+			return true;
+		}
+	const char *const names[] = { "native", "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	const char *near = diag_nearest(name, names, COUNT(names));
+	diag_error((Loc){ 0 }, NULL, "unknown target '%s'", name);
+	if (near)
+		diag_help("did you mean '%s'?", near);
+	diag_help("targets: native, x86-64-v2, x86-64-v3, x86-64-v4");
+	return false;
+}

@@ -1,0 +1,184 @@
+/* build.c: `sinter build FILE`: the whole road, or up to the stage that --emit names. */
+#include "driver/driver.h"
+#include "backend/backend.h"
+#include "frontend/ast.h"
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+
+#include <errno.h>
+#include <time.h>
+
+static const FlagInfo flags[] = {
+	{"output", "o", "FILE", "where to write (default: the model file's name without .sinter)"},
+	{"set", "s", "NAME=VALUE", "set a config name (D=256), a run-time dim's bound (T=64) or an entry's setting (train.micro=4)"},
+	{"preset", "p", "NAME", "start from a preset of the file"},
+	{"config", "c", "FILE", "take config values from a Hugging Face config.json"},
+	{"entry", "e", "A,B", "compile these entries only"},
+	{"target", "t", "NAME", "native (default), x86-64-v2, x86-64-v3, x86-64-v4"},
+	{"emit", NULL, "STAGE", "ast, graph, plan, llvm, asm, obj or exe (default)"},
+	{"static", NULL, NULL, "link everything statically: the executable depends on nothing"},
+	{"print-after-all", NULL, NULL, "print every graph after every pass, on stderr"},
+	{"verify-each", NULL, NULL, "verify every graph after every pass"},
+	{"stats", NULL, NULL, "print each stage's time and each pass's effect, on stderr"},
+	{"json", NULL, NULL, "print one JSON object a diagnostic"},
+};
+
+typedef enum Stage { STAGE_AST, STAGE_GRAPH, STAGE_PLAN, STAGE_LLVM, STAGE_ASM, STAGE_OBJ, STAGE_EXE, STAGE_COUNT } Stage;
+static const char *const stage_name[STAGE_COUNT] = {
+	[STAGE_AST] = "ast", [STAGE_GRAPH] = "graph", [STAGE_PLAN] = "plan", [STAGE_LLVM] = "llvm",
+	[STAGE_ASM] = "asm", [STAGE_OBJ] = "obj", [STAGE_EXE] = "exe",
+};
+static const char *const stage_suffix[STAGE_COUNT] = {
+	[STAGE_AST] = NULL, [STAGE_GRAPH] = NULL, [STAGE_PLAN] = NULL, [STAGE_LLVM] = ".ll",
+	[STAGE_ASM] = ".s", [STAGE_OBJ] = ".o", [STAGE_EXE] = "",
+};
+static const Emit stage_emit[STAGE_COUNT] = {
+	[STAGE_PLAN] = EMIT_PLAN, [STAGE_LLVM] = EMIT_LLVM, [STAGE_ASM] = EMIT_ASM, [STAGE_OBJ] = EMIT_OBJ, [STAGE_EXE] = EMIT_EXE,
+};
+
+typedef struct Clock { bool on; double last; } Clock;
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void lap(Clock *c, const char *what)
+{
+	double t = now();
+	if (c->on)
+		fprintf(stderr, "%-10s %7.1f ms\n", what, 1e3 * (t - c->last));
+	c->last = t;
+}
+
+static Stage stage_of(const char *name)
+{
+	for (Stage s = 0; name && s < STAGE_COUNT; s++)
+		if (strcmp(stage_name[s], name) == 0)
+			return s;
+	if (!name)
+		return STAGE_EXE;
+	diag_error((Loc){0}, NULL, "--emit=%s: no such stage", name);
+	const char *near = diag_nearest(name, stage_name, STAGE_COUNT);
+	diag_help(near ? "did you mean --emit=%s?" : "ast, graph, plan, llvm, asm, obj or exe%s", near ? near : "");
+	return STAGE_COUNT;
+}
+
+/* "models/gpt2.sinter" -> "gpt2" and the stage's suffix; NULL for stages that print. */
+static const char *default_output(Arena *a, const char *file, Stage stage)
+{
+	if (!stage_suffix[stage])
+		return NULL;
+	const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file, *dot = strrchr(base, '.');
+	int len = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+	const char *ending = !dot && stage == STAGE_EXE ? ".out" : stage_suffix[stage];
+	return arena_printf(a, "%.*s%s", len, base, ending);
+}
+
+static bool put(const char *path, const Str *s)
+{
+	bool ok = path ? file_write_atomic(path, s->at, s->len) : fwrite(s->at, 1, s->len, stdout) == s->len;
+	if (!ok)
+		diag_error((Loc){0}, NULL, "can't write %s: %s", path ? path : "the output", strerror(errno));
+	return ok;
+}
+
+static bool emit_ast(Arena *a, const char *file, const char *out)
+{
+	File *f = parse_file(a, file);
+	if (!f || diag_errors())
+		return false;
+	Str s = {0};
+	ast_print(&s, f);
+	bool ok = put(out, &s);
+	str_free(&s);
+	return ok;
+}
+
+static bool emit_graph(const Module *m, const char *out)
+{
+	Str s = {0};
+	for (int i = 0; i < m->entries.len; i++)
+		for (int k = 0; k < m->entries.at[i]->graphs.len; k++)
+			graph_print(&s, m->entries.at[i]->graphs.at[k]);
+	bool ok = put(out, &s);
+	str_free(&s);
+	return ok;
+}
+
+static int split(Arena *a, const char *list, const char *const **out)
+{
+	Vec(const char *) v = {0};
+	for (const char *p = list; p && *p;) {
+		size_t n = strcspn(p, ",");
+		vec_push(a, &v, arena_strndup(a, p, n));
+		p += n + (p[n] == ',');
+	}
+	*out = v.at;
+	return v.len;
+}
+
+static FrontendOptions frontend_options(Arena *a, const Flags *f)
+{
+	FrontendOptions o = {.preset = flag(f, "preset"), .config_json = flag(f, "config")};
+	o.nsets = flag_all(a, f, "set", &o.sets);
+	o.nentries = split(a, flag(f, "entry"), &o.entries);
+	return o;
+}
+
+static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, Clock *clock)
+{
+	Target target;
+	const char *name = flag(f, "target");
+	if (!target_find(name ? name : "native", &target))
+		return false;
+	PassOptions po = {
+		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = flag(f, "verify-each") != NULL,
+		.stats = clock->on, .out = stderr,
+	};
+	if (!passes_module(m, &po) || diag_errors())
+		return false;
+	lap(clock, "passes");
+	BackendOptions bo = {
+		.target = &target, .emit = stage_emit[stage], .out = out, .static_link = flag(f, "static") != NULL,
+		.runtime_lib = stage == STAGE_EXE ? library_path(a, "libsinter_rt.a") : NULL,
+	};
+	bool ok = backend_build(m, &bo) && diag_errors() == 0;
+	lap(clock, "backend");
+	return ok;
+}
+
+static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
+{
+	Clock clock = {flag(f, "stats") != NULL, now()};
+	const char *out = flag(f, "output");
+	if (!out)
+		out = default_output(a, file, stage);
+	if (stage == STAGE_AST)
+		return emit_ast(a, file, out);
+	FrontendOptions o = frontend_options(a, f);
+	Module *m = frontend_build(a, file, &o);
+	if (!m || diag_errors())
+		return false;
+	lap(&clock, "frontend");
+	if (stage == STAGE_GRAPH)
+		return emit_graph(m, out);
+	return lower(a, m, f, stage, out, &clock);
+}
+
+static int run(Arena *a, const Flags *f)
+{
+	if (f->rest.len != 1) {
+		diag_error((Loc){0}, NULL, "sinter build wants one model file");
+		return EXIT_USAGE;
+	}
+	diag_json(flag(f, "json") != NULL);
+	Stage stage = stage_of(flag(f, "emit"));
+	if (stage == STAGE_COUNT)
+		return EXIT_USAGE;
+	return compile(a, f->rest.at[0], stage, f) ? EXIT_OK : EXIT_FAIL;
+}
+
+const Command command_build = {"build", "FILE", "compile a model file to an executable", flags, COUNT(flags), run};

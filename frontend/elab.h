@@ -1,0 +1,272 @@
+/* elab.h: what the files of checking and elaboration share. Private to frontend/.
+ *
+ * Checking is elaboration over symbols: one interpreter walks blocks, models and entries and builds IR values.
+ * In check mode (Elab.symbolic) a config dim is an opaque symbol, config floats and bools are unknown, a `repeat`
+ * is instantiated once and the graph is thrown away. In build mode the config has numbers and everything is
+ * unrolled. Run-time dims (B, T) are symbols in both. A fault yields a poison Val, which stays silent after.
+ * Everything lives in Elab.arena (the module's). */
+#ifndef ELAB_H
+#define ELAB_H
+
+#include "frontend/ast.h"
+#include "frontend/frontend.h"
+
+typedef struct Unit Unit;
+typedef struct Layer Layer;
+typedef struct Frame Frame;
+typedef struct Elab Elab;
+
+/* val.c: what an expression evaluates to */
+typedef enum ValKind {
+	V_POISON, V_NONE, V_TENSOR, V_INT, V_FLOAT, V_BOOL, V_STRING, V_MASK, V_LIST, V_LAYER, V_CALL, V_KINDS
+} ValKind;
+
+typedef struct Mask {
+	bool causal;
+	bool unknown;           /* a block's own mask parameter in check mode */
+	Value *keys;            /* bool [B,S]; NULL: all keys */
+} Mask;
+
+typedef struct Val Val;
+struct Val {
+	ValKind kind;
+	bool known;             /* FLOAT, BOOL, STRING: false in check mode where a config value decides */
+	bool optional;          /* TENSOR of ids: may hold -100 */
+	double f;               /* FLOAT; BOOL: 0 or 1 */
+	const Dim *n;           /* INT */
+	Value *t;               /* TENSOR */
+	const Dim *rows;        /* TENSOR of ids: below what they are; NULL for other tensors */
+	const char *s;          /* STRING; CALL: its name, as llama3 in llama3(factor=32) */
+	Mask mask;
+	Layer *layer;
+	Val *items;             /* LIST, CALL's arguments */
+	const char **names;     /* CALL: names of arguments, NULL where positional */
+	int nitems;
+};
+
+Val val_none(void);
+Val val_int(const Dim *);
+Val val_float(double);
+Val val_unknown(ValKind);                       /* FLOAT, BOOL, STRING or CALL that check mode can't know */
+Val val_bool(bool);
+Val val_string(const char *);
+Val val_tensor(Value *);
+Val val_list(Elab *, const Val *, int n);
+bool val_is_number(Val);                        /* INT, FLOAT */
+const char *val_describe(Elab *, Val);          /* "a tensor [B,T,D]", "an integer" */
+const char *show_dim(Elab *, const Dim *);      /* in the file's letters: K where K = D/H */
+const char *show_dims(Elab *, const Dim *const *, int n);   /* "[B,T,D]" */
+const char *show_type(Elab *, Type);            /* "[B,T,D]", "bool[B,T]" */
+bool val_number(Val, double *);                 /* the number, if it is known */
+Value *val_value(Elab *, Val);                  /* number or tensor as a graph value; unknown numbers as 1 */
+
+/* Errors: reported once a place and code; inside the prelude at the user's line. fail returns poison. */
+void err(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
+Val fail(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
+void note(Elab *, Loc, const char *fmt, ...) PRINTF(3, 4);
+void help(Elab *, const char *fmt, ...) PRINTF(2, 3);
+void warn(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
+/* "did you mean `x`?" for the nearest of n names, if any */
+void suggest(Elab *, const char *name, const char *const *names, int n);
+typedef Vec(const char *) NameList;
+
+/* modules.c: files and what they declare */
+typedef struct ConfigVal {
+	Config *decl;
+	Val num, sym;           /* with numbers; over symbols */
+	int state;              /* 0 not evaluated, 1 being evaluated, 2 done */
+	Expr *expr; Unit *where; Loc loc;   /* what sets it: its default, a preset, --set, `with`; evaluated in `where` */
+	bool computed;          /* an abbreviation over other dims: not nominal */
+	bool given;             /* by config.json, a preset or --set, not by its default */
+} ConfigVal;
+typedef struct DimDecl { const char *name; Loc loc; Expr *bound; int64_t set; } DimDecl;   /* set: by --set T=64; 0: not */
+typedef struct Use { const char *name; Unit *unit; } Use;
+struct Unit {
+	const char *name, *path;
+	File *file;
+	Vec(ConfigVal) config;
+	Vec(DimDecl) dims;
+	Vec(Use) uses;
+	Vec(Unit *) used;
+};
+Unit *unit_load(Elab *, const char *path, Loc at);          /* NULL after errors */
+Unit *unit_prelude(Elab *);
+Item *unit_item(Unit *, ItemKind, const char *name, Unit **owner);   /* in the file, or through `use`; NULL */
+ConfigVal *unit_config(Unit *, const char *name, Unit **owner);
+DimDecl *unit_dim(Unit *, const char *name, Unit **owner);
+void unit_names(Elab *, Unit *, ItemKind, NameList *);      /* for suggestions */
+
+/* config.c */
+bool config_load(Elab *, const FrontendOptions *);          /* config.json, preset, --set on E->root; numbers of all */
+Val config_value(Elab *, Unit *, ConfigVal *);              /* in E's mode */
+void config_require(Elab *, Unit *);                        /* top-level `require`s */
+void config_record(Elab *);                                 /* into Module.config */
+void require_check(Elab *, Expr *cond, const char *text);
+
+/* scope.c: names inside one body */
+typedef struct Var { const char *name; Val val; Loc loc; bool used, param, declared; } Var;   /* declared: a layer */
+typedef struct DimBinding { const char *name; const Dim *dim; } DimBinding;
+struct Frame {
+	Unit *unit;
+	Item *item;                                 /* the block, fn, model or entry */
+	Vec(Var) vars;
+	Vec(DimBinding) dims;                       /* run-time dims as the caller bound them */
+	const Dim *rest[MAX_RANK]; int nrest;       /* what "..." stands for; -1: not bound yet */
+	Val result; bool returned;
+};
+Frame *frame_new(Elab *, Unit *, Item *);
+Var *frame_var(Frame *, const char *name);
+void frame_set(Elab *, const char *name, Loc, Val);         /* in E->frame */
+const Dim *frame_dim(Frame *, const char *name);            /* NULL if not bound */
+void frame_bind(Elab *, Frame *, const char *name, const Dim *);
+void frame_unused(Elab *, Frame *);                         /* warnings */
+Val name_lookup(Elab *, Expr *);
+Loc at_user(Elab *, Loc);
+
+/* expr.c */
+Val eval(Elab *, Expr *);
+Val eval_in(Elab *, Frame *, Expr *);
+Val eval_binary(Elab *, Loc, BinOp, Val, Val);
+bool eval_int(Elab *, Expr *, const char *what, const Dim **);          /* false after an error */
+bool eval_const_int(Elab *, Expr *, const char *what, int64_t *);       /* also false if unknown */
+const Dim *int_div(Elab *, Loc, const Dim *, const Dim *);  /* NULL after an error */
+/* elementwise op with broadcasting over tensors and numbers; reports what does not fit */
+Val tensor_op(Elab *, Loc, Op, const Val *, int n);
+
+/* index.c */
+Val eval_index(Elab *, Expr *);
+Val slice_axis(Elab *, Val, int axis, const Dim *start, const Dim *len);
+Val drop_axis(Elab *, Val, int axis);           /* an axis of extent 1 */
+bool never_above(Elab *, const Dim *a, const Dim *b);       /* proved at the bounds of the run-time dims */
+bool surely_above(Elab *, const Dim *a, const Dim *b);
+const Dim *at_bounds(Elab *, const Dim *);      /* run-time dims replaced by their bounds */
+
+/* types.c: declared types against values */
+bool match_param(Elab *, Frame *callee, ParamDecl *, Val *arg, Loc, const char *callee_name);
+Val placeholder(Elab *, TypeExpr *, const char *name, Loc); /* for a parameter of a block checked on its own */
+bool match_result(Elab *, TypeExpr *, Val, Loc, const char *what);
+bool type_of_expr(Elab *, TypeExpr *, Type *, const Dim **rows);        /* in E->frame; false after an error */
+bool dims_of_exprs(Elab *, Expr *list, const Dim **dims, int *n);       /* [B, 1, D] */
+
+/* layers.c: layers and their weights */
+typedef enum LayerKind { LK_LINEAR, LK_EMBEDDING, LK_LAYERNORM, LK_RMSNORM, LK_PARAM, LK_BLOCK, LK_REPEAT } LayerKind;
+typedef enum WeightRole { WR_MATRIX, WR_TABLE, WR_BIAS, WR_SCALE, WR_PARAM } WeightRole;
+typedef struct Weight {
+	const char *name, *path;        /* in the checkpoint; its layer's */
+	Type type;
+	WeightRole role;
+	Graph *g; Value *val;           /* its param in the graph being built */
+	Loc loc;
+} Weight;
+struct Layer {
+	LayerKind kind;
+	const char *name, *path;        /* field name; path in the checkpoint ("" at the top) */
+	const char *tensor;             /* pattern of tensor names where `at` has {}; NULL */
+	Loc loc;
+	bool used;
+	int nin, nout;                  /* LINEAR: groups; EMBEDDING: in[0] rows; norms: in[0] width */
+	const Dim *in[MAX_RANK], *out[MAX_RANK];
+	bool in_out, plus_one;
+	bool in_list, out_list;         /* written as [H,K] */
+	Val eps, pad;
+	Weight *weight, *bias;
+	Unit *unit; Item *block; Frame *frame;      /* BLOCK: its static arguments and fields */
+	Layer **kids; int nkids;        /* REPEAT */
+	const Dim *count;
+};
+Layer *layer_of_block(Elab *, Unit *, Item *, const char *name, const char *path, Loc, Arg *statics);
+void declare(Elab *, Stmt *, const char *path);             /* one S_DECLARE into E->frame */
+Value *weight_value(Elab *, Weight *);
+Val layer_field(Elab *, Layer *, Expr *);
+const char *join_path(const char *a, const char *b);
+typedef struct LayerInit { InitKind kind; double a, b; bool given; } LayerInit;
+
+/* calls.c */
+Val eval_call(Elab *, Expr *);
+Val call_layer(Elab *, Layer *, Expr *call);                /* evaluates the arguments */
+/* Binds args to the parameter list in callee; false after errors. */
+bool bind_params(Elab *, Frame *callee, ParamDecl *, Arg *, Loc, const char *name);
+Val call_prelude(Elab *, const char *fn, Loc, const Val *args, int n);
+Val apply_layer(Elab *, Layer *, Val x, Loc);               /* linear, embedding, norms */
+
+/* stmt.c */
+void run_body(Elab *, Stmt *, const char *path, bool declarations);   /* declarations, or all the rest */
+void run_statement(Elab *, Stmt *);
+Val run_block(Elab *, Frame *);                             /* body of frame->item; its result, checked */
+
+/* functions.c, nn.c: built-in functions */
+enum { MAX_PARAMS = 8 };
+typedef struct Call {
+	Elab *e;
+	Loc loc;
+	const char *fn;
+	int op;                         /* of the table's row */
+	Val arg[MAX_PARAMS];            /* V_NONE where not given */
+	Expr *expr[MAX_PARAMS];         /* NULL where not given */
+	Val *rest; int nrest;           /* arguments of a `*` parameter */
+	Arg *args;
+} Call;
+typedef Val BuiltinFn(Call *);
+/* params: names in order; `x?` may be left out, `'x` is not evaluated, `*` collects positional ones. */
+typedef struct Builtin { const char *name, *params; BuiltinFn *fn; int op; } Builtin;
+const Builtin *builtin_find(const char *name);
+void builtin_names(Elab *, NameList *);
+Val builtin_call(Elab *, const Builtin *, Expr *call);
+Loc arg_loc(Call *, int i);
+Value *want_float(Call *, int i);               /* argument i as an f32 tensor; NULL after an error */
+int axis_of(Elab *, Value *x, Val axis, Expr *, Loc);       /* -1 after an error */
+Val build_op(Elab *, Loc, Op, Value **, int n, const Attrs *, const Type *given);   /* op_type first */
+Value *reshape_to(Elab *, Value *, const Dim *const *dims, int rank);
+BuiltinFn fn_attention, fn_rope, fn_dropout, fn_cross_entropy, fn_accuracy, fn_positions, fn_unembed, fn_mse,
+	fn_einsum, fn_rearrange, fn_matmul, fn_unsupported, fn_transpose, fn_zeros, fn_keys, fn_window, fn_l2;
+Val matmul(Elab *, Loc, Val, Val);
+
+/* weights.c: the weights block */
+bool glob_match(const char *glob, const char *name);
+void weights_apply(Elab *, Unit *);             /* init, prefix, ignore, rename onto E->mod */
+void weights_freeze(Elab *, Stmt *);
+void param_register(Elab *, Weight *, Expr *init);
+typedef Vec(const char *) GlobList;
+bool globs_of(Elab *, Expr *list, GlobList *);
+
+/* settings.c: entries' settings as flat keys */
+void setting_flatten(Elab *, Entry *, Stmt *);
+bool setting_known(const char *name);
+void setting_override(Elab *, Entry *, const FrontendOptions *);
+int64_t setting_bound(const Entry *, const char *key);      /* 0: not set */
+
+/* entries.c */
+bool entry_check(Elab *, Item *);
+Entry *entry_build(Elab *, Item *, const FrontendOptions *);
+void models_instantiate(Elab *);
+Layer *model_layer(Elab *, const char *name);
+
+typedef struct SymBound { const char *name; const Dim *bound; } SymBound;
+typedef struct Reported { Loc loc; const char *code; } Reported;
+typedef struct AxisFact { Expr *expr; int from_end; } AxisFact;
+struct Elab {
+	Arena *arena;
+	Module *mod;
+	Unit *root, *prelude;
+	bool symbolic;
+	Builder b;
+	Frame *frame;
+	bool training;                  /* dropout is on */
+	Value *seed;
+	int streams;                    /* next random stream */
+	int depth;                      /* of calls */
+	bool in_prelude; Loc user;      /* the user's call, while the prelude runs */
+	bool muted;                     /* the last error was a repetition: its notes are dropped too */
+	bool unsupported_quiet;         /* unsupported features of an entry nobody asked for: a warning */
+	const char *unsupported;        /* the first one met */
+	Vec(SymBound) bounds;           /* of run-time dims, in E's mode */
+	Vec(Layer *) models;
+	Vec(Weight *) weights;          /* in E's mode */
+	Vec(Reported) reported;
+	Vec(AxisFact) axes;             /* axes named by a dim, as check mode resolved them */
+	Vec(Expr *) param_init;         /* of each of mod->params; NULL: by its role */
+	Vec(WeightRole) roles;
+	const FrontendOptions *options;
+};
+
+#endif

@@ -1,0 +1,261 @@
+/* gradients.c: one gradient rule for each differentiable op, named by ops.def's grad column; the table at the end
+ * does not compile while a rule is missing.
+ *
+ * A rule is given v, the gradient dy of v's type, and fills dx[i] with the gradient of operand i, or leaves NULL
+ * where none flows. dx[i] may still have the broadcast shape: the driver (autodiff.c) sums it down. Rules use
+ * the result rather than the operand where that saves keeping the operand (exp, tanh, sqrt, ..). */
+#include "passes/passes.h"
+
+#include <math.h>
+
+static Value *num(Builder *b, double x)
+{
+	return b_const(b, DT_F32, x);
+}
+
+static Value *mul(Builder *b, Value *x, Value *y)
+{
+	return b_binary(b, OP_MUL, x, y);
+}
+
+static Value *times(Builder *b, Value *x, double c)
+{
+	return mul(b, x, num(b, c));
+}
+
+static void grad_neg(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_unary(b, OP_NEG, dy);
+}
+
+static void grad_abs(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	Value *zero = num(b, 0), *x = v->in[0];
+	Value *below = b_select(b, b_binary(b, OP_LT, x, zero), b_unary(b, OP_NEG, dy), zero);
+	dx[0] = b_select(b, b_binary(b, OP_LT, zero, x), dy, below);
+}
+
+static void grad_exp(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = mul(b, dy, v);
+}
+
+static void grad_log(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_binary(b, OP_DIV, dy, v->in[0]);
+}
+
+/* y = sqrt(x): dy / (2 y) */
+static void grad_sqrt(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_binary(b, OP_DIV, times(b, dy, 0.5), v);
+}
+
+/* y = x^(-1/2): -dy y^3 / 2 */
+static void grad_rsqrt(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = mul(b, times(b, dy, -0.5), mul(b, mul(b, v, v), v));
+}
+
+static void grad_tanh(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = mul(b, dy, b_binary(b, OP_SUB, num(b, 1), mul(b, v, v)));
+}
+
+/* 2/sqrt(pi) e^(-x^2) (Abramowitz & Stegun 7.1.1) */
+static void grad_erf(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	Value *e = b_unary(b, OP_EXP, b_unary(b, OP_NEG, mul(b, v->in[0], v->in[0])));
+	dx[0] = mul(b, dy, times(b, e, 2 / sqrt(M_PI)));
+}
+
+static void grad_sin(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = mul(b, dy, b_unary(b, OP_COS, v->in[0]));
+}
+
+static void grad_cos(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_unary(b, OP_NEG, mul(b, dy, b_unary(b, OP_SIN, v->in[0])));
+}
+
+static void grad_sigmoid(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = mul(b, dy, mul(b, v, b_binary(b, OP_SUB, num(b, 1), v)));
+}
+
+static void grad_add(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = dx[1] = dy;
+}
+
+static void grad_sub(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = dy;
+	dx[1] = b_unary(b, OP_NEG, dy);
+}
+
+static void grad_mul(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = mul(b, dy, v->in[1]);
+	dx[1] = mul(b, dy, v->in[0]);
+}
+
+/* y = p/q: dp = dy/q, dq = -dp y */
+static void grad_div(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_binary(b, OP_DIV, dy, v->in[1]);
+	dx[1] = b_unary(b, OP_NEG, mul(b, dx[0], v));
+}
+
+/* y = p^q for p >= 0: dp = dy q p^(q-1), 0 where q is 0; dq = dy y log p, 0 where p is 0 */
+static void grad_pow(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	Value *p = v->in[0], *q = v->in[1], *zero = num(b, 0);
+	Value *lower = b_binary(b, OP_POW, p, b_binary(b, OP_SUB, q, num(b, 1)));
+	dx[0] = b_select(b, b_binary(b, OP_EQ, q, zero), zero, mul(b, dy, mul(b, q, lower)));
+	Value *slope = mul(b, dy, mul(b, v, b_unary(b, OP_LOG, p)));
+	dx[1] = b_select(b, b_binary(b, OP_LT, zero, p), slope, zero);
+}
+
+/* dy to operand 0 where `first`, else to operand 1 */
+static void split(Builder *b, Value *first, Value *dy, Value **dx)
+{
+	dx[0] = b_select(b, first, dy, num(b, 0));
+	dx[1] = b_select(b, first, num(b, 0), dy);
+}
+
+static void grad_max(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	split(b, b_binary(b, OP_LE, v->in[1], v->in[0]), dy, dx);
+}
+
+static void grad_min(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	split(b, b_binary(b, OP_LE, v->in[0], v->in[1]), dy, dx);
+}
+
+static void grad_select(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	split(b, v->in[0], dy, dx + 1);
+}
+
+static void grad_sum(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_expand(b, dy, v->in[0]->type);
+}
+
+/* Equal maxima share: each gets dy / how many there are. */
+static void grad_rmax(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	Value *top = b_binary(b, OP_EQ, v->in[0], v);
+	Value *count = b_reduce(b, OP_SUM, b_convert(b, top, DT_F32), v->a.axes);
+	dx[0] = b_select(b, top, b_binary(b, OP_DIV, dy, count), num(b, 0));
+}
+
+static void grad_reshape(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_reshape(b, dy, v->in[0]->type);
+}
+
+static void grad_transpose(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	int8_t back[MAX_RANK] = { 0 };
+	for (int i = 0; i < v->type.rank; i++)
+		back[v->a.perm[i]] = (int8_t)i;
+	dx[0] = b_transpose(b, dy, back);
+}
+
+static void grad_slice(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	const Dim *rest = dim_sub(v->in[0]->type.dim[v->a.axis], dim_add(v->a.start, v->a.len));
+	dx[0] = b_pad(b, dy, v->a.axis, v->a.start, rest);
+}
+
+/* The driver's un-broadcasting is all there is to do. */
+static void grad_broadcast(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = dy;
+}
+
+static void grad_concat(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	const Dim *at = dim_const(0);
+	for (int i = 0; i < v->nin; i++) {
+		const Dim *len = v->in[i]->type.dim[v->a.axis];
+		dx[i] = b_slice(b, dy, v->a.axis, at, len);
+		at = dim_add(at, len);
+	}
+}
+
+static void grad_pad(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = b_slice(b, dy, v->a.axis, v->a.lo, v->in[0]->type.dim[v->a.axis]);
+}
+
+static void grad_copy(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = dy;
+}
+
+/* The gradient of a contraction's operand with letters `own`, the other operand having letters `other` and the
+ * result `res`: the contraction of dy with the other operand. Letters that only `own` has were summed alone;
+ * there the gradient is constant, so it is computed without them and expanded. */
+static Value *grad_operand(Builder *b, const char *own, Value *x, const char *other, Value *y, const char *res,
+	Value *dy)
+{
+	char kept[MAX_RANK + 1] = "";
+	Type thin = x->type;
+	for (int i = 0, n = 0; own[i]; i++) {
+		if (strchr(res, own[i]) || strchr(other, own[i]))
+			kept[n++] = own[i];
+		else
+			thin.dim[i] = dim_const(1);
+	}
+	size_t n = strlen(kept);
+	bool other_last = n && strchr(other, kept[n - 1]);   /* the result's last letters come from operand 1 */
+	Value *d = other_last ? b_contract(b, dy, y, internf("%s,%s->%s", res, other, kept))
+	                      : b_contract(b, y, dy, internf("%s,%s->%s", other, res, kept));
+	if (n == strlen(own))
+		return d;
+	return b_expand(b, b_reshape(b, d, thin), x->type);
+}
+
+static void grad_contract(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	const char *comma = strchr(v->a.spec, ','), *arrow = strstr(v->a.spec, "->");
+	const char *left = intern_n(v->a.spec, (size_t)(comma - v->a.spec));
+	const char *right = intern_n(comma + 1, (size_t)(arrow - comma - 1));
+	const char *res = arrow + 2;
+	dx[0] = grad_operand(b, left, v->in[0], right, v->in[1], res, dy);
+	dx[1] = grad_operand(b, right, v->in[1], left, v->in[0], res, dy);
+}
+
+static void grad_gather(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	Value *zeros = build(b, OP_CONST, NULL, 0, &(Attrs){ .value = 0 }, &v->in[0]->type);
+	dx[0] = b_scatter_add(b, zeros, v->in[1], dy);
+}
+
+static void grad_scatter_add(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	dx[0] = dy;
+	dx[2] = b_gather(b, dy, v->in[1]);
+}
+
+/* Marks tier-two ops: the driver expands them before it differentiates. */
+static void grad_expand(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	bug("autodiff: %s was not expanded", op_info[v->op].text);
+}
+
+bool grad_expands(Op op)
+{
+	return grad_rule[op] == grad_expand;
+}
+
+#define grad_none NULL
+GradRule *const grad_rule[OP_COUNT] = {
+#define OP(NAME, text, lo, hi, attrs, type, grad, eval, lower, flags, doc) [OP_##NAME] = grad_##grad,
+#include "ir/ops.def"
+};

@@ -1,0 +1,30 @@
+#!/bin/bash
+# `make check`: installs what is missing, builds, runs every test, and says how long each took.
+# Its last line is "N passed, N failed". usage: check.sh BUILD-DIR
+set -u
+cd "$(dirname "$0")/.." || exit 2
+build=$1 passed=0 failed=0
+stage() {  # NAME COMMAND...: runs it, showing its output, and adds up its closing line
+	local name=$1 start=$SECONDS log; shift
+	log=$(mktemp)
+	echo "== $name"
+	"$@" 2>&1 | tee "$log"
+	local code=${PIPESTATUS[0]} line
+	line=$(grep -E '^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+	rm -f "$log"
+	echo "== $name: $((SECONDS - start)) s"
+	if [ -n "$line" ]; then
+		passed=$((passed + $(sed -E 's/.*: ([0-9]+) passed.*/\1/' <<< "$line")))
+		failed=$((failed + $(sed -E 's/.*, ([0-9]+) failed/\1/' <<< "$line")))
+	fi
+	[ "$code" = 0 ] || { [ -n "$line" ] && [[ $line != *", 0 failed" ]] || failed=$((failed + 1)); }
+	return "$code"
+}
+stage deps make --no-print-directory deps || exit 1
+stage build make --no-print-directory -j"$(nproc)" BUILD="$build" all || exit 1
+stage unit make --no-print-directory -j"$(nproc)" BUILD="$build" check-unit
+stage text make --no-print-directory BUILD="$build" check-text
+stage e2e make --no-print-directory BUILD="$build" check-e2e
+stage docs make --no-print-directory BUILD="$build" docs-check
+echo "$passed passed, $failed failed"
+[ $failed = 0 ] && [ $passed -gt 0 ]
