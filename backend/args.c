@@ -43,37 +43,3 @@ KernelArgs *kernel_args(Arena *a, const Cluster *c)
 	}
 	return ka;
 }
-
-/* A random member may be an output as well: then it is listed twice, by memory and by number. */
-static int arg_index(Gen *g, Value *v, bool memory)
-{
-	for (int i = 0; i < g->ka->at.len; i++)
-		if (g->ka->at.at[i].value == v && (g->ka->at.at[i].root != NULL) == memory)
-			return i;
-	bug("kernel has no argument for its %s", op_info[v->op].text);
-}
-
-static LLVMValueRef load_arg(Gen *g, int i)
-{
-	return LLVMBuildLoad2(g->b, g->i64, gen_at(g, g->args, gen_i64(g, i), 8), "");
-}
-
-LLVMValueRef gen_base(Gen *g, Value *v)
-{
-	int i = arg_index(g, v, true);
-	const KernelArg *arg = &g->ka->at.at[i];
-	LLVMValueRef p = gen_at(g, g->arena, load_arg(g, i), 1);
-	if (dim_is(arg->view.offset, 0))
-		return p;
-	return gen_at(g, p, gen_dim(g, arg->view.offset), dtype_size[v->type.dt]);
-}
-
-const View *gen_view(Gen *g, Value *v)
-{
-	return &g->ka->at.at[arg_index(g, v, true)].view;
-}
-
-LLVMValueRef gen_number(Gen *g, Value *random)
-{
-	return load_arg(g, arg_index(g, random, false));
-}

@@ -38,16 +38,14 @@ typedef struct Gen {
 	struct GenCache *cache;    /* emit.c's: dims, bases and numbers already there */
 } Gen;
 
-/* args.c, for the function being generated: */
-LLVMValueRef gen_base(Gen *, Value *);                        /* ptr to the first element of an operand or output */
-const View *gen_view(Gen *, Value *);                         /* its resolved view */
-LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number passed for it */
-
 /* emit.c: shared pieces */
 /* Starts a function `name` of type SnKernel in g->mod (ctx, mod, t, syms, nsyms, arena_mem given) with its attributes
  * and fills the rest of g; gen_end() returns it finished. */
 void gen_begin(Gen *, const char *name, const KernelArgs *);
 LLVMValueRef gen_end(Gen *);
+LLVMValueRef gen_base(Gen *, Value *);                        /* ptr to the first element of an operand or output */
+const View *gen_view(Gen *, Value *);                         /* its resolved view */
+LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number passed for it */
 LLVMValueRef gen_i64(Gen *, int64_t);
 LLVMValueRef gen_f32(Gen *, double);
 LLVMValueRef gen_i32(Gen *, int64_t);

@@ -7,13 +7,9 @@
  * The tables live as long as the process, like interned strings. Coefficients saturate. */
 #include "ir/ir.h"
 
-#include <ctype.h>
-#include <stdlib.h>
-
 enum {
-	MAX_TERMS = 512,    /* beyond: a polynomial is kept as one opaque atom, (..)/1 */
+	MAX_TERMS = 128,    /* beyond: a polynomial is kept as one opaque atom, (..)/1 */
 	MAX_FACTORS = 32,
-	MAX_PARSE_DEPTH = 100,
 };
 
 typedef struct Mono Mono;
@@ -42,7 +38,7 @@ static struct {
 	Arena *arena;
 	Mono **mono;
 	Dim **dim;
-	int nmono, ndim, cap_mono, cap_dim;
+	int ndim, cap_mono, cap_dim;
 } pool;
 
 static Arena *pool_arena(void) {
@@ -126,11 +122,25 @@ static const Mono *intern_mono(const DimFactor *f, int n) {
 		m->f[i] = f[i];
 	m->next = *slot;
 	*slot = m;
-	pool.nmono++;
 	return m;
 }
 
-/* Order */
+/* Order: by structure, not by address, so that it is the same in every run. */
+
+static int mono_cmp(const Mono *, const Mono *);
+
+static int dim_cmp(const Dim *a, const Dim *b) {
+	if (a == b)
+		return 0;
+	for (int i = 0; i < a->n && i < b->n; i++) {
+		int c = mono_cmp(a->t[i].m, b->t[i].m);
+		if (c)
+			return c;
+		if (a->t[i].coef != b->t[i].coef)
+			return a->t[i].coef < b->t[i].coef ? -1 : 1;
+	}
+	return a->n - b->n;
+}
 
 static int factor_cmp(const DimFactor *a, const DimFactor *b) {
 	if (factor_eq(a, b))
@@ -139,10 +149,9 @@ static int factor_cmp(const DimFactor *a, const DimFactor *b) {
 		return strcmp(a->sym, b->sym);
 	if (a->sym || b->sym)
 		return a->sym ? -1 : 1;
-	int c = strcmp(dim_text(a->num), dim_text(b->num));
-	if (c)
-		return c;
-	c = strcmp(dim_text(a->den), dim_text(b->den));
+	int c = dim_cmp(a->num, b->num);
+	if (!c)
+		c = dim_cmp(a->den, b->den);
 	return c ? c : a->exact - b->exact;
 }
 
@@ -213,8 +222,9 @@ static const Dim *opaque(const Dim *d) { return d->n > 1 ? from_atom(d, dim_cons
 
 static const Mono *mono_mul(const Mono *a, const Mono *b) {
 	if (a->n + b->n > MAX_FACTORS) {
-		DimFactor f = {.num = from_term(1, a), .den = dim_const(1), .power = 1};
-		return mono_mul(intern_mono(&f, 1), b->n < MAX_FACTORS ? b : mono_mul(b, mono_one()));
+		DimFactor f = {.num = from_term(1, a), .den = dim_const(1), .power = 1}, g = f;
+		g.num = from_term(1, b);
+		return mono_mul(intern_mono(&f, 1), intern_mono(&g, 1));
 	}
 	DimFactor f[MAX_FACTORS];
 	int n = 0, i = 0, j = 0;
@@ -401,16 +411,16 @@ static void drop_excess(const Dim **a, const Dim **b) {
 	*a = dim_sub(*a, dim_const(excess));
 }
 
+static const Dim *divide(const Dim *, const Dim *, bool exact);
+
 /* floor(floor(x/m)/n) = floor(x/(m*n)) */
-static void join_floors(const Dim **a, const Dim **b) {
-	const Dim *d = *a;
-	if (d->n != 1 || d->t[0].coef != 1 || d->t[0].m->n != 1 || d->t[0].m->f[0].power != 1)
-		return;
-	const DimFactor *f = &d->t[0].m->f[0];
+static const Dim *join_floors(const Dim *a, const Dim *b) {
+	if (a->n != 1 || a->t[0].coef != 1 || a->t[0].m->n != 1 || a->t[0].m->f[0].power != 1)
+		return NULL;
+	const DimFactor *f = &a->t[0].m->f[0];
 	if (f->sym || f->exact || !dim_is_const(f->den, NULL))
-		return;
-	*a = f->num;
-	*b = dim_mul(f->den, *b);
+		return NULL;
+	return divide(f->num, dim_mul(f->den, b), false);
 }
 
 static const Dim *divide(const Dim *a, const Dim *b, bool exact) {
@@ -439,7 +449,9 @@ static const Dim *divide(const Dim *a, const Dim *b, bool exact) {
 		if (!exact) {
 			drop_excess(&a, &b);
 			cancel_common(&a, &b);
-			join_floors(&a, &b);
+			const Dim *joined = dim_is(b, 1) ? NULL : join_floors(a, b);
+			if (joined)
+				return dim_add(q, joined);
 		}
 	}
 	return dim_is(b, 1) ? dim_add(q, a) : dim_add(q, from_atom(a, b, exact));
@@ -532,168 +544,12 @@ bool dim_eval(const Dim *d, DimLookup *look, void *ctx, int64_t *value) {
 	return true;
 }
 
-/* Text */
-
-static bool needs_parens(const Dim *d) {
-	return d->n > 1 || (d->n == 1 && (d->t[0].coef < 0 || (d->t[0].coef != 1 && d->t[0].m->n) ||
-	                                  d->t[0].m->n > 1 || (d->t[0].m->n && !d->t[0].m->f[0].sym)));
-}
-
-static void print_wrapped(Str *s, const Dim *d) {
-	bool parens = needs_parens(d);
-	str_puts(s, parens ? "(" : "");
-	str_puts(s, dim_text(d));
-	str_puts(s, parens ? ")" : "");
-}
-
-/* Division binds as tightly as * and from the left, so a quotient stands bare only as the first factor. */
-static void print_factor(Str *s, const DimFactor *f, bool bare) {
-	if (f->sym) {
-		str_puts(s, f->sym);
-	} else {
-		str_puts(s, bare ? "" : "(");
-		print_wrapped(s, f->num);
-		str_puts(s, "/");
-		print_wrapped(s, f->den);
-		str_puts(s, bare ? "" : ")");
-	}
-	if (f->power > 1)
-		str_printf(s, "^%d", f->power);
-}
-
-static void print_term(Str *s, const Term *t, bool first) {
-	int64_t c = t->coef < 0 ? -t->coef : t->coef;
-	str_puts(s, t->coef < 0 ? (first ? "-" : " - ") : (first ? "" : " + "));
-	bool number = c != 1 || t->m->n == 0;
-	if (number)
-		str_printf(s, "%lld", (long long)c);
-	for (int i = 0; i < t->m->n; i++) {
-		if (i || number)
-			str_puts(s, "*");
-		bool bare = i == 0 && !number && t->m->f[i].power == 1 && (t->coef > 0 || !first);
-		print_factor(s, &t->m->f[i], bare);
-	}
-}
-
 const char *dim_text(const Dim *d) {
-	if (d->text)
-		return d->text;
-	Str s = {0};
-	bool first = true;
-	for (int negative = 0; negative < 2; negative++)
-		for (int i = 0; i < d->n; i++)
-			if ((d->t[i].coef < 0) == negative) {
-				print_term(&s, &d->t[i], first);
-				first = false;
-			}
-	if (d->n == 0)
-		str_puts(&s, "0");
-	((Dim *)d)->text = intern(s.at);
-	str_free(&s);
+	if (!d->text) {
+		Str s = {0};
+		dim_print(&s, d);
+		((Dim *)d)->text = intern(s.at);
+		str_free(&s);
+	}
 	return d->text;
-}
-
-void dim_print(Str *s, const Dim *d) { str_puts(s, dim_text(d)); }
-
-/* sum = term {(+|-) term}; term = [-] power {(*|/) power}; power = atom [^ n]; atom = n | name | ( sum ) */
-typedef struct Reader { const char *p; int depth; } Reader;
-static const Dim *read_sum(Reader *);
-
-static void skip_space(Reader *r) {
-	while (*r->p == ' ')
-		r->p++;
-}
-
-static bool eat(Reader *r, char c) {
-	skip_space(r);
-	if (*r->p != c)
-		return false;
-	r->p++;
-	return true;
-}
-
-static bool read_int(Reader *r, int64_t *v) {
-	*v = 0;
-	const char *start = r->p;
-	for (; isdigit((unsigned char)*r->p); r->p++)
-		if (__builtin_mul_overflow(*v, 10, v) || __builtin_add_overflow(*v, *r->p - '0', v))
-			return false;
-	return r->p > start;
-}
-
-static bool name_char(const char *p) {
-	if (*p == '.')
-		return isalnum((unsigned char)p[1]);
-	return isalnum((unsigned char)*p) || *p == '_' || *p == '$' || *p == '#' || *p == '@';
-}
-
-static const Dim *read_atom(Reader *r) {
-	int64_t v;
-	skip_space(r);
-	if (isdigit((unsigned char)*r->p))
-		return read_int(r, &v) ? dim_const(v) : NULL;
-	if (eat(r, '(')) {
-		const Dim *d = read_sum(r);
-		return d && eat(r, ')') ? d : NULL;
-	}
-	const char *start = r->p;
-	if (!isalpha((unsigned char)*r->p) && *r->p != '_')
-		return NULL;
-	while (name_char(r->p))
-		r->p++;
-	return dim_sym(intern_n(start, (size_t)(r->p - start)));
-}
-
-static const Dim *read_power(Reader *r) {
-	const Dim *d = read_atom(r);
-	if (!d || !eat(r, '^'))
-		return d;
-	int64_t n;
-	skip_space(r);
-	if (!read_int(r, &n) || n < 1 || n > 64)
-		return NULL;
-	const Dim *out = d;
-	while (--n > 0)
-		out = dim_mul(out, d);
-	return out;
-}
-
-static const Dim *read_term(Reader *r) {
-	bool negative = eat(r, '-');
-	const Dim *d = read_power(r);
-	while (d) {
-		bool times = eat(r, '*');
-		if (!times && !eat(r, '/'))
-			break;
-		const Dim *e = read_power(r);
-		if (!e || (!times && dim_is(e, 0)))
-			return NULL;
-		d = times ? dim_mul(d, e) : dim_div(d, e);
-	}
-	return d && negative ? dim_sub(dim_const(0), d) : d;
-}
-
-static const Dim *read_sum(Reader *r) {
-	if (++r->depth > MAX_PARSE_DEPTH)
-		return NULL;
-	const Dim *d = read_term(r);
-	while (d) {
-		bool plus = eat(r, '+');
-		if (!plus && !eat(r, '-'))
-			break;
-		const Dim *e = read_term(r);
-		if (!e)
-			return NULL;
-		d = plus ? dim_add(d, e) : dim_sub(d, e);
-	}
-	r->depth--;
-	return d;
-}
-
-const Dim *dim_parse(const char **p) {
-	Reader r = {.p = *p};
-	const Dim *d = read_sum(&r);
-	if (d)
-		*p = r.p;
-	return d;
 }

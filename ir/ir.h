@@ -49,6 +49,9 @@ void type_print(Str *, Type);                                 /* f32[B,T,768] */
 const Dim *type_elems(Type);
 /* Shapes broadcast right-aligned: a missing or 1 extent stretches. False where they don't fit. */
 bool type_broadcast(Type a, Type b, Type *out);
+/* A contraction's spec taken apart: the letters of operand 0, operand 1 and the result. NULL or an error text. */
+typedef struct Spec { int n[3]; char at[3][MAX_RANK + 1]; } Spec;
+const char *spec_parse(const char *text, Spec *);
 
 /* Ops and their attributes */
 typedef enum Op {
@@ -162,7 +165,9 @@ typedef struct Builder { Graph *g; Where loc; const char *path; bool grad; } Bui
 Graph *graph_new(Arena *, const char *name);
 void graph_sym(Graph *, const char *name, int64_t bound);      /* adds or updates */
 bool graph_bound(const Graph *, const Dim *, int64_t *bound);  /* largest value of d, negative terms counted as 0 */
-/* The op's type rule: result type, or NULL-message success. Returns an error text (interned) or NULL. */
+/* The op's type rule. NULL and *out the result's type; or an error text (interned). Where op_type_given, *out
+ * holds the wanted type on entry. */
+bool op_type_given(Op);                                        /* sources, random, reshape, expand */
 const char *op_type(Op, Value *const *in, int nin, const Attrs *, Type *out);
 Value *build(Builder *, Op, Value *const *in, int nin, const Attrs *, const Type *given);  /* given: for ops that need it */
 Value *b_source(Builder *, Op, const char *name, Type);        /* param state input */
@@ -188,6 +193,11 @@ Value *b_write(Builder *, Value *dst, Value *src, int axis, const Dim *start);
 Value *b_store(Builder *, Value *target, Value *value);        /* target: param or state */
 Value *b_output(Builder *, const char *name, Value *);
 void graph_number(Graph *);                                    /* ids and uses */
+/* map.c: a number for each value, for those who must leave Value.id alone. */
+typedef struct ValueMap ValueMap;
+ValueMap *vmap_new(Arena *);
+void vmap_put(ValueMap *, const Value *, int);
+int vmap_get(const ValueMap *, const Value *);                 /* -1 if there is none */
 /* Rewriting: a pass takes the list away (`old = graph_take(g)`), walks it, and for each value either
  * graph_keep()s it (operands replaced by their repl) or builds others and sets v->repl. */
 typedef Vec(Value *) ValueList;
@@ -199,7 +209,10 @@ Value *expand_op(Builder *, Value *v);
 
 /* print.c, parse.c: the textual form; parse(print(g)) prints the same text. */
 void graph_print(Str *, const Graph *);
-Graph *graph_parse(Arena *, const Source *, const char **end);  /* one graph; NULL after diag_error; *end: rest of text */
+/* Reads one graph, from *end on if that points into the text (so a file of several graphs is a loop), and
+ * leaves *end behind it. NULL after diag_error, or at the end of the text. `end` may be NULL. Types may be left
+ * out where the op infers them; `#` starts a comment. */
+Graph *graph_parse(Arena *, const Source *, const char **end);
 
 /* verify.c: true if the graph obeys its rules; else diagnostics (code E09xx) and false. */
 bool graph_verify(const Graph *);
@@ -213,6 +226,9 @@ typedef struct View {
 } View;
 bool view_of(Value *, View *);       /* false: a reshape in the chain can't be a view (layout inserts a copy) */
 bool view_contiguous(const View *, Type);
+/* Can these axes of v, in this order, be walked as one axis of *extent elements *stride apart? Axes of extent 1
+ * don't matter; no axes: extent 1, stride 0. */
+bool view_group(const Value *v, const View *, const int *axes, int n, const Dim **extent, const Dim **stride);
 Value *store_target(Value *);        /* for a value whose memory is a param's or state's: that source; else itself */
 
 /* cluster.c: what fuse forms and the backend lowers. See docs/ir.md "Kernels". */
@@ -229,7 +245,10 @@ typedef struct Cluster {
 	ValueList outs;                  /* members that others read or that are stored/output/placed */
 } Cluster;
 typedef Vec(Cluster *) ClusterList;
-ClusterList clusters_of(Graph *);                              /* by v->kernel, in the order of their first legal run */
+/* By v->kernel, in an order in which they can run: as their first members come, but what a kernel reads before it.
+ * bug() where two need each other; clusters_cycle() asks that first. */
+ClusterList clusters_of(Graph *);
+bool clusters_cycle(Graph *, int *a, int *b);                  /* true, and the numbers of two such kernels */
 const char *cluster_illegal(const Cluster *);                  /* NULL, or why no kernel can be made of it */
 
 /* eval.c: the reference evaluator, in double precision: the oracle. Slow and plain on purpose. */
@@ -237,6 +256,7 @@ typedef struct Tensor { Type type; int64_t shape[MAX_RANK]; int64_t n; double *a
 typedef struct Env Env;              /* values of symbols, sources; results of stores and outputs */
 Env *env_new(Arena *);
 void env_dim(Env *, const char *sym, int64_t value);
+bool env_look(void *env, const char *sym, int64_t *value);      /* a DimLookup over what env_dim set */
 Tensor *env_set(Env *, const char *name, int rank, const int64_t *shape, const double *data);  /* data NULL: zeros */
 Tensor *env_get(Env *, const char *name);                      /* param, state, input or output by name; NULL */
 bool graph_eval(const Graph *, Env *);                         /* outputs and stored states afterwards in env */

@@ -198,37 +198,24 @@ static void grad_copy(Builder *b, Value *v, Value *dy, Value **dx)
 	dx[0] = dy;
 }
 
-/* The gradient of a contraction's operand with letters `own`, the other operand having letters `other` and the
- * result `res`: the contraction of dy with the other operand. Letters that only `own` has were summed alone;
- * there the gradient is constant, so it is computed without them and expanded. */
-static Value *grad_operand(Builder *b, const char *own, Value *x, const char *other, Value *y, const char *res,
-	Value *dy)
+/* The gradient of the operand with letters `own` is the contraction of dy (letters `res`) with the other operand.
+ * The operands' order is such that the last letter wanted comes from operand 1, as kernels like it. */
+static Value *grad_operand(Builder *b, const char *own, const char *other, Value *x, const char *res, Value *dy)
 {
-	char kept[MAX_RANK + 1] = "";
-	Type thin = x->type;
-	for (int i = 0, n = 0; own[i]; i++) {
-		if (strchr(res, own[i]) || strchr(other, own[i]))
-			kept[n++] = own[i];
-		else
-			thin.dim[i] = dim_const(1);
-	}
-	size_t n = strlen(kept);
-	bool other_last = n && strchr(other, kept[n - 1]);   /* the result's last letters come from operand 1 */
-	Value *d = other_last ? b_contract(b, dy, y, internf("%s,%s->%s", res, other, kept))
-	                      : b_contract(b, y, dy, internf("%s,%s->%s", other, res, kept));
-	if (n == strlen(own))
-		return d;
-	return b_expand(b, b_reshape(b, d, thin), x->type);
+	size_t n = strlen(own);
+	if (n && strchr(other, own[n - 1]))
+		return b_contract(b, dy, x, internf("%s,%s->%s", res, other, own));
+	return b_contract(b, x, dy, internf("%s,%s->%s", other, res, own));
 }
 
 static void grad_contract(Builder *b, Value *v, Value *dy, Value **dx)
 {
-	const char *comma = strchr(v->a.spec, ','), *arrow = strstr(v->a.spec, "->");
-	const char *left = intern_n(v->a.spec, (size_t)(comma - v->a.spec));
-	const char *right = intern_n(comma + 1, (size_t)(arrow - comma - 1));
-	const char *res = arrow + 2;
-	dx[0] = grad_operand(b, left, v->in[0], right, v->in[1], res, dy);
-	dx[1] = grad_operand(b, right, v->in[1], left, v->in[0], res, dy);
+	Spec s;
+	const char *e = spec_parse(v->a.spec, &s);
+	if (e)
+		bug("autodiff: %s", e);
+	dx[0] = grad_operand(b, s.at[0], s.at[1], v->in[1], s.at[2], dy);
+	dx[1] = grad_operand(b, s.at[1], s.at[0], v->in[0], s.at[2], dy);
 }
 
 static void grad_gather(Builder *b, Value *v, Value *dy, Value **dx)

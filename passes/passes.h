@@ -11,6 +11,8 @@ typedef struct PassInfo {
 	NumericClass numerics;
 	void (*run)(Graph *);
 } PassInfo;
+#define PASS(name, needs, breaks, numerics, doc) void name(Graph *);
+#include "passes/passes.def"
 extern const PassInfo pass_info[];
 extern const int pass_count;
 const PassInfo *pass_find(const char *name);
@@ -26,6 +28,15 @@ bool passes_run(Graph *, const char *list, const PassOptions *);   /* "simplify,
  * train:    step (loss, gradients into states "grad.<param>"), update (adamw), eval (no dropout)
  * generate: step (incremental), prepare (what depends on parameters only, e.g. packed weights, into states) */
 bool passes_module(Module *, const PassOptions *);
+
+/* gradients.c: fills dx[i] with the gradient of v's operand i (of its shape before broadcasting down), NULL for none. */
+typedef void GradRule(Builder *, Value *v, Value *dy, Value **dx);
+extern GradRule *const grad_rule[OP_COUNT];                        /* NULL: not differentiable */
+bool grad_expands(Op);                                             /* differentiated through its expansion */
+
+/* copy.c: a graph of its own with the same values (kernel numbers and destinations included). */
+Graph *graph_copy(const Graph *, const char *name);
+void graph_redirect(Graph *);                                      /* operands and dest of all values to their repl */
 
 /* Transformations from one graph to another (not `void pass(Graph *)`): */
 /* autodiff.c: g computes the scalar output `loss`; adds, for each param in params, `store(state "grad.<p>", dloss/dp)`,

@@ -1,0 +1,247 @@
+/* microkernel.c: the register tile all contractions are made of: acc (h,nr) = or += A (h,k) B (k,nr), with A k-major
+ * (element (r, k) at k*lda + r) and B in panel order (element (k, c) at k*nr + c).
+ *
+ * They are internal functions, one for each height that occurs, shared by every contract kernel of the module. The
+ * accumulators stay in vector registers over k, which runs in steps of one broadcast element of A by one row of B.
+ * Each element is one chain of fused multiply-adds in ascending k, whatever its tile: results do not depend on how
+ * rows, columns or k are divided. (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
+ * sec. 4 and 5, for the layering; the accumulators' detour through acc memory keeps epilogues out of here.) */
+#include "backend/gen.h"
+
+enum { UNROLL = 4, MAX_ROWS = 16, MAX_COLS = 4 };
+
+/* acc (h,nr) in progress: vector v of row r at [r][v]. */
+typedef struct Tile { LLVMValueRef at[MAX_ROWS][MAX_COLS]; } Tile;
+typedef struct Micro {
+	Gen g;
+	int h, nv;                                  /* rows; vectors a row */
+	LLVMValueRef a, lda, b, k, acc, first, pf, pfs;  /* parameters */
+} Micro;
+
+static void copy_attribute(const Gen *g, LLVMValueRef fn, const char *key)
+{
+	LLVMAttributeRef a = LLVMGetStringAttributeAtIndex(g->fn, LLVMAttributeFunctionIndex, key, (unsigned)strlen(key));
+	if (a)
+		LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, a);
+}
+
+static void add_attribute(const Gen *g, LLVMValueRef fn, const char *name)
+{
+	unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+	LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(g->ctx, kind, 0));
+}
+
+LLVMValueRef gen_helper_find(Gen *g, const char *name)
+{
+	return LLVMGetNamedFunction(g->mod, name);
+}
+
+Gen gen_helper_begin(const Gen *g, const char *name, const char *params)
+{
+	LLVMTypeRef types[12];
+	int n = (int)strlen(params);
+	Gen s = *g;
+	for (int i = 0; i < n; i++)
+		types[i] = params[i] == 'p' ? g->ptr : g->i64;
+	s.fn = LLVMAddFunction(g->mod, name, LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), types, (unsigned)n, 0));
+	LLVMSetLinkage(s.fn, LLVMInternalLinkage);
+	copy_attribute(g, s.fn, "target-cpu");
+	copy_attribute(g, s.fn, "target-features");
+	copy_attribute(g, s.fn, "prefer-vector-width");
+	add_attribute(g, s.fn, "nounwind");
+	add_attribute(g, s.fn, "noinline");
+	s.ka = NULL;
+	s.cache = NULL;
+	s.args = s.arena = s.dims = s.tid = s.nth = s.scratch = NULL;
+	s.b = LLVMCreateBuilderInContext(g->ctx);
+	s.entry = LLVMAppendBasicBlockInContext(g->ctx, s.fn, "entry");
+	LLVMPositionBuilderAtEnd(s.b, LLVMAppendBasicBlockInContext(g->ctx, s.fn, "body"));
+	return s;
+}
+
+LLVMValueRef gen_helper_end(Gen *s)
+{
+	LLVMBuildRetVoid(s->b);
+	LLVMPositionBuilderAtEnd(s->b, s->entry);
+	LLVMBuildBr(s->b, LLVMGetNextBasicBlock(s->entry));
+	LLVMDisposeBuilder(s->b);
+	return s->fn;
+}
+
+void gen_helper_call(Gen *g, LLVMValueRef fn, LLVMValueRef *in, int nin)
+{
+	LLVMBuildCall2(g->b, LLVMGlobalGetValueType(fn), fn, in, (unsigned)nin, "");
+}
+
+static LLVMValueRef load_vector(Gen *g, LLVMValueRef p, int64_t element, int align)
+{
+	LLVMValueRef v = LLVMBuildLoad2(g->b, g->vf, gen_at(g, p, gen_i64(g, element), 4), "");
+	LLVMSetAlignment(v, (unsigned)align);
+	return v;
+}
+
+static LLVMValueRef multiply_add(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
+{
+	LLVMValueRef in[3] = { a, b, c };
+	if (g->t->fma)
+		return gen_call(g, "llvm.fma", g->vf, in, 3);
+	return LLVMBuildFAdd(g->b, c, LLVMBuildFMul(g->b, a, b, ""), "");
+}
+
+/* One k: a and b point at its h and nr elements. */
+static void step(Micro *m, Tile *t, LLVMValueRef a, LLVMValueRef b)
+{
+	Gen *g = &m->g;
+	LLVMValueRef row[MAX_COLS];
+	for (int v = 0; v < m->nv; v++)
+		row[v] = load_vector(g, b, v * g->t->lanes, g->t->lanes * 4);
+	for (int r = 0; r < m->h; r++) {
+		LLVMValueRef one = LLVMBuildLoad2(g->b, g->f32, gen_at(g, a, gen_i64(g, r), 4), "");
+		LLVMValueRef x = gen_splat(g, one);
+		for (int v = 0; v < m->nv; v++)
+			t->at[r][v] = multiply_add(g, x, row[v], t->at[r][v]);
+	}
+}
+
+static void prefetch(Micro *m, LLVMValueRef k)
+{
+	Gen *g = &m->g;
+	LLVMValueRef p = gen_at(g, m->pf, LLVMBuildMul(g->b, k, m->pfs, ""), 1);
+	LLVMValueRef in[4] = { p, gen_i32(g, 0), gen_i32(g, 2), gen_i32(g, 1) };
+	gen_call(g, "llvm.prefetch", g->ptr, in, 4);
+}
+
+static void tile_phis(Micro *m, Tile *t, Tile *from, LLVMBasicBlockRef block)
+{
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++) {
+			t->at[r][v] = LLVMBuildPhi(m->g.b, m->g.vf, "");
+			LLVMAddIncoming(t->at[r][v], &from->at[r][v], &block, 1);
+		}
+}
+
+static void tile_incoming(Micro *m, Tile *phis, Tile *from, LLVMBasicBlockRef block)
+{
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++)
+			LLVMAddIncoming(phis->at[r][v], &from->at[r][v], &block, 1);
+}
+
+/* for (k = lo; k < hi; k += n) n steps. t: accumulators before, then after. */
+static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
+{
+	Gen *g = &m->g;
+	LLVMBasicBlockRef from = LLVMGetInsertBlock(g->b);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
+	LLVMBasicBlockRef body = LLVMGetInsertBlock(g->b);
+	Tile phis, now;
+	LLVMPositionBuilderBefore(g->b, LLVMGetNextInstruction(l.iv));
+	tile_phis(m, &phis, t, from);
+	LLVMPositionBuilderAtEnd(g->b, body);
+	LLVMValueRef a = gen_at(g, m->a, LLVMBuildNSWMul(g->b, l.iv, m->lda, ""), 4);
+	LLVMValueRef b = gen_at(g, m->b, LLVMBuildNSWMul(g->b, l.iv, gen_i64(g, g->t->nr), ""), 4);
+	now = phis;
+	for (int i = 0; i < n; i++) {
+		prefetch(m, LLVMBuildNSWAdd(g->b, l.iv, gen_i64(g, i), ""));
+		step(m, &now, a, b);
+		a = gen_at(g, a, m->lda, 4);
+		b = gen_at(g, b, gen_i64(g, g->t->nr), 4);
+	}
+	gen_loop_end(g, &l);
+	LLVMBasicBlockRef latch = LLVMGetPreviousBasicBlock(l.exit);
+	tile_incoming(m, &phis, &now, body);
+	(void)latch;
+	*t = phis;
+}
+
+/* Zeros where `first`, else what acc holds. */
+static void start(Micro *m, Tile *t)
+{
+	Gen *g = &m->g;
+	LLVMBasicBlockRef from = LLVMGetInsertBlock(g->b);
+	LLVMBasicBlockRef more = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "continue");
+	LLVMBasicBlockRef go = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "go");
+	Tile zero, old;
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++)
+			zero.at[r][v] = LLVMConstNull(g->vf);
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntNE, m->first, gen_i64(g, 0), ""), go, more);
+	LLVMPositionBuilderAtEnd(g->b, more);
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++)
+			old.at[r][v] = load_vector(g, m->acc, r * g->t->nr + v * g->t->lanes, g->t->lanes * 4);
+	LLVMBuildBr(g->b, go);
+	LLVMPositionBuilderAtEnd(g->b, go);
+	tile_phis(m, t, &zero, from);
+	tile_incoming(m, t, &old, more);
+}
+
+static void finish(Micro *m, Tile *t)
+{
+	Gen *g = &m->g;
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++) {
+			LLVMValueRef p = gen_at(g, m->acc, gen_i64(g, r * g->t->nr + v * g->t->lanes), 4);
+			LLVMSetAlignment(LLVMBuildStore(g->b, t->at[r][v], p), (unsigned)g->t->lanes * 4);
+		}
+}
+
+/* void (a, lda, b, k, acc, first, pf, pfs) for h rows; of the full height, lda is known. */
+static LLVMValueRef micro_kernel(const Gen *outer, int h)
+{
+	char name[32];
+	snprintf(name, sizeof name, "sn_tile%dx%d", h, outer->t->nr);
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
+	if (fn)
+		return fn;
+	Micro m = { .g = gen_helper_begin(outer, name, "pipipipi"), .h = h, .nv = outer->t->nr / outer->t->lanes };
+	Gen *g = &m.g;
+	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.pf, &m.pfs };
+	for (int i = 0; i < COUNT(param); i++)
+		*param[i] = LLVMGetParam(g->fn, (unsigned)i);
+	if (h == g->t->mr)
+		m.lda = gen_i64(g, h);
+	Tile t;
+	start(&m, &t);
+	LLVMValueRef whole = LLVMBuildAnd(g->b, m.k, gen_i64(g, -UNROLL), "");
+	steps(&m, &t, gen_i64(g, 0), whole, UNROLL);
+	steps(&m, &t, whole, m.k, 1);
+	finish(&m, &t);
+	return gen_helper_end(g);
+}
+
+/* Rows *row.. of a low tile, `n` at a time: in a loop, or once if the height has that bit. */
+static void low_rows(Gen *g, LLVMValueRef *p, int n)
+{
+	LLVMValueRef h = p[1];
+	LLVMValueRef mask = gen_i64(g, 2 * n > g->t->mr ? -n : ~(int64_t)(2 * n - 1));
+	LLVMValueRef lo = n * 2 > g->t->mr ? gen_i64(g, 0) : LLVMBuildAnd(g->b, h, mask, "");
+	LLVMValueRef hi = LLVMBuildAnd(g->b, h, gen_i64(g, -n), "");
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
+	LLVMValueRef a = gen_at(g, p[0], l.iv, 4);
+	LLVMValueRef acc = gen_at(g, p[4], LLVMBuildNSWMul(g->b, l.iv, gen_i64(g, g->t->nr), ""), 4);
+	gen_helper_call(g, micro_kernel(g, n), (LLVMValueRef[]){ a, h, p[2], p[3], acc, p[5], p[6], p[7] }, 8);
+	gen_loop_end(g, &l);
+}
+
+/* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
+LLVMValueRef gen_tile_function(const Gen *outer)
+{
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tile"), p[8];
+	if (fn)
+		return fn;
+	Gen s = gen_helper_begin(outer, "sn_tile", "pipipipi"), *g = &s;
+	for (int i = 0; i < 8; i++)
+		p[i] = LLVMGetParam(g->fn, (unsigned)i);
+	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "full");
+	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, p[1], gen_i64(g, g->t->mr), ""), full, low);
+	LLVMPositionBuilderAtEnd(g->b, full);
+	gen_helper_call(g, micro_kernel(g, g->t->mr), p, 8);
+	LLVMBuildRetVoid(g->b);
+	LLVMPositionBuilderAtEnd(g->b, low);
+	for (int n = 8; n >= 1; n /= 2)
+		if (n < g->t->mr)
+			low_rows(g, p, n);
+	return gen_helper_end(g);
+}

@@ -1,0 +1,117 @@
+/* scope.c: the names inside one body. A Frame has a block's parameters, layers and variables, and what its
+ * caller bound the run-time dims to. Looking outward: the unit's config and dims, then those of used files. */
+#include "frontend/elab.h"
+
+Frame *frame_new(Elab *e, Unit *u, Item *item)
+{
+	Frame *f = NEW(e->arena, Frame);
+	f->unit = u;
+	f->item = item;
+	f->nrest = -1;
+	return f;
+}
+
+Var *frame_var(Frame *f, const char *name)
+{
+	for (int i = 0; i < f->vars.len; i++)
+		if (f->vars.at[i].name == name)
+			return &f->vars.at[i];
+	return NULL;
+}
+
+void frame_set(Elab *e, const char *name, Loc loc, Val val)
+{
+	Var *v = frame_var(e->frame, name);
+	if (v && v->declared) {
+		err(e, loc, "E0303", "`%s` is a layer; a variable needs another name", name);
+		note(e, v->loc, "declared here");
+		return;
+	}
+	if (v) {
+		v->val = val;
+		return;
+	}
+	vec_push(e->arena, &e->frame->vars, ((Var){ .name = name, .val = val, .loc = loc }));
+}
+
+const Dim *frame_dim(Frame *f, const char *name)
+{
+	for (int i = 0; i < f->dims.len; i++)
+		if (f->dims.at[i].name == name)
+			return f->dims.at[i].dim;
+	return NULL;
+}
+
+void frame_bind(Elab *e, Frame *f, const char *name, const Dim *d)
+{
+	vec_push(e->arena, &f->dims, ((DimBinding){ name, d }));
+}
+
+void frame_unused(Elab *e, Frame *f)
+{
+	for (int i = 0; i < f->vars.len; i++) {
+		Var *v = &f->vars.at[i];
+		if (v->declared && !v->used)
+			warn(e, v->loc, "W0301", "`%s` is declared but never used", v->name);
+		else if (v->param && !v->used && !v->val.optional)
+			warn(e, v->loc, "W0302", "the parameter `%s` is never used", v->name);
+		else if (!v->used && !v->param)
+			warn(e, v->loc, "W0303", "the value of `%s` is never used", v->name);
+	}
+}
+
+static Val unknown_name(Elab *e, Expr *x)
+{
+	NameList names = {0};
+	Frame *f = e->frame;
+	for (int i = 0; i < f->vars.len; i++)
+		vec_push(e->arena, &names, f->vars.at[i].name);
+	unit_names(e, f->unit, I_CONFIG, &names);
+	unit_names(e, f->unit, I_DIM, &names);
+	vec_push(e->arena, &names, "causal");
+	Val v = fail(e, x->loc, "E0301", "nothing here is called `%s`", x->name);
+	suggest(e, x->name, names.at, names.len);
+	return v;
+}
+
+static Val unbound_dim(Elab *e, Expr *x)
+{
+	const char *who = e->frame->item && e->frame->item->name ? e->frame->item->name : "this";
+	Val v = fail(e, x->loc, "E0304", "`%s` is a run-time dim that no parameter of `%s` has", x->name, who);
+	help(e, "a block call binds its dims from the shapes of its arguments");
+	return v;
+}
+
+static Val mask_named(const char *name)
+{
+	Val v = { .kind = V_MASK };
+	v.mask.causal = strcmp(name, "causal") == 0;
+	return v;
+}
+
+Val name_lookup(Elab *e, Expr *x)
+{
+	Frame *f = e->frame;
+	Unit *owner;
+	Var *v = frame_var(f, x->name);
+	if (v) {
+		v->used = true;
+		if (v->val.kind == V_LAYER)
+			v->val.layer->used = true;
+		return v->val;
+	}
+	const Dim *d = frame_dim(f, x->name);
+	if (d)
+		return val_int(d);
+	ConfigVal *c = unit_config(f->unit, x->name, &owner);
+	if (c)
+		return config_value(e, owner, c);
+	if (unit_dim(f->unit, x->name, NULL))
+		return unbound_dim(e, x);
+	if (strcmp(x->name, "causal") == 0 || strcmp(x->name, "all") == 0)
+		return mask_named(x->name);
+	Layer *m = model_layer(e, x->name);
+	if (m)
+		return (Val){ .kind = V_LAYER, .layer = m };
+	return unknown_name(e, x);
+}

@@ -1,0 +1,152 @@
+/* autodiff.c: reverse-mode differentiation of a graph (Griewank & Walther 2008, ch. 3), by one walk backward
+ * over its list. Invariants: a value has a gradient only if it is f32, depends on a trained parameter and
+ * the loss depends on it; gradients have exactly their value's type; what is made for value v carries v's path
+ * and location and grad = true. */
+#include "passes/passes.h"
+
+typedef struct Tape {
+	Graph *g;
+	const Module *m;
+	int n;             /* forward values: g->vals.at[0..n) */
+	bool *active;      /* by id: depends on a trained parameter */
+	Value **grad;      /* by id: sum of contributions so far; NULL for none */
+} Tape;
+
+static bool trained(const Module *m, const Value *v)
+{
+	const Param *p = v->op == OP_PARAM ? module_param((Module *)m, v->a.name) : NULL;
+	return p && !p->frozen && v->type.dt == DT_F32;
+}
+
+static bool has_active_operand(const Tape *t, const Value *v)
+{
+	for (int i = 0; i < v->nin; i++)
+		if (t->active[v->in[i]->id])
+			return true;
+	return false;
+}
+
+static void mark_active(Tape *t)
+{
+	for (int i = 0; i < t->n; i++) {
+		Value *v = t->g->vals.at[i];
+		if (trained(t->m, v)) {
+			t->active[i] = true;
+		} else if (v->type.dt == DT_F32 && v->op != OP_STOP && has_active_operand(t, v)) {
+			t->active[i] = grad_rule[v->op] != NULL;
+			if (!t->active[i])
+				diag_error((Loc){ 0 }, "E0710", "%s:%d:%d: %s has no gradient, and a parameter reaches the loss through it",
+					v->loc.file ? v->loc.file : "?", v->loc.line, v->loc.col, op_info[v->op].text);
+		}
+	}
+}
+
+/* Brings a gradient to its value's type: sums over stretched axes, expands over missing ones. */
+static Value *fit(Builder *b, Value *d, Type want)
+{
+	if (type_eq(d->type, want))
+		return d;
+	int lead = d->type.rank - want.rank;
+	uint32_t axes = 0;
+	for (int i = 0; i < d->type.rank; i++)
+		if (!dim_is(d->type.dim[i], 1) && (i < lead || dim_is(want.dim[i - lead], 1)))
+			axes |= 1u << i;
+	if (axes)
+		d = b_reduce(b, OP_SUM, d, axes);
+	if (lead > 0) {
+		Type tail = d->type;
+		tail.rank = want.rank;
+		for (int i = 0; i < want.rank; i++)
+			tail.dim[i] = d->type.dim[i + lead];
+		d = b_reshape(b, d, tail);
+	}
+	return type_eq(d->type, want) ? d : b_expand(b, d, want);
+}
+
+static void contribute(Tape *t, Builder *b, Value *to, Value *d)
+{
+	d = fit(b, d, to->type);
+	Value **sum = &t->grad[to->id];
+	*sum = *sum ? b_binary(b, OP_ADD, *sum, d) : d;
+}
+
+static void propagate(Tape *t, Value *v)
+{
+	Builder b = { .g = t->g, .loc = v->loc, .path = v->path, .grad = true };
+	Value **dx = NEW_ARRAY(t->g->arena, Value *, v->nin);
+	grad_rule[v->op](&b, v, t->grad[v->id], dx);
+	for (int i = 0; i < v->nin; i++)
+		if (dx[i] && t->active[v->in[i]->id])
+			contribute(t, &b, v->in[i], dx[i]);
+}
+
+static Value *find_loss(const Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++)
+		if (g->vals.at[i]->op == OP_OUTPUT && strcmp(g->vals.at[i]->a.name, "loss") == 0)
+			return g->vals.at[i]->in[0];
+	return NULL;
+}
+
+static void expand_if_needed(Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++)
+		if (grad_expands(g->vals.at[i]->op)) {
+			expand(g);
+			return;
+		}
+}
+
+/* Sum of the gradients of all values that read the parameter; zeros if the loss does not depend on it. */
+static Value *param_gradient(Tape *t, Builder *b, const Param *p)
+{
+	Value *sum = NULL;
+	for (int i = 0; i < t->n; i++) {
+		Value *v = t->g->vals.at[i];
+		if (v->op != OP_PARAM || strcmp(v->a.name, p->name) != 0 || !t->grad[i])
+			continue;
+		b->path = v->path;
+		b->loc = v->loc;
+		sum = sum ? b_binary(b, OP_ADD, sum, t->grad[i]) : t->grad[i];
+	}
+	return sum ? sum : build(b, OP_CONST, NULL, 0, &(Attrs){ .value = 0 }, &p->type);
+}
+
+/* grad.<p> becomes its old value, where `accumulate`, plus the gradient. */
+static void store_gradients(Tape *t)
+{
+	Builder b = { .g = t->g, .grad = true };
+	Value *accumulate = b_source(&b, OP_INPUT, intern("accumulate"), type_scalar(DT_BOOL));
+	Value *zero = b_const(&b, DT_F32, 0);
+	for (int i = 0; i < t->m->params.len; i++) {
+		const Param *p = &t->m->params.at[i];
+		if (p->frozen || p->type.dt != DT_F32)
+			continue;
+		Value *g = param_gradient(t, &b, p);
+		Value *state = b_source(&b, OP_STATE, internf("grad.%s", p->name), p->type);
+		Value *old = b_select(&b, accumulate, state, zero);
+		b_store(&b, state, b_binary(&b, OP_ADD, old, g));
+		b = (Builder){ .g = t->g, .grad = true };
+	}
+}
+
+void autodiff(Graph *g, const Module *m)
+{
+	expand_if_needed(g);
+	graph_number(g);
+	Value *loss = find_loss(g);
+	if (!loss || loss->type.dt != DT_F32 || loss->type.rank != 0) {
+		diag_error((Loc){ 0 }, "E0711", "%s: no output `loss` of type f32[]", g->name);
+		return;
+	}
+	Tape t = { .g = g, .m = m, .n = g->vals.len };
+	t.active = NEW_ARRAY(g->arena, bool, t.n);
+	t.grad = NEW_ARRAY(g->arena, Value *, t.n);
+	mark_active(&t);
+	Builder b = { .g = g, .loc = loss->loc, .path = loss->path, .grad = true };
+	t.grad[loss->id] = b_const(&b, DT_F32, 1);
+	for (int i = t.n - 1; i >= 0; i--)
+		if (t.active[i] && t.grad[i] && grad_rule[g->vals.at[i]->op])
+			propagate(&t, g->vals.at[i]);
+	store_gradients(&t);
+}

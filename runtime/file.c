@@ -1,0 +1,170 @@
+/* file.c: whole files read by mapping, and files written so that a crash, a kill or a full disk never leaves half of
+ * one under its final name: write beside, fsync, rename, fsync the directory. */
+#include "runtime/sn.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int sn_file_map(SnFile *f, const char *path) {
+	*f = (SnFile){"", 0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
+	struct stat st;
+	int code = SN_OK;
+	if (fstat(fd, &st) < 0)
+		code = sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
+	else if (S_ISDIR(st.st_mode))
+		code = sn_fail(SN_DATA, "%s: is a directory", path);
+	else if (!S_ISREG(st.st_mode))
+		code = sn_fail(SN_DATA, "%s: not a regular file", path);
+	if (!code && st.st_size > 0) {
+		void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (at == MAP_FAILED)
+			code = sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
+		else
+			*f = (SnFile){at, (size_t)st.st_size};
+	}
+	close(fd);
+	return code;
+}
+
+void sn_file_unmap(SnFile *f) {
+	if (f->n)
+		munmap((void *)f->at, f->n);
+	*f = (SnFile){"", 0};
+}
+
+enum { WRITE_BUFFER = 1 << 16 };
+
+int sn_writer_open(SnWriter *w, const char *path) {
+	*w = (SnWriter){.path = path};
+	w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (w->fd < 0)
+		return sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
+	w->buf = sn_alloc(WRITE_BUFFER);
+	return SN_OK;
+}
+
+static void write_all(SnWriter *w, const char *p, size_t n) {
+	while (n && !w->bad) {
+		ssize_t k = write(w->fd, p, n);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k <= 0) {
+			w->bad = true;
+			w->err = k < 0 ? errno : ENOSPC;
+			return;
+		}
+		p += k;
+		n -= (size_t)k;
+	}
+}
+
+static void flush(SnWriter *w) {
+	write_all(w, w->buf, w->n);
+	w->n = 0;
+}
+
+void sn_writer_put(SnWriter *w, const void *p, size_t n) {
+	w->at += n;
+	if (w->n + n > WRITE_BUFFER)
+		flush(w);
+	if (n > WRITE_BUFFER) {
+		write_all(w, p, n);
+		return;
+	}
+	memcpy(w->buf + w->n, p, n);
+	w->n += n;
+}
+
+int sn_writer_close(SnWriter *w) {
+	flush(w);
+	if (!w->bad && fsync(w->fd) < 0) {
+		w->bad = true;
+		w->err = errno;
+	}
+	if (close(w->fd) < 0 && !w->bad) {
+		w->bad = true;
+		w->err = errno;
+	}
+	free(w->buf);
+	return w->bad ? sn_fail(SN_FAIL, "%s: %s", w->path, strerror(w->err)) : SN_OK;
+}
+
+int sn_file_write(const char *path, const char *text, size_t n) {
+	SnWriter w;
+	int code = sn_writer_open(&w, path);
+	if (code)
+		return code;
+	sn_writer_put(&w, text, n);
+	return sn_writer_close(&w);
+}
+
+int sn_file_replace(const char *path, const char *text, size_t n) {
+	char *beside = sn_format("%s.tmp", path);
+	int code = sn_file_write(beside, text, n);
+	if (!code && rename(beside, path) < 0)
+		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
+	if (code)
+		unlink(beside);
+	free(beside);
+	return code;
+}
+
+bool sn_exists(const char *path) {
+	struct stat st;
+	return stat(path, &st) == 0;
+}
+
+bool sn_is_dir(const char *path) {
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int sn_mkdirs(const char *path) {
+	char *p = sn_format("%s", path);
+	int code = SN_OK;
+	for (char *end = p + 1; !code; end++) {
+		char c = *end;
+		if (c && c != '/')
+			continue;
+		*end = 0;
+		if (mkdir(p, 0777) < 0 && errno != EEXIST)
+			code = sn_fail(SN_FAIL, "%s: %s", p, strerror(errno));
+		if (!c)
+			break;
+		*end = c;
+	}
+	if (!code && !sn_is_dir(path))
+		code = sn_fail(SN_FAIL, "%s: not a directory", path);
+	free(p);
+	return code;
+}
+
+int sn_sync_dir(const char *path) {
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
+	/* Some file systems can't sync a directory and say EINVAL: nothing more can be done there. */
+	int code = fsync(fd) < 0 && errno != EINVAL ? sn_fail(SN_FAIL, "%s: %s", path, strerror(errno)) : SN_OK;
+	close(fd);
+	return code;
+}
+
+void sn_remove_tree(const char *path) {
+	DIR *d = opendir(path);
+	if (!d)
+		return;
+	for (struct dirent *e; (e = readdir(d));)
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			unlinkat(dirfd(d), e->d_name, 0);
+	closedir(d);
+	rmdir(path);
+}

@@ -1,0 +1,255 @@
+/* sn.h: the runtime's one private header. The runtime is what goes into produced executables beside the compiled
+ * kernels: it reads `sn_program` (rt.def), owns the arena and the threads, and does files, data and text.
+ *
+ * Whoever opens closes. Functions that can fail on the user's account return an exit code (SN_OK or what
+ * sn_fail() returned, the message being already on stderr), or NULL after the same. */
+#ifndef SN_H
+#define SN_H
+
+#include "runtime/program.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum { SN_OK = 0, SN_FAIL = 1, SN_USAGE = 2, SN_DATA = 3, SN_INTERRUPTED = 130 };   /* exit codes */
+enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER };                                   /* SnEntry.kind */
+enum { SN_F32, SN_I32, SN_BOOL };                                                    /* dtypes */
+enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16, SN_MAX_LIST = 16 };
+
+/* cli.c: everything main() does; argv as main's. Returns the exit code. */
+int sn_main(int argc, char **argv);
+
+/* say.c: messages on stderr, memory, strings */
+int sn_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* "prog: ..."; returns code */
+void sn_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));            /* a line of information */
+void *sn_alloc(size_t bytes);                                 /* zeroed; never NULL: says so and exits with 1 */
+void *sn_realloc(void *, size_t bytes);                       /* as sn_alloc, new bytes not zeroed */
+typedef struct SnStr { char *s; size_t n, cap; } SnStr;       /* growing; s is NUL-terminated once non-empty; free(s) */
+void sn_str_add(SnStr *, const char *, size_t n);
+void sn_str_printf(SnStr *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+char *sn_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));         /* malloc'ed */
+/* The nearest of n names by Damerau-Levenshtein distance within a third of the length; NULL if none is near. */
+const char *sn_nearest(const char *name, const char *const *names, int n);
+bool sn_glob(const char *pattern, const char *s);             /* * and ? match within and across dots */
+const char *sn_bytes_text(char buf[32], double bytes);        /* "474.7 MiB" */
+
+/* file.c: whole files, directories, durable writes */
+typedef struct SnFile { const char *at; size_t n; } SnFile;   /* a mapped file; at is "" when empty */
+int sn_file_map(SnFile *, const char *path);                  /* SN_DATA when it can't be read */
+void sn_file_unmap(SnFile *);
+typedef struct SnWriter { int fd; bool bad; int err; uint64_t at; size_t n; char *buf; const char *path; } SnWriter;
+int sn_writer_open(SnWriter *, const char *path);             /* creates or truncates; keeps path; SN_FAIL */
+void sn_writer_put(SnWriter *, const void *, size_t n);       /* errors are kept for close */
+int sn_writer_close(SnWriter *);                              /* writes, fsyncs, closes; SN_FAIL with the path */
+int sn_file_write(const char *path, const char *text, size_t n);      /* writer open, put, close */
+int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
+bool sn_exists(const char *path);
+bool sn_is_dir(const char *path);
+int sn_mkdirs(const char *path);
+int sn_sync_dir(const char *path);
+void sn_remove_tree(const char *path);                        /* a directory and the files in it */
+
+/* threads.c: SPMD. n threads, thread 0 being the caller, run the same job in lockstep. */
+typedef struct SnPool SnPool;
+typedef void SnJob(void *ctx, int tid, int n);
+SnPool *sn_pool_start(int n);                                 /* NULL after a message */
+void sn_pool_stop(SnPool *);
+int sn_pool_size(const SnPool *);
+void sn_pool_run(SnPool *, SnJob *, void *ctx);               /* returns when all threads have */
+void sn_pool_barrier(SnPool *, int tid);                      /* inside a job: what came before is seen after */
+int sn_cores(void);                                           /* this process may run on */
+
+/* session.c: one entry made ready to run: threads, arena, dims. */
+typedef struct SnSession {
+	const SnEntry *entry;
+	SnPool *pool;
+	char *arena;                  /* 2 MiB-aligned: arena_bytes, then scratch_bytes a thread */
+	char *mapping;
+	size_t mapped, used;          /* bytes mapped; bytes the plan asks for */
+	int64_t dims[SN_MAX_SYMS];    /* values of entry->syms, at their bounds when opened */
+} SnSession;
+int sn_session_open(SnSession *, const SnEntry *, int threads);
+void sn_session_close(SnSession *);
+/* Runs all launches of f on all threads with s->dims. Allocates nothing. */
+void sn_call(SnSession *s, const SnFunction *f);
+int64_t *sn_dim(SnSession *, const char *sym);                /* NULL if the entry has no such symbol */
+int64_t sn_bound(const SnEntry *, const char *sym);           /* 0 if there is none */
+const SnFunction *sn_function(const SnEntry *, const char *name);             /* NULL */
+const SnSlot *sn_slot(const SnFunction *, const char *name, bool output);     /* NULL */
+void sn_slot_shape(const SnSession *, const SnFunction *, const SnSlot *, int64_t shape[SN_MAX_RANK]);  /* at s->dims */
+const SnTensor *sn_tensor(const SnEntry *, const char *name);                 /* NULL */
+int64_t sn_tensor_elems(const SnTensor *);
+void sn_set_f32(SnSession *, const SnFunction *, const char *input, float);   /* a scalar input; absent: nothing */
+void sn_set_i32(SnSession *, const SnFunction *, const char *input, int32_t);
+void sn_set_bool(SnSession *, const SnFunction *, const char *input, bool);
+float sn_get_f32(const SnSession *, const SnFunction *, const char *output);  /* NaN if there is none */
+
+/* random.c: Philox2x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). */
+typedef struct SnPair { uint32_t a, b; } SnPair;
+SnPair sn_philox(uint32_t c0, uint32_t c1, uint32_t key);
+uint32_t sn_hash32(const void *, size_t n, uint32_t seed);    /* FNV-1a and a final mix */
+uint64_t sn_hash64(const void *, size_t n, uint64_t seed);
+double sn_uniform(uint32_t c0, uint32_t c1, uint32_t key);    /* [0,1), 53 bits */
+int64_t sn_below(int64_t n, uint32_t c0, uint32_t c1, uint32_t key);  /* 0..n-1 */
+/* out[i] for elements first..first+n of the stream `key`: the same wherever the range is cut. first is even. */
+void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation);
+void sn_init_params(SnSession *, uint32_t seed);              /* every parameter from its own stream, in parallel */
+
+/* text.c: UTF-8 */
+/* Reads one code point of s[0..n); returns its length, 0 if the bytes are not valid UTF-8 (RFC 3629). */
+int sn_utf8_read(const char *s, size_t n, uint32_t *code);
+int sn_utf8_write(char out[4], uint32_t code);
+size_t sn_utf8_valid(const char *s, size_t n);                /* bytes before the first invalid one; n if valid */
+size_t sn_utf8_whole(const char *s, size_t n);                /* n less an unfinished character at the end */
+
+/* tokenizer.c: text <-> ids */
+typedef struct SnTokenizer SnTokenizer;
+typedef struct SnIds { int32_t *at; int64_t n, cap; } SnIds;
+void sn_ids_add(SnIds *, int32_t);
+/* spec: "byte", "char" (vocabulary = code points of text, sorted), a tokenizer.json, a merges.txt beside its vocab.json,
+ * or a directory with either. NULL after a message (SN_DATA). */
+SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n);
+void sn_tokenizer_close(SnTokenizer *);
+const char *sn_tokenizer_kind(const SnTokenizer *);           /* "byte", "char", "bpe" */
+int32_t sn_tokenizer_size(const SnTokenizer *);               /* largest id + 1 */
+/* Appends the ids of text; SN_DATA with the place (in `what`) where the text can't be encoded. */
+int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what, SnIds *out);
+const char *sn_decode(const SnTokenizer *, int32_t id, size_t *n);    /* bytes of one id; "" for unknown ids */
+int32_t sn_special(const SnTokenizer *, const char *text);    /* id of a whole token with this text; -1 */
+int32_t sn_bos(const SnTokenizer *);                          /* what its post-processor puts before a text; -1 */
+int sn_tokenizer_save(const SnTokenizer *, const char *path); /* as a tokenizer.json that open reads; SN_FAIL */
+
+/* bpe.c: byte-level BPE (Sennrich et al. 2016; GPT-2's byte alphabet, Radford et al. 2019) */
+typedef struct SnBpe SnBpe;
+SnBpe *sn_bpe_json(json_t *root, const char *path);           /* a Hugging Face tokenizer.json; borrows root */
+SnBpe *sn_bpe_files(const char *vocab, const char *merges);
+void sn_bpe_close(SnBpe *);
+int32_t sn_bpe_size(const SnBpe *);
+int sn_bpe_encode(const SnBpe *, const char *text, size_t n, const char *what, SnIds *out);
+const char *sn_bpe_decode(const SnBpe *, int32_t id, size_t *n);
+int32_t sn_bpe_special(const SnBpe *, const char *text);
+int32_t sn_bpe_bos(const SnBpe *);
+json_t *sn_bpe_to_json(const SnBpe *);                        /* a tokenizer.json that sn_bpe_json reads */
+
+/* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
+typedef struct SnValue { const char *str; double num; bool given; } SnValue;
+enum { SN_MAX_FLAGS = 64 };
+typedef struct SnOptions {
+	const SnProgram *program;
+	const SnEntry *entry;         /* NULL for info */
+	SnValue flag[SN_MAX_FLAGS];
+	const char *stop[SN_MAX_LIST];
+	int nstop;
+	json_t *saved;                /* a resumed run's options: below flags, above the entry's settings; owned */
+	bool help;
+} SnOptions;
+typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
+enum { SN_INFO = 4 };
+int sn_flags_parse(SnOptions *, const SnCommand *, int argc, char **argv);
+void sn_flags_help(FILE *, const SnOptions *, const SnCommand *);
+/* An option by its setting's key: flag, else resumed run, else entry's setting, else `otherwise`. */
+double sn_num(const SnOptions *, const char *key, double otherwise);
+const char *sn_str(const SnOptions *, const char *key, const char *otherwise);
+bool sn_given(const SnOptions *, const char *key);            /* by a flag */
+json_t *sn_options_save(const SnOptions *);                   /* what a resumed run needs: new object */
+const SnSetting *sn_setting(const SnSetting *, int64_t n, const char *key);
+int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 0 if unknown */
+
+/* safetensors.c: https://github.com/huggingface/safetensors, format section */
+enum { SN_ST_F32, SN_ST_F16, SN_ST_BF16, SN_ST_OTHER };
+typedef struct SnStTensor {
+	const char *name, *dtype;     /* dtype as written */
+	int kind, rank;
+	int64_t shape[SN_MAX_RANK], elems;
+	const char *at;               /* little-endian elements */
+	size_t bytes;
+} SnStTensor;
+typedef struct SnSafetensors { SnFile file; json_t *header; SnStTensor *tensors; int n; const char *path; } SnSafetensors;
+int sn_st_open(SnSafetensors *, const char *path);            /* checks all of the file; SN_DATA */
+void sn_st_close(SnSafetensors *);
+const SnStTensor *sn_st_find(const SnSafetensors *, const char *name);
+void sn_st_read(const SnStTensor *, float *out);              /* elems floats; kind must not be OTHER */
+/* Writes tensors of the entry of `kind` whose names start with prefix ("" for all). */
+int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix);
+
+/* weights.c: a checkpoint's tensors into the parameters */
+int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* a .safetensors file; SN_DATA */
+int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
+
+/* checkpoint.c: a run directory. See docs/runtime.md for the layout. */
+typedef struct SnState {
+	int64_t step;                 /* optimiser steps done */
+	int64_t best_step;
+	double best_loss;             /* infinity before the first validation */
+	double seconds;               /* of training so far */
+	uint64_t data_hash;
+	json_t *options;              /* owned */
+} SnState;
+int sn_checkpoint_save(const SnSession *, const SnProgram *, const SnTokenizer *, const SnState *, const char *dir, bool best);
+/* Where a checkpoint's files are: dir itself, or what dir/last (or dir/best, where `best` is wanted and there) names.
+ * malloc'ed; NULL after a message. */
+char *sn_checkpoint_find(const char *dir, bool best);
+bool sn_checkpoint_is_run(const char *dir);
+int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA */
+
+/* data.c */
+typedef struct SnData { SnTokenizer *tokenizer; SnIds train, valid; uint64_t hash; } SnData;
+/* Reads and tokenises what the options name; checks ids against the vocabulary. `checkpoint` may bring the
+ * tokenizer. eval: everything goes to `valid`. */
+int sn_data_open(SnData *, const SnOptions *, const char *checkpoint, bool eval);
+void sn_data_close(SnData *);
+/* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
+void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
+
+/* eval.c: the mean loss over ids, in windows of context T that follow one another; all of them, or the first `batches`
+ * batches. */
+typedef struct SnEvalResult { double loss; int64_t tokens; } SnEvalResult;
+SnEvalResult sn_evaluate(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches);
+int sn_eval_main(const SnOptions *);
+const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] input; NULL after a message */
+
+/* progress.c: bar, metrics.jsonl, loss.svg */
+typedef struct SnPoint { int64_t step; float loss; } SnPoint;
+typedef struct SnCurve { SnPoint *at; int64_t n, cap; } SnCurve;
+typedef struct SnProgress {
+	bool bar, quiet;
+	int metrics;                  /* fd; -1: none */
+	const char *dir;
+	int64_t total, every;         /* steps; a plain line every so many */
+	double started, drawn, base;  /* clock; seconds of earlier sessions */
+	double rate;                  /* seconds a step, smoothed */
+	double value;                 /* last validation loss; NaN: none yet */
+	SnCurve train, valid;
+} SnProgress;
+typedef struct SnStep { int64_t step, tokens; double loss, lr, grad_norm, seconds, flops; } SnStep;
+double sn_clock(void);                                        /* seconds, monotonic */
+int sn_progress_open(SnProgress *, const char *dir, int64_t step, int64_t total, bool quiet);
+void sn_progress_step(SnProgress *, const SnStep *);
+void sn_progress_valid(SnProgress *, int64_t step, double loss, bool best);
+void sn_progress_clear(SnProgress *);                         /* takes the bar off the line before a message */
+int sn_progress_draw(SnProgress *, const char *title);        /* loss.svg */
+void sn_progress_close(SnProgress *);
+
+/* svg.c: a chart of the curves, as text */
+void sn_svg_chart(SnStr *, const char *title, const SnCurve *train, const SnCurve *valid);
+
+/* train.c, generate.c, info.c */
+int sn_train_main(SnOptions *);
+int sn_generate_main(const SnOptions *);
+int sn_info_main(const SnOptions *);
+void sn_version(FILE *, const SnProgram *);
+/* Learning rate of step s (0-based): linear warmup to `peak`, then by `kind` to `last` at step `steps`. */
+typedef struct SnSchedule { const char *kind; double peak, last; int64_t warmup, steps; } SnSchedule;
+double sn_learning_rate(const SnSchedule *, int64_t step);
+
+/* sample.c */
+typedef struct SnSampler { double temperature, top_p, min_p; int top_k; uint32_t seed; float *probs; int32_t *heap; } SnSampler;
+void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
+void sn_sampler_close(SnSampler *);
+/* Draws from logits (V): greedy at temperature 0; else softmax(logits / temperature), then the top_k most likely (0:
+ * all), of them the fewest whose share reaches top_p, without those under min_p times the likeliest. */
+int32_t sn_sample(SnSampler *, const float *logits, int64_t V, int64_t position);
+
+#endif

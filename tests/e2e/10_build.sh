@@ -1,0 +1,23 @@
+# The compiler's own promises: it is fast and repeatable, and its executables are small and stand alone.
+start=$(date +%s%N)
+check "gpt2 124M builds" "$sinter" build models/gpt2.sinter --entry train,generate -o "$tmp/gpt2"
+ms=$((($(date +%s%N) - start) / 1000000))
+limit=3000; [ -n "${SAN_BUILD:-}" ] || nm "$sinter" 2>/dev/null | grep -qE '__(asan|tsan)_init' && limit=60000
+if [ $ms -lt $limit ]; then ok "in under 3 s ($ms ms)"; else bad "builds in $ms ms, wanted under $limit"; fi
+size=$(stat -c %s "$tmp/gpt2")
+if [ "$size" -lt 1048576 ]; then ok "executable under 1 MiB ($size bytes)"; else bad "executable has $size bytes"; fi
+needs=$(ldd "$tmp/gpt2" | grep -oE '^\s*lib[a-z]+' | tr -d '\t ' | sort | tr '\n' ' ')
+if [ "$needs" = "libc libm " ] || [ "$needs" = "libc " ]; then ok "needs $needs"; else bad "needs $needs"; fi
+"$sinter" build models/gpt2.sinter $tiny -o "$tmp/one" && "$sinter" build models/gpt2.sinter $tiny -o "$tmp/two"
+check "two builds are byte-identical" cmp "$tmp/one" "$tmp/two"
+check "--static builds" "$sinter" build models/gpt2.sinter $tiny --static -o "$tmp/static"
+exits "a static executable needs nothing" 0 "not a dynamic|statically" sh -c "ldd $tmp/static 2>&1; true"
+for stage in ast graph plan llvm asm obj; do
+	check "--emit=$stage" sh -c "'$sinter' build models/gpt2.sinter $tiny --emit=$stage -o $tmp/stage.$stage && test -s $tmp/stage.$stage"
+done
+check "every emitted graph reads back to the same text" sh -c "'$sinter' opt $tmp/stage.graph | cmp - $tmp/stage.graph"
+exits "an unknown stage is named" 2 "did you mean --emit=graph" "$sinter" build models/gpt2.sinter --emit=grph
+exits "an unknown target is named" 1 "x86-64-v3" "$sinter" build models/gpt2.sinter --target x86-64-v9
+exits "a missing file" 1 "no/such" "$sinter" build no/such.sinter
+exits "an unwritable output" 1 "no/such/dir" "$sinter" build models/gpt2.sinter $tiny -o /no/such/dir/exe
+check "llama builds" "$sinter" build models/llama.sinter --set V=256 --set N=64 --set D=64 --set F=96 --set H=4 --set G=2 --set L=2 --entry train,generate --set train.micro=2 --set train.batch=4 --set train.T=32 -o "$tmp/llama"

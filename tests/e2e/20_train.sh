@@ -1,0 +1,43 @@
+# Training: the same bits on any number of threads, after a kill, after Ctrl-C.
+"$sinter" build models/gpt2.sinter $tiny -o "$tmp/gpt" || bad "tiny gpt2 builds"
+for t in 1 2 3; do
+	check "100 steps on $t threads" "$tmp/gpt" $train --steps 100 --seed 7 -t $t --out "$tmp/run$t"
+	losses "$tmp/run$t" > "$tmp/loss$t"
+done
+if [ "$(wc -l < "$tmp/loss1")" = 100 ]; then ok "100 losses are logged"; else bad "$(wc -l < "$tmp/loss1") losses logged"; fi
+check "2 threads give the bits of 1" cmp "$tmp/loss1" "$tmp/loss2"
+check "3 threads give the bits of 1" cmp "$tmp/loss1" "$tmp/loss3"
+model_of() { find "$1/" -name model.safetensors -path "*${2:-}*" | sort | tail -n 1; }
+check "and the same weights" cmp "$(model_of "$tmp/run1")" "$(model_of "$tmp/run3")"
+first=$(head -n 1 "$tmp/loss1" | cut -d' ' -f1); last=$(tail -n 1 "$tmp/loss1" | cut -d' ' -f1)
+check "the first loss is ln 256 within 3%" awk "BEGIN{exit !($first > 5.38 && $first < 5.71)}"
+check "the loss falls ($first to $last)" awk "BEGIN{exit !($last < $first - 1.5)}"
+check "loss.svg is drawn" grep -q '<svg' "$tmp/run1/loss.svg"
+
+# killed at any instant: SIGKILL somewhere after the first checkpoint, then resumed
+killed=0
+for delay in 0.35 0.9 1.7; do
+	"$tmp/gpt" $train --steps 100 --seed 7 --out "$tmp/killed" > /dev/null 2>&1 &
+	pid=$!; sleep $delay; kill -9 $pid 2> /dev/null && killed=$((killed+1)); wait $pid 2> /dev/null
+	if [ -e "$tmp/killed/state.json" ] || find "$tmp/killed" -name state.json 2> /dev/null | grep -q .; then
+		"$tmp/gpt" train --resume "$tmp/killed" --data "$corpus" --steps 100 > "$tmp/out" 2>&1 || bad "resume after $delay s" "$(tail -n 3 "$tmp/out")"
+		losses "$tmp/killed" | tail -n 5 > "$tmp/tail"
+		check "killed after $delay s and resumed: the same bits" cmp "$(model_of "$tmp/run1")" "$(model_of "$tmp/killed")"
+	fi
+	rm -rf "$tmp/killed"
+done
+[ $killed -gt 0 ] && ok "killed in mid-training $killed times" || bad "no kill hit a running training"
+
+# Ctrl-C saves and exits with 130
+"$tmp/gpt" $train --steps 100000 --seed 7 --out "$tmp/int" > "$tmp/out" 2>&1 &
+pid=$!; sleep 1; kill -INT $pid; wait $pid; code=$?
+if [ $code = 130 ]; then ok "Ctrl-C exits with 130"; else bad "Ctrl-C exits with $code" "$(tail -n 3 "$tmp/out")"; fi
+at=$(wc -l < "$tmp/int/metrics.jsonl")
+exits "and what it saved resumes" 0 "" "$tmp/gpt" train --resume "$tmp/int" --data "$corpus" --steps $((at + 50))
+
+exits "eval" 0 "perplexity" "$tmp/gpt" eval -m "$tmp/run1" --data "$corpus"
+exits "info" 0 "parameters" "$tmp/gpt" info
+exits "help names the model's settings" 0 "--lr" "$tmp/gpt" train --help
+exits "an unknown flag" 2 "did you mean" "$tmp/gpt" train --stepz 3
+exits "a missing data file" 3 "no-such" "$tmp/gpt" train --data no-such.txt --tokenizer byte
+exits "llama trains" 0 "" "$tmp/llama" $train --steps 20 --out "$tmp/llama-run"

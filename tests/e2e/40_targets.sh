@@ -1,0 +1,7 @@
+# The same model for smaller instruction sets: it runs, and its losses agree within rounding.
+for target in x86-64-v2 x86-64-v3; do
+	check "$target builds" "$sinter" build models/gpt2.sinter $tiny --target $target -o "$tmp/gpt-$target"
+	check "$target trains" "$tmp/gpt-$target" $train --steps 20 --seed 7 --out "$tmp/run-$target"
+	losses "$tmp/run-$target" > "$tmp/loss-$target"
+	check "$target follows the native losses" sh -c "paste $tmp/loss-$target $tmp/loss1 | head -n 20 | awk '{d=(\$1-\$3)/\$3; if (d<0) d=-d; if (d>1e-4) exit 1; n++} END{exit n!=20}'"
+done
