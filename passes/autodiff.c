@@ -10,6 +10,8 @@ typedef struct Tape {
 	int n;             /* forward values: g->vals.at[0..n) */
 	bool *active;      /* by id: depends on a trained parameter */
 	Value **grad;      /* by id: sum of contributions so far; NULL for none */
+	ValueList sources; /* trained parameters, in the graph's order */
+	Value *accumulate; /* input bool[] */
 } Tape;
 
 static bool trained(const Module *m, const Value *v)
@@ -32,6 +34,7 @@ static void mark_active(Tape *t)
 		Value *v = t->g->vals.at[i];
 		if (trained(t->m, v)) {
 			t->active[i] = true;
+			vec_push(t->g->arena, &t->sources, v);
 		} else if (v->type.dt == DT_F32 && v->op != OP_STOP && has_active_operand(t, v)) {
 			t->active[i] = grad_rule[v->op] != NULL;
 			if (!t->active[i])
@@ -101,33 +104,70 @@ static void expand_if_needed(Graph *g)
 static Value *param_gradient(Tape *t, Builder *b, const Param *p)
 {
 	Value *sum = NULL;
-	for (int i = 0; i < t->n; i++) {
-		Value *v = t->g->vals.at[i];
-		if (v->op != OP_PARAM || strcmp(v->a.name, p->name) != 0 || !t->grad[i])
-			continue;
-		b->path = v->path;
-		b->loc = v->loc;
-		sum = sum ? b_binary(b, OP_ADD, sum, t->grad[i]) : t->grad[i];
+	for (int i = 0; i < t->sources.len; i++) {
+		Value *v = t->sources.at[i], *d = t->grad[v->id];
+		if (d && strcmp(v->a.name, p->name) == 0)
+			sum = sum ? b_binary(b, OP_ADD, sum, d) : d;
 	}
 	return sum ? sum : build(b, OP_CONST, NULL, 0, &(Attrs){ .value = 0 }, &p->type);
 }
 
 /* grad.<p> becomes its old value, where `accumulate`, plus the gradient. */
-static void store_gradients(Tape *t)
+static void store_gradient(Tape *t, Builder *b, const Param *p)
+{
+	Value *g = param_gradient(t, b, p);
+	Value *state = b_source(b, OP_STATE, internf("grad.%s", p->name), p->type);
+	Value *old = b_select(b, t->accumulate, state, b_const(b, DT_F32, 0));
+	b_store(b, state, b_binary(b, OP_ADD, old, g));
+}
+
+/* The first value that reads this parameter? All others come after it. */
+static bool first_of_name(const Tape *t, const Value *v)
+{
+	for (int i = 0; i < t->sources.len; i++)
+		if (strcmp(t->sources.at[i]->a.name, v->a.name) == 0)
+			return t->sources.at[i] == v;
+	return false;
+}
+
+/* The walk backward. A parameter's gradient is stored as soon as the last contribution is there, so that what it
+ * is made of need not live to the end. */
+static void walk(Tape *t)
+{
+	for (int i = t->n - 1; i >= 0; i--) {
+		Value *v = t->g->vals.at[i];
+		if (t->active[i] && t->grad[i] && grad_rule[v->op])
+			propagate(t, v);
+		if (!trained(t->m, v) || !first_of_name(t, v))
+			continue;
+		Builder b = { .g = t->g, .loc = v->loc, .path = v->path, .grad = true };
+		store_gradient(t, &b, module_param((Module *)t->m, v->a.name));
+	}
+}
+
+/* Parameters that the graph does not read. */
+static void store_others(Tape *t)
 {
 	Builder b = { .g = t->g, .grad = true };
-	Value *accumulate = b_source(&b, OP_INPUT, intern("accumulate"), type_scalar(DT_BOOL));
-	Value *zero = b_const(&b, DT_F32, 0);
 	for (int i = 0; i < t->m->params.len; i++) {
 		const Param *p = &t->m->params.at[i];
-		if (p->frozen || p->type.dt != DT_F32)
-			continue;
-		Value *g = param_gradient(t, &b, p);
-		Value *state = b_source(&b, OP_STATE, internf("grad.%s", p->name), p->type);
-		Value *old = b_select(&b, accumulate, state, zero);
-		b_store(&b, state, b_binary(&b, OP_ADD, old, g));
-		b = (Builder){ .g = t->g, .grad = true };
+		bool read = false;
+		for (int k = 0; k < t->sources.len; k++)
+			read |= strcmp(t->sources.at[k]->a.name, p->name) == 0;
+		if (!read && !p->frozen && p->type.dt == DT_F32)
+			store_gradient(t, &b, p);
 	}
+}
+
+/* Once gradients are there, stop means nothing any more. */
+static void bypass_stops(Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		v->repl = v->op == OP_STOP ? v->in[0]->repl : v;
+	}
+	graph_redirect(g);
+	dce(g);
 }
 
 void autodiff(Graph *g, const Module *m)
@@ -145,8 +185,8 @@ void autodiff(Graph *g, const Module *m)
 	mark_active(&t);
 	Builder b = { .g = g, .loc = loss->loc, .path = loss->path, .grad = true };
 	t.grad[loss->id] = b_const(&b, DT_F32, 1);
-	for (int i = t.n - 1; i >= 0; i--)
-		if (t.active[i] && t.grad[i] && grad_rule[g->vals.at[i]->op])
-			propagate(&t, g->vals.at[i]);
-	store_gradients(&t);
+	t.accumulate = b_source(&b, OP_INPUT, "accumulate", type_scalar(DT_BOOL));
+	walk(&t);
+	store_others(&t);
+	bypass_stops(g);
 }

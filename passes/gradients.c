@@ -57,9 +57,10 @@ static void grad_rsqrt(Builder *b, Value *v, Value *dy, Value **dx)
 	dx[0] = mul(b, times(b, dy, -0.5), mul(b, mul(b, v, v), v));
 }
 
+/* dy (1 - y^2), multiplied out so that every step follows from dy and can be computed behind it */
 static void grad_tanh(Builder *b, Value *v, Value *dy, Value **dx)
 {
-	dx[0] = mul(b, dy, b_binary(b, OP_SUB, num(b, 1), mul(b, v, v)));
+	dx[0] = b_binary(b, OP_SUB, dy, mul(b, mul(b, dy, v), v));
 }
 
 /* 2/sqrt(pi) e^(-x^2) (Abramowitz & Stegun 7.1.1) */
@@ -79,9 +80,11 @@ static void grad_cos(Builder *b, Value *v, Value *dy, Value **dx)
 	dx[0] = b_unary(b, OP_NEG, mul(b, dy, b_unary(b, OP_SIN, v->in[0])));
 }
 
+/* dy y (1 - y), likewise */
 static void grad_sigmoid(Builder *b, Value *v, Value *dy, Value **dx)
 {
-	dx[0] = mul(b, dy, mul(b, v, b_binary(b, OP_SUB, num(b, 1), v)));
+	Value *t = mul(b, dy, v);
+	dx[0] = b_binary(b, OP_SUB, t, mul(b, t, v));
 }
 
 static void grad_add(Builder *b, Value *v, Value *dy, Value **dx)
@@ -95,10 +98,14 @@ static void grad_sub(Builder *b, Value *v, Value *dy, Value **dx)
 	dx[1] = b_unary(b, OP_NEG, dy);
 }
 
+/* A square's two gradients are equal: one, doubled. */
 static void grad_mul(Builder *b, Value *v, Value *dy, Value **dx)
 {
 	dx[0] = mul(b, dy, v->in[1]);
-	dx[1] = mul(b, dy, v->in[0]);
+	if (v->in[0] == v->in[1])
+		dx[0] = times(b, dx[0], 2);
+	else
+		dx[1] = mul(b, dy, v->in[0]);
 }
 
 /* y = p/q: dp = dy/q, dq = -dp y */

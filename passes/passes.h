@@ -34,6 +34,13 @@ typedef void GradRule(Builder *, Value *v, Value *dy, Value **dx);
 extern GradRule *const grad_rule[OP_COUNT];                        /* NULL: not differentiable */
 bool grad_expands(Op);                                             /* differentiated through its expansion */
 
+/* simplify.c asks these for each value whose operands are already simplified: what stands for v, built through b;
+ * NULL where no rule applies. */
+Value *simplify_const(Builder *b, Value *v);                       /* fold.c: of constants alone */
+Value *simplify_algebra(Builder *b, Value *v);                     /* algebra.c: elementwise ops, reductions */
+Value *simplify_movement(Builder *b, Value *v);                    /* movement.c: views, concat, pad, scatter */
+bool const_value(const Value *v, double *x);                       /* v is a const; its value */
+
 /* copy.c: a graph of its own with the same values (kernel numbers and destinations included). */
 Graph *graph_copy(const Graph *, const char *name);
 void graph_redirect(Graph *);                                      /* operands and dest of all values to their repl */

@@ -100,7 +100,9 @@ static inline Value *gpt_attention(Gpt *m, Value *x, const char *path)
 	y = b_reshape(b, y, gpt_type(DT_F32, 5, m->B, m->T, dim_const(3), dim_const(m->s.H), dim_const(K)));
 	b->path = intern(path);
 	Value *in[4] = { gpt_unstack(m, y, 0), gpt_unstack(m, y, 1), gpt_unstack(m, y, 2), m->seed };
-	Attrs a = { .causal = 1, .scale = 1 / sqrt(K), .dropout = m->s.dropout, .stream = 0 };
+	Attrs a = { .causal = 1, .scale = 1 / sqrt(K), .dropout = m->s.dropout };
+	if (m->s.dropout > 0)
+		a.stream = m->stream++;
 	Value *o = build(b, OP_ATTENTION, in, m->s.dropout > 0 ? 4 : 3, &a, NULL);
 	o = b_reshape(b, o, gpt_type(DT_F32, 3, m->B, m->T, dim_const(D), NULL, NULL));
 	b->path = internf("%s.c_proj", path);

@@ -1,0 +1,255 @@
+/* contract_form.c: contractions in canonical form (docs/ir.md, "Kernels").
+ *
+ * The letters of a spec fall into four groups: batch (in all three tensors), m (operand 0 and result), n (operand 1
+ * and result), k (both operands). Afterwards the specs read "batch m k, batch k n -> outer n": n is innermost in
+ * the result, m's letters are neighbours there, and each group's letters have the same order wherever they
+ * appear and are walked as one axis with one stride. Operands that can't be walked so are copied. */
+#include "passes/layout.h"
+
+#include <stdlib.h>
+
+typedef char Letters[MAX_RANK + 1];
+
+typedef struct Form {
+	Builder *b;
+	Value *in[2];
+	Spec s;
+	Letters batch, m, n, k;
+} Form;
+
+static bool has(const char *letters, char c)
+{
+	return c && strchr(letters, c);
+}
+
+static void add(char *letters, char c)
+{
+	size_t n = strlen(letters);
+	letters[n] = c;
+	letters[n + 1] = 0;
+}
+
+/* Groups in the order of the result's letters; k in operand 1's. */
+static void classify(Form *f)
+{
+	memset(f->batch, 0, sizeof(Letters));
+	memset(f->m, 0, sizeof(Letters));
+	memset(f->n, 0, sizeof(Letters));
+	memset(f->k, 0, sizeof(Letters));
+	for (const char *c = f->s.at[2]; *c; c++)
+		add(!has(f->s.at[0], *c) ? f->n : has(f->s.at[1], *c) ? f->batch : f->m, *c);
+	for (const char *c = f->s.at[1]; *c; c++)
+		if (!has(f->s.at[2], *c))
+			add(f->k, *c);
+}
+
+static const Dim *extent(const Form *f, char c)
+{
+	for (int side = 0; side < 2; side++)
+		if (has(f->s.at[side], c))
+			return f->in[side]->type.dim[strchr(f->s.at[side], c) - f->s.at[side]];
+	bug("spec letter %c is in no operand", c);
+}
+
+/* x, whose axes are `have`, with its axes in the order `want` (the same letters). */
+static Value *in_order(Builder *b, Value *x, const char *have, const char *want)
+{
+	int8_t perm[MAX_RANK];
+	if (!strcmp(have, want))
+		return x;
+	for (int i = 0; want[i]; i++)
+		perm[i] = (int8_t)(strchr(have, want[i]) - have);
+	return b_transpose(b, x, perm);
+}
+
+static void set_order(Form *f, int side, const char *want)
+{
+	f->in[side] = in_order(f->b, f->in[side], f->s.at[side], want);
+	strcpy(f->s.at[side], want);
+}
+
+static void join(char *out, const char *a, const char *b, const char *c)
+{
+	strcpy(out, a);
+	strcat(out, b);
+	strcat(out, c);
+}
+
+/* The letters of `from` that are in `which`, in their order. */
+static void pick(char *out, const char *from, const char *which)
+{
+	*out = 0;
+	for (; *from; from++)
+		if (has(which, *from))
+			add(out, *from);
+}
+
+/* Do these letters walk as one axis of v, whose axes are `of`? */
+static bool one_axis(const Value *v, const char *of, const char *letters, const Dim **stride)
+{
+	View w;
+	const Dim *e, *s;
+	int axes[MAX_RANK], n = 0;
+	for (; letters[n]; n++)
+		axes[n] = (int)(strchr(of, letters[n]) - of);
+	if (!view_of((Value *)v, &w) || !view_group(v, &w, axes, n, &e, &s))
+		return false;
+	if (stride)
+		*stride = s;
+	return true;
+}
+
+/* No contraction kernel gains on these: one operand has all the letters, or nothing is summed. */
+static bool degenerate(const Form *f)
+{
+	return !*f->m || !*f->n || !*f->k;
+}
+
+static void rows_space(const Form *f, char *space)
+{
+	strcpy(space, !*f->k && *f->m && *f->n ? f->s.at[2] : *f->m ? f->s.at[0] : f->s.at[1]);
+}
+
+/* Operand `side` with an axis for each letter of the space, extent 1 where it has none. */
+static Value *spread(Form *f, int side, const char *space)
+{
+	const Dim *dims[MAX_RANK];
+	Letters order;
+	pick(order, space, f->s.at[side]);
+	set_order(f, side, order);
+	int rank = (int)strlen(space);
+	for (int i = 0; i < rank; i++)
+		dims[i] = has(order, space[i]) ? extent(f, space[i]) : dim_const(1);
+	return with_axes(f->b, f->in[side], rank, dims);
+}
+
+static Value *by_products(Form *f)
+{
+	const Dim *dims[MAX_RANK];
+	Letters space, left;
+	uint32_t axes = 0;
+	int rank = 0;
+	rows_space(f, space);
+	Value *a = spread(f, 0, space), *c = spread(f, 1, space);
+	for (int i = 0; space[i]; i++)
+		if (has(f->k, space[i]))
+			axes |= 1u << i;
+		else
+			dims[rank++] = extent(f, space[i]);
+	Value *sum = legal_reduce(f->b, OP_SUM, b_binary(f->b, OP_MUL, a, c), axes);
+	pick(left, space, f->s.at[2]);
+	return in_order(f->b, with_axes(f->b, sum, rank, dims), left, f->s.at[2]);
+}
+
+/* The group that is innermost in the result is operand 1's. */
+static void choose_sides(Form *f)
+{
+	const char *out = f->s.at[2];
+	for (int i = f->s.n[2] - 1; i >= 0; i--) {
+		if (has(f->batch, out[i]))
+			continue;
+		if (has(f->n, out[i]))
+			return;
+		Value *v = f->in[0];
+		Spec s = f->s;
+		f->in[0] = f->in[1];
+		f->in[1] = v;
+		memcpy(f->s.at[0], s.at[1], sizeof s.at[1]);
+		memcpy(f->s.at[1], s.at[0], sizeof s.at[0]);
+		f->s.n[0] = s.n[1];
+		f->s.n[1] = s.n[0];
+		classify(f);
+		return;
+	}
+}
+
+/* The wanted order if n is innermost and m together in it; else batch, m, n. */
+static void result_order(const Form *f, char *order)
+{
+	const char *out = f->s.at[2];
+	size_t nn = strlen(f->n), nm = strlen(f->m), first = strcspn(out, f->m);
+	strcpy(order, out);
+	if (!strcmp(out + strlen(out) - nn, f->n) && strspn(out + first, f->m) == nm)
+		return;
+	join(order, f->batch, f->m, f->n);
+}
+
+/* Finds an order of k in which the operands asked for walk it as one axis, and leaves it in f->k. */
+static bool order_k(Form *f, int at, bool want0, bool want1)
+{
+	if (!f->k[at])
+		return (!want0 || one_axis(f->in[0], f->s.at[0], f->k, NULL)) &&
+		       (!want1 || one_axis(f->in[1], f->s.at[1], f->k, NULL));
+	for (int i = at; f->k[i]; i++) {
+		char c = f->k[at];
+		f->k[at] = f->k[i];
+		f->k[i] = c;
+		if (order_k(f, at + 1, want0, want1))
+			return true;
+		f->k[i] = f->k[at];
+		f->k[at] = c;
+	}
+	return false;
+}
+
+/* Brings the operands to [batch, m, k] and [batch, k, n], copying those that can't be walked. */
+static void order_operands(Form *f)
+{
+	bool copy0 = !one_axis(f->in[0], f->s.at[0], f->m, NULL), copy1 = !one_axis(f->in[1], f->s.at[1], f->n, NULL);
+	if (!order_k(f, 0, !copy0, !copy1)) {
+		if (order_k(f, 0, false, !copy1))
+			copy0 = true;
+		else if (order_k(f, 0, !copy0, false))
+			copy1 = true;
+		else
+			copy0 = copy1 = true;
+	}
+	Letters left, right;
+	join(left, f->batch, f->m, f->k);
+	join(right, f->batch, f->k, f->n);
+	set_order(f, 0, left);
+	set_order(f, 1, right);
+	if (copy0)
+		f->in[0] = b_unary(f->b, OP_COPY, f->in[0]);
+	if (copy1)
+		f->in[1] = b_unary(f->b, OP_COPY, f->in[1]);
+}
+
+static bool is_parameter(Value *v)
+{
+	View w;
+	return view_of(v, &w) && w.root->op == OP_PARAM;
+}
+
+static Value *packed(Form *f, int side, const char *spec)
+{
+	Attrs a = { .side = side, .spec = spec };
+	return build(f->b, OP_PACK, &f->in[side], 1, &a, NULL);
+}
+
+/* Operand 1 is read in vectors along n: packed where n is not dense in memory. */
+static bool pack_right(Form *f, bool ahead)
+{
+	const Dim *stride;
+	return (ahead && is_parameter(f->in[1])) || !one_axis(f->in[1], f->s.at[1], f->n, &stride) || !dim_is(stride, 1);
+}
+
+Value *legal_contract(Builder *b, Value *a, Value *c, const char *spec, bool ahead)
+{
+	Form f = { .b = b, .in = { a, c } };
+	Letters order;
+	const char *e = spec_parse(spec, &f.s);
+	if (e)
+		bug("contract \"%s\": %s", spec, e);
+	classify(&f);
+	if (degenerate(&f))
+		return by_products(&f);
+	choose_sides(&f);
+	result_order(&f, order);
+	order_operands(&f);
+	spec = internf("%s,%s->%s", f.s.at[0], f.s.at[1], order);
+	if (pack_right(&f, ahead))
+		f.in[1] = packed(&f, 1, spec);
+	f.in[0] = packed(&f, 0, spec);
+	return in_order(b, b_contract(b, f.in[0], f.in[1], spec), order, f.s.at[2]);
+}

@@ -1,0 +1,91 @@
+/* layout.c: makes every operand of every future kernel resolvable (docs/ir.md, "Kernels"): reductions one kernel
+ * can do, contractions canonical and packed, copies in front of reshapes that no strides describe, and places for
+ * what is computed into other values' memory.
+ *
+ * After it, view_of() holds for every value; values that exist nowhere in memory (constants, indices, random
+ * numbers) are read by elementwise ops and reductions alone. */
+#include "passes/layout.h"
+
+Value *with_axes(Builder *b, Value *x, int rank, const Dim *const *dims)
+{
+	Type t = type_make(x->type.dt, rank, dims);
+	return type_eq(t, x->type) ? x : b_reshape(b, x, t);
+}
+
+/* r is used as v was; a new one also has v's place in the old graph. */
+static void stand_in(Value *v, Value *r)
+{
+	v->repl = r;
+	r->uses += v->uses;
+	if (r->mark)
+		return;
+	r->mark = v->mark;
+	r->id = v->id;
+}
+
+void layout_rewrite(Graph *g, LayoutRule *rule)
+{
+	graph_number(g);
+	for (int i = 0; i < g->vals.len; i++)
+		if (!g->vals.at[i]->mark)
+			g->vals.at[i]->mark = g;
+	ValueList old = graph_take(g);
+	for (int i = 0; i < old.len; i++) {
+		Value *v = old.at[i];
+		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
+		int first = g->vals.len;
+		for (int k = 0; k < v->nin; k++)
+			v->in[k] = v->in[k]->repl;
+		Value *r = rule(&b, v);
+		for (int k = first; k < g->vals.len; k++)
+			g->vals.at[k]->repl = g->vals.at[k];
+		if (r)
+			stand_in(v, r);
+		else
+			graph_keep(g, v);
+	}
+}
+
+/* A reshape that strides can't describe reads a copy. */
+static Value *legal_reshape(Builder *b, Value *v)
+{
+	View w;
+	if (view_of(v, &w))
+		return NULL;
+	return b_reshape(b, b_unary(b, OP_COPY, v->in[0]), v->type);
+}
+
+static Value *legal(Builder *b, Value *v)
+{
+	switch (v->op) {
+	case OP_SUM: case OP_RMAX: return legal_reduce(b, v->op, v->in[0], v->a.axes);
+	case OP_CONTRACT: return legal_contract(b, v->in[0], v->in[1], v->a.spec, false);
+	case OP_RESHAPE: return legal_reshape(b, v);
+	default: return NULL;
+	}
+}
+
+static Value *legal_ahead(Builder *b, Value *v)
+{
+	if (v->op != OP_CONTRACT)
+		return legal(b, v);
+	return legal_contract(b, v->in[0], v->in[1], v->a.spec, true);
+}
+
+static void lay_out(Graph *g, LayoutRule *rule)
+{
+	layout_fold(g);
+	layout_rewrite(g, rule);
+	layout_place(g);
+	dce(g);
+}
+
+void layout(Graph *g)
+{
+	lay_out(g, legal);
+}
+
+void layout_packed(Graph *g)
+{
+	lay_out(g, legal_ahead);
+}

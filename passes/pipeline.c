@@ -1,0 +1,260 @@
+/* pipeline.c: the table of passes, the runner, and the road of a module. The only place that knows the order.
+ *
+ *   <e>.forward --copy--> simplify cse dce --> autodiff --> simplify cse dce -+
+ *        |                  (train: <e>.step)  (expands)                     |
+ *        +-----copy------> incremental --+  (generate: <e>.step)             |
+ *        +-----copy-------------------+  |  (eval, infer)                    |
+ *   <e>.eval (frontend) --------------+--+--> expand --> simplify cse dce ---+
+ *   optimizer_update: <e>.update ------------------------------------------->+
+ *                                                                            v
+ *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <----+
+ *                                       (generate, infer)
+ */
+#include "passes/passes.h"
+
+#include <time.h>
+
+#define CLEAN "simplify,cse,dce"
+#define KERNELS "fuse,schedule"
+
+const PassInfo pass_info[] = {
+#define PASS(name, needs, breaks, numerics, doc) { #name, needs, breaks, doc, numerics, name },
+#include "passes/passes.def"
+};
+const int pass_count = COUNT(pass_info);
+
+const PassInfo *pass_find(const char *name)
+{
+	for (int i = 0; i < pass_count; i++)
+		if (strcmp(pass_info[i].name, name) == 0)
+			return &pass_info[i];
+	return NULL;
+}
+
+/* Properties that passes need. They are read off the graph, so that a graph from a file has them too. */
+static bool is_expanded(const Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++)
+		if (op_info[g->vals.at[i]->op].lower == LOWER_EXPAND)
+			return false;
+	return true;
+}
+
+static bool is_laid_out(const Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++) {
+		const Value *v = g->vals.at[i];
+		if (v->op == OP_CONTRACT && v->in[0]->op != OP_PACK)
+			return false;
+	}
+	return is_expanded(g);
+}
+
+static bool is_fused(const Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++) {
+		Lower l = op_info[g->vals.at[i]->op].lower;
+		bool own = l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_SCATTER || l == LOWER_REDUCE;
+		if (own && !g->vals.at[i]->kernel)
+			return false;
+	}
+	return is_laid_out(g);
+}
+
+static const struct Property {
+	const char *name, *by;
+	bool (*holds)(const Graph *);
+} properties[] = {
+	{ "expanded", "expand", is_expanded },
+	{ "layout", "layout", is_laid_out },
+	{ "fused", "fuse", is_fused },
+};
+
+static const struct Property *property_find(const char *name)
+{
+	for (int i = 0; i < COUNT(properties); i++)
+		if (properties[i].name == name || strcmp(properties[i].name, name) == 0)
+			return &properties[i];
+	bug("passes.def: no property %s", name);
+}
+
+/* The next word of *list, up to a separator or blank; NULL at the end. */
+static const char *next_word(const char **list)
+{
+	*list += strspn(*list, ", ");
+	size_t n = strcspn(*list, ", ");
+	const char *word = n ? intern_n(*list, n) : NULL;
+	*list += n;
+	return word;
+}
+
+static bool needs_met(const Graph *g, const PassInfo *p)
+{
+	const char *list = p->needs, *word;
+	while ((word = next_word(&list))) {
+		const struct Property *q = property_find(word);
+		if (!q->holds(g)) {
+			diag_error((Loc){ 0 }, "E0702", "%s is not ready for pass %s", g->name, p->name);
+			diag_help("run `%s` before it", q->by);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool wants_print(const PassOptions *o, const char *pass)
+{
+	if (o->print_after_all)
+		return true;
+	for (int i = 0; o->print_after && o->print_after[i]; i++)
+		if (strcmp(o->print_after[i], pass) == 0)
+			return true;
+	return false;
+}
+
+/* What is asked for behind every step of the road. False if the graph does not verify. */
+static bool after(Graph *g, const char *step, int values_before, clock_t begun, const PassOptions *o)
+{
+	if (!o)
+		return true;
+	FILE *out = o->out ? o->out : stderr;
+	if (o->stats)
+		fprintf(out, "%-24s %-12s %7d -> %7d values %9.3f ms\n", g->name, step, values_before, g->vals.len,
+			1e3 * (double)(clock() - begun) / CLOCKS_PER_SEC);
+	if (wants_print(o, step)) {
+		Str s = { 0 };
+		graph_print(&s, g);
+		fprintf(out, "# after %s\n%s", step, s.at ? s.at : "");
+		str_free(&s);
+	}
+	if (!o->verify_each || graph_verify(g))
+		return true;
+	diag_note((Loc){ 0 }, "%s does not verify after %s", g->name, step);
+	return false;
+}
+
+static const PassInfo *find_or_complain(const char *name)
+{
+	const PassInfo *p = pass_find(name);
+	if (p)
+		return p;
+	const char *names[COUNT(pass_info)];
+	for (int i = 0; i < pass_count; i++)
+		names[i] = pass_info[i].name;
+	diag_error((Loc){ 0 }, "E0701", "there is no pass named `%s`", name);
+	const char *near = diag_nearest(name, names, pass_count);
+	if (near)
+		diag_help("did you mean `%s`?", near);
+	return NULL;
+}
+
+bool passes_run(Graph *g, const char *list, const PassOptions *o)
+{
+	const char *word;
+	while ((word = next_word(&list))) {
+		const PassInfo *p = find_or_complain(word);
+		if (!p || !needs_met(g, p))
+			return false;
+		int before = g->vals.len, errors = diag_errors();
+		clock_t begun = clock();
+		p->run(g);
+		if (!after(g, p->name, before, begun, o) || diag_errors() > errors)
+			return false;
+	}
+	return true;
+}
+
+/* The road, by kind of entry */
+
+static Graph *forward_of(const Entry *e)
+{
+	Graph *g = entry_graph(e, "forward");
+	if (!g)
+		bug("entry %s has no graph %s.forward", e->name, e->name);
+	return g;
+}
+
+static Graph *add_function(Module *m, Entry *e, Graph *g)
+{
+	vec_push(m->arena, &e->graphs, g);
+	return g;
+}
+
+static Graph *copy_forward(Module *m, Entry *e, const char *suffix)
+{
+	return add_function(m, e, graph_copy(forward_of(e), internf("%s.%s", e->name, suffix)));
+}
+
+static bool plain_road(Graph *g, const PassOptions *o)
+{
+	return passes_run(g, CLEAN ",expand," CLEAN ",layout," KERNELS, o);
+}
+
+static bool train_step(Module *m, Entry *e, const PassOptions *o)
+{
+	Graph *g = copy_forward(m, e, "step");
+	if (!passes_run(g, CLEAN, o))
+		return false;
+	int before = g->vals.len, errors = diag_errors();
+	clock_t begun = clock();
+	autodiff(g, m);
+	if (diag_errors() > errors || !after(g, "autodiff", before, begun, o))
+		return false;
+	return passes_run(g, CLEAN ",layout," KERNELS, o);
+}
+
+static bool train_road(Module *m, Entry *e, const PassOptions *o)
+{
+	Graph *eval = entry_graph(e, "eval");
+	if (!train_step(m, e, o) || (eval && !plain_road(eval, o)))
+		return false;
+	Graph *update = add_function(m, e, optimizer_update(m, e));
+	return passes_run(update, CLEAN ",layout," KERNELS, o);
+}
+
+/* From an unexpanded graph to kernels, with what depends on parameters alone in a function of its own. */
+static bool hoisted_road(Module *m, Entry *e, Graph *step, const PassOptions *o)
+{
+	if (!passes_run(step, "expand," CLEAN ",layout_packed", o))
+		return false;
+	int before = step->vals.len;
+	clock_t begun = clock();
+	Graph *prepare = add_function(m, e, hoist(step, e));
+	if (!after(step, "hoist", before, begun, o))
+		return false;
+	return passes_run(step, KERNELS, o) && passes_run(prepare, KERNELS, o);
+}
+
+static bool generate_road(Module *m, Entry *e, const PassOptions *o)
+{
+	Graph *step = copy_forward(m, e, "step");
+	if (!passes_run(step, CLEAN, o))
+		return false;
+	int before = step->vals.len;
+	clock_t begun = clock();
+	if (!incremental(step, m, e) || !after(step, "incremental", before, begun, o))
+		return false;
+	return hoisted_road(m, e, step, o);
+}
+
+static bool infer_road(Module *m, Entry *e, const PassOptions *o)
+{
+	return hoisted_road(m, e, copy_forward(m, e, "step"), o);
+}
+
+static bool eval_road(Module *m, Entry *e, const PassOptions *o)
+{
+	return plain_road(copy_forward(m, e, "eval"), o);
+}
+
+bool passes_module(Module *m, const PassOptions *o)
+{
+	static bool (*const road[ENTRY_COUNT])(Module *, Entry *, const PassOptions *) = {
+		[ENTRY_TRAIN] = train_road, [ENTRY_EVAL] = eval_road,
+		[ENTRY_GENERATE] = generate_road, [ENTRY_INFER] = infer_road,
+	};
+	bool good = true;
+	for (int i = 0; i < m->entries.len; i++)
+		good &= road[m->entries.at[i]->kind](m, m->entries.at[i], o);
+	return good;
+}

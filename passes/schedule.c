@@ -1,0 +1,226 @@
+/* schedule.c: the order of kernels. Kernels become contiguous in the list, each after all it needs; among those that
+ * could run next, one that frees at least as much memory as it takes goes first (most freed first), else the one
+ * earliest in the graph's own order. So gradients of weights are computed as soon as they let go of activations,
+ * while the forward part, where everything only grows, keeps its order. Deterministic. */
+#include "passes/fuse.h"
+
+typedef Vec(int) Ints;
+
+/* A unit is a kernel, or a value of no kernel. Units are numbered in the order of their first values. */
+typedef struct Unit {
+	int first;               /* position of the first value */
+	int waits;               /* edges from units not yet run */
+	bool kernel, ready, done;
+	int64_t grows;           /* bytes: taken minus freed, were it the next to run */
+	ValueList vals;
+} Unit;
+
+/* A piece of memory that kernels write and read: the root of views. */
+typedef struct Piece {
+	int64_t bytes;
+	bool taken;
+	int left;                /* kernels that have yet to read it */
+	Ints readers, writers;
+} Piece;
+
+typedef struct Sched {
+	Graph *g;
+	Dag *d;
+	int *unit_of;            /* by position */
+	Vec(Unit) units;
+	Piece *pieces;           /* by the root's position */
+	Ints *touches;           /* by unit: the pieces it reads or writes, each once */
+	Ints ready;              /* kernels */
+} Sched;
+
+static void make_units(Sched *s)
+{
+	Graph *g = s->g;
+	int most = 0;
+	for (int i = 0; i < g->vals.len; i++)
+		most = MAX(most, g->vals.at[i]->kernel);
+	int *by_kernel = NEW_ARRAY(g->arena, int, most + 1);
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		int *u = v->kernel ? &by_kernel[v->kernel] : &s->unit_of[i];
+		if (!*u) {
+			vec_push(g->arena, &s->units, ((Unit){ .first = i, .kernel = v->kernel != 0 }));
+			*u = s->units.len;
+		}
+		int id = *u - 1;
+		s->unit_of[i] = id;
+		vec_push(g->arena, &s->units.at[id].vals, v);
+	}
+}
+
+static void count_edges(Sched *s)
+{
+	for (int i = 0; i < s->d->n; i++)
+		for (int k = s->d->first[i]; k < s->d->first[i + 1]; k++)
+			if (s->unit_of[i] != s->unit_of[s->d->to[k]])
+				s->units.at[s->unit_of[s->d->to[k]]].waits++;
+}
+
+static bool has(const Ints *l, int x)
+{
+	for (int i = 0; i < l->len; i++)
+		if (l->at[i] == x)
+			return true;
+	return false;
+}
+
+/* Notes that unit u reads, or writes, the memory behind v. Sources stay, so they don't count. */
+static void touch(Sched *s, int u, Value *v, bool writes)
+{
+	View w;
+	if (!s->units.at[u].kernel || !view_of(v, &w) || op_info[w.root->op].flags & OPF_SOURCE)
+		return;
+	if (s->unit_of[w.root->id] == u && !writes)
+		return;
+	Piece *p = &s->pieces[w.root->id];
+	Ints *list = writes ? &p->writers : &p->readers;
+	if (!has(list, u))
+		vec_push(s->g->arena, list, u);
+	if (!has(&s->touches[u], w.root->id))
+		vec_push(s->g->arena, &s->touches[u], w.root->id);
+}
+
+/* Values in memory (`mark`: read by another unit, or placed) and who writes and reads them. */
+static void make_pieces(Sched *s)
+{
+	Graph *g = s->g;
+	for (int i = 0; i < g->vals.len; i++)
+		g->vals.at[i]->mark = g->vals.at[i]->dest;
+	for (int i = 0; i < g->vals.len; i++)
+		for (int k = 0; k < g->vals.at[i]->nin; k++)
+			if (s->unit_of[g->vals.at[i]->in[k]->id] != s->unit_of[i])
+				g->vals.at[i]->in[k]->mark = g;
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		for (int k = 0; k < v->nin; k++)
+			if (s->unit_of[v->in[k]->id] != s->unit_of[i])
+				touch(s, s->unit_of[i], v->in[k], false);
+		if (v->kernel && v->mark)
+			touch(s, s->unit_of[i], v, true);
+	}
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		Piece *p = &s->pieces[i];
+		p->left = p->readers.len;
+		if (p->writers.len && graph_bound(g, type_elems(v->type), &p->bytes))
+			p->bytes *= dtype_size[v->type.dt];
+	}
+	for (int i = 0; i < g->vals.len; i++) {
+		View w;
+		Value *v = g->vals.at[i];
+		if (op_info[v->op].flags & OPF_ROOT && view_of(v->in[v->nin - 1], &w))
+			s->pieces[w.root->id].bytes = 0;   /* stays: in a state's memory or an output's */
+	}
+}
+
+/* Bytes taken minus bytes freed by running u now. */
+static int64_t growth(const Sched *s, int u)
+{
+	int64_t n = 0;
+	for (int i = 0; i < s->touches[u].len; i++) {
+		const Piece *p = &s->pieces[s->touches[u].at[i]];
+		if (!p->taken)
+			n += p->bytes;
+		if (p->left == 1 && has(&p->readers, u))
+			n -= p->bytes;
+	}
+	return n;
+}
+
+/* Lists a unit that waits for nothing: kernels as ready to run; other values go to the graph at once. */
+static void arrive(Sched *s, int u);
+
+static void leave(Sched *s, int u)
+{
+	Unit *x = &s->units.at[u];
+	x->done = true;
+	for (int i = 0; i < x->vals.len; i++)
+		vec_push(s->g->arena, &s->g->vals, x->vals.at[i]);
+	for (int i = 0; i < x->vals.len; i++) {
+		int node = x->vals.at[i]->id;
+		for (int k = s->d->first[node]; k < s->d->first[node + 1]; k++) {
+			int to = s->unit_of[s->d->to[k]];
+			if (to != u && --s->units.at[to].waits == 0)
+				arrive(s, to);
+		}
+	}
+}
+
+static void arrive(Sched *s, int u)
+{
+	Unit *x = &s->units.at[u];
+	if (!x->kernel) {
+		leave(s, u);
+		return;
+	}
+	x->ready = true;
+	x->grows = growth(s, u);
+	vec_push(s->g->arena, &s->ready, u);
+}
+
+/* Kernel u has run: its pieces are taken, and those it read have one reader less. */
+static void account(Sched *s, int u)
+{
+	for (int i = 0; i < s->touches[u].len; i++) {
+		Piece *p = &s->pieces[s->touches[u].at[i]];
+		p->left -= has(&p->readers, u);
+		bool news = !p->taken || p->left == 1;
+		p->taken = true;
+		for (int k = 0; news && k < p->readers.len; k++)
+			if (s->units.at[p->readers.at[k]].ready)
+				s->units.at[p->readers.at[k]].grows = growth(s, p->readers.at[k]);
+		for (int k = 0; news && k < p->writers.len; k++)
+			if (s->units.at[p->writers.at[k]].ready)
+				s->units.at[p->writers.at[k]].grows = growth(s, p->writers.at[k]);
+	}
+}
+
+/* Which of the ready goes before the other? */
+static bool before(const Unit *a, const Unit *b)
+{
+	int64_t ga = MIN(a->grows, 1), gb = MIN(b->grows, 1);
+	return ga != gb ? ga < gb : a->first < b->first;
+}
+
+static int take_next(Sched *s)
+{
+	int best = 0;
+	for (int i = 1; i < s->ready.len; i++)
+		if (before(&s->units.at[s->ready.at[i]], &s->units.at[s->ready.at[best]]))
+			best = i;
+	int u = s->ready.at[best];
+	s->ready.at[best] = s->ready.at[--s->ready.len];
+	s->units.at[u].ready = false;
+	return u;
+}
+
+void schedule(Graph *g)
+{
+	Sched s = { .g = g, .d = dag_new(g) };
+	int n = g->vals.len;
+	s.unit_of = NEW_ARRAY(g->arena, int, n);
+	s.pieces = NEW_ARRAY(g->arena, Piece, n);
+	make_units(&s);
+	s.touches = NEW_ARRAY(g->arena, Ints, s.units.len);
+	count_edges(&s);
+	make_pieces(&s);
+	g->vals.len = 0;
+	g->vals.at = NULL;
+	g->vals.cap = 0;
+	for (int u = 0; u < s.units.len; u++)
+		if (!s.units.at[u].waits && !s.units.at[u].done && !s.units.at[u].ready)
+			arrive(&s, u);
+	while (s.ready.len) {
+		int u = take_next(&s);
+		leave(&s, u);
+		account(&s, u);
+	}
+	if (g->vals.len != n)
+		bug("%s: kernels wait for each other", g->name);
+	graph_number(g);
+}
