@@ -118,6 +118,18 @@ int sn_file_replace(const char *path, const char *text, size_t n) {
 	return code;
 }
 
+json_t *sn_json_read(const char *path) {
+	SnFile f;
+	if (sn_file_map(&f, path))
+		return NULL;
+	json_error_t err;
+	json_t *j = json_loadb(f.at, f.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &err);
+	if (!j)
+		sn_fail(SN_DATA, "%s:%d:%d: not valid JSON: %s", path, err.line, err.column, err.text);
+	sn_file_unmap(&f);
+	return j;
+}
+
 bool sn_exists(const char *path) {
 	struct stat st;
 	return stat(path, &st) == 0;
@@ -159,9 +171,14 @@ int sn_sync_dir(const char *path) {
 }
 
 void sn_remove_tree(const char *path) {
-	DIR *d = opendir(path);
-	if (!d)
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);   /* a link is removed, not what it names */
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		unlink(path);
 		return;
+	}
 	for (struct dirent *e; (e = readdir(d));)
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
 			unlinkat(dirfd(d), e->d_name, 0);

@@ -85,23 +85,26 @@ static inline float ln(float x) {
 
 /* Box and Muller 1958: of one pair of words, two normals r cos(2 pi u), r sin(2 pi u), r = sqrt(-2 ln v). The angle is
  * cut to a quarter turn around 0 exactly, then Taylor's series to the 9th and 10th power (error under 1e-8). */
-VECTOR static void box_muller(float *restrict out, const uint32_t *restrict a, const uint32_t *restrict b, float mean, float deviation) {
+static inline void pair(uint32_t a, uint32_t b, float *even, float *odd) {
+	float v = (float)((int32_t)(a >> 8) + 1) * 0x1p-24f;
+	float r = sqrtf(-2.0f * ln(v));
+	int32_t turn = (int32_t)(b >> 8);
+	int32_t quarter = (turn + (1 << 21)) >> 22;
+	float x = (float)(turn - quarter * (1 << 22)) * (6.283185307179586f * 0x1p-24f), z = x * x;
+	float s = x + x * z * (-1.0f / 6 + z * (1.0f / 120 + z * (-1.0f / 5040 + z * (1.0f / 362880))));
+	float c = 1.0f + z * (-0.5f + z * (1.0f / 24 + z * (-1.0f / 720 + z * (1.0f / 40320 + z * (-1.0f / 3628800)))));
+	float swap_c = quarter & 1 ? s : c, swap_s = quarter & 1 ? c : s;
+	*even = r * ((quarter + 1) & 2 ? -swap_c : swap_c);
+	*odd = r * (quarter & 2 ? -swap_s : swap_s);
+}
+
+VECTOR static void normal_block(float *restrict out, const uint32_t *restrict a, const uint32_t *restrict b, float mean, float deviation) {
 	float even[BLOCK], odd[BLOCK];
+	for (int i = 0; i < BLOCK; i++)
+		pair(a[i], b[i], &even[i], &odd[i]);
 	for (int i = 0; i < BLOCK; i++) {
-		float v = (float)((int32_t)(a[i] >> 8) + 1) * 0x1p-24f;
-		float r = sqrtf(-2.0f * ln(v)) * deviation;
-		int32_t turn = (int32_t)(b[i] >> 8);
-		int32_t quarter = (turn + (1 << 21)) >> 22;
-		float x = (float)(turn - quarter * (1 << 22)) * (6.283185307179586f * 0x1p-24f), z = x * x;
-		float s = x + x * z * (-1.0f / 6 + z * (1.0f / 120 + z * (-1.0f / 5040 + z * (1.0f / 362880))));
-		float c = 1.0f + z * (-0.5f + z * (1.0f / 24 + z * (-1.0f / 720 + z * (1.0f / 40320 + z * (-1.0f / 3628800)))));
-		float swap_c = quarter & 1 ? s : c, swap_s = quarter & 1 ? c : s;
-		even[i] = mean + r * ((quarter + 1) & 2 ? -swap_c : swap_c);
-		odd[i] = mean + r * (quarter & 2 ? -swap_s : swap_s);
-	}
-	for (int i = 0; i < BLOCK; i++) {
-		out[2 * i] = even[i];
-		out[2 * i + 1] = odd[i];
+		out[2 * i] = mean + even[i] * deviation;
+		out[2 * i + 1] = mean + odd[i] * deviation;
 	}
 }
 
@@ -111,7 +114,7 @@ void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, 
 	for (int64_t at = 0; at < n; at += 2 * BLOCK) {
 		philox_block(a, b, (first + at) / 2, key);
 		int64_t left = n - at;
-		box_muller(left < 2 * BLOCK ? last : out + at, a, b, mean, deviation);
+		normal_block(left < 2 * BLOCK ? last : out + at, a, b, mean, deviation);
 		if (left < 2 * BLOCK)
 			memcpy(out + at, last, sizeof(float) * (size_t)left);
 	}
@@ -128,13 +131,14 @@ static void uniforms(float *out, int64_t first, int64_t n, uint32_t key, double 
 }
 
 /* A normal beyond two deviations is drawn again from its own further stream. */
-static void truncate(float *out, int64_t first, int64_t n, uint32_t key, double mean, double deviation) {
+VECTOR static void truncate_tails(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation) {
 	for (int64_t i = 0; i < n; i++)
-		for (uint32_t again = 1; fabs(out[i] - mean) > 2 * deviation; again++) {
-			float pair[2];
-			int64_t at = first + i;
-			sn_normals(pair, at & ~(int64_t)1, 2, sn_hash32(&again, sizeof again, key), (float)mean, (float)deviation);
-			out[i] = pair[at & 1];
+		for (uint32_t again = 1; fabsf(out[i] - mean) > 2 * deviation; again++) {
+			uint64_t at = (uint64_t)(first + i);
+			SnPair words = sn_philox((uint32_t)at, (uint32_t)(at >> 32), sn_hash32(&again, sizeof again, key));
+			float even, odd;
+			pair(words.a, words.b, &even, &odd);
+			out[i] = mean + even * deviation;
 		}
 }
 
@@ -149,7 +153,7 @@ static void init_range(const SnTensor *t, float *out, int64_t first, int64_t n, 
 	case NORMAL: sn_normals(out, first, n, key, (float)t->a, (float)t->b); break;
 	case TRUNC_NORMAL:
 		sn_normals(out, first, n, key, (float)t->a, (float)t->b);
-		truncate(out, first, n, key, t->a, t->b);
+		truncate_tails(out, first, n, key, (float)t->a, (float)t->b);
 		break;
 	}
 }

@@ -36,7 +36,7 @@ static int map_arena(SnSession *s, int threads) {
 	if (s->mapping == MAP_FAILED) {
 		char text[32];
 		s->mapping = NULL;
-		return sn_fail(SN_FAIL, "%s needs %s of memory (%zu bytes): %s", e->name, sn_bytes_text(text, (double)s->used), s->used, strerror(errno));
+		return sn_fail(SN_FAIL, "%s needs %s of memory (%zu bytes): %s", sn_text(e->name), sn_bytes_text(text, (double)s->used), s->used, strerror(errno));
 	}
 	s->arena = (char *)round_up((size_t)s->mapping, HUGE_BYTES);
 	madvise(s->arena, size, MADV_HUGEPAGE);   /* advice only: a kernel without it runs as well, slower */
@@ -46,7 +46,7 @@ static int map_arena(SnSession *s, int threads) {
 int sn_session_open(SnSession *s, const SnEntry *e, int threads) {
 	*s = (SnSession){.entry = e};
 	if (e->nsym > SN_MAX_SYMS)
-		return sn_fail(SN_FAIL, "%s has %lld dimensions; the runtime knows %d", e->name ? (const char *)e->name : "", (long long)e->nsym, SN_MAX_SYMS);
+		return sn_fail(SN_FAIL, "%s has %lld dimensions; the runtime knows %d", sn_text(e->name), (long long)e->nsym, SN_MAX_SYMS);
 	const SnSym *syms = e->syms;
 	for (int i = 0; i < e->nsym; i++)
 		s->dims[i] = syms[i].bound;

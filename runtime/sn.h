@@ -6,6 +6,9 @@
 #ifndef SN_H
 #define SN_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE   /* futex, affinity, vasprintf; -std=c11 users of the tests need no more */
+#endif
 #include "runtime/program.h"
 
 #include <jansson.h>
@@ -23,6 +26,7 @@ int sn_main(int argc, char **argv);
 
 /* say.c: messages on stderr, memory, strings */
 int sn_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* "prog: ..."; returns code */
+static inline const char *sn_text(const void *p) { return p; }                      /* rt.def's PTR to a string */
 void sn_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));            /* a line of information */
 void *sn_alloc(size_t bytes);                                 /* zeroed; never NULL: says so and exits with 1 */
 void *sn_realloc(void *, size_t bytes);                       /* as sn_alloc, new bytes not zeroed */
@@ -45,6 +49,7 @@ void sn_writer_put(SnWriter *, const void *, size_t n);       /* errors are kept
 int sn_writer_close(SnWriter *);                              /* writes, fsyncs, closes; SN_FAIL with the path */
 int sn_file_write(const char *path, const char *text, size_t n);      /* writer open, put, close */
 int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
+json_t *sn_json_read(const char *path);                       /* NULL after a message with line and column */
 bool sn_exists(const char *path);
 bool sn_is_dir(const char *path);
 int sn_mkdirs(const char *path);
@@ -121,17 +126,25 @@ int32_t sn_special(const SnTokenizer *, const char *text);    /* id of a whole t
 int32_t sn_bos(const SnTokenizer *);                          /* what its post-processor puts before a text; -1 */
 int sn_tokenizer_save(const SnTokenizer *, const char *path); /* as a tokenizer.json that open reads; SN_FAIL */
 
+/* merges.c: the merge rules of a BPE, and their application to one word */
+typedef struct SnMerges SnMerges;
+SnMerges *sn_merges_open(int64_t n);                          /* room for n rules */
+void sn_merges_close(SnMerges *);
+void sn_merges_add(SnMerges *, int32_t left, int32_t right, int32_t rank, int32_t merged);   /* the first of a pair counts */
+typedef struct SnWord { void *symbols, *heap; int64_t cap; } SnWord;   /* working memory, kept between words; free both */
+/* Merges ids[0..n) in place, lowest rank first, leftmost of equals; returns how many are left. O(n log n). */
+int64_t sn_merges_apply(const SnMerges *, SnWord *, int32_t *ids, int64_t n);
+
 /* bpe.c: byte-level BPE (Sennrich et al. 2016; GPT-2's byte alphabet, Radford et al. 2019) */
 typedef struct SnBpe SnBpe;
-SnBpe *sn_bpe_json(json_t *root, const char *path);           /* a Hugging Face tokenizer.json; borrows root */
-SnBpe *sn_bpe_files(const char *vocab, const char *merges);
+SnBpe *sn_bpe_open(json_t *root, const char *path);           /* a Hugging Face tokenizer.json; NULL after a message */
+json_t *sn_bpe_compose(const char *vocab, const char *merges);   /* such a json of the older two files; NULL likewise */
 void sn_bpe_close(SnBpe *);
 int32_t sn_bpe_size(const SnBpe *);
 int sn_bpe_encode(const SnBpe *, const char *text, size_t n, const char *what, SnIds *out);
 const char *sn_bpe_decode(const SnBpe *, int32_t id, size_t *n);
 int32_t sn_bpe_special(const SnBpe *, const char *text);
 int32_t sn_bpe_bos(const SnBpe *);
-json_t *sn_bpe_to_json(const SnBpe *);                        /* a tokenizer.json that sn_bpe_json reads */
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;

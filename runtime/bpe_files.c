@@ -1,0 +1,44 @@
+/* bpe_files.c: GPT-2's older form of a BPE, vocab.json and merges.txt, composed into the json that bpe.c reads: a merge
+ * a line after the "#version" line, and <|endoftext|> as the one added token. */
+#include "runtime/sn.h"
+
+#include <string.h>
+
+static json_t *read_merges(const char *path) {
+	SnFile f;
+	if (sn_file_map(&f, path))
+		return NULL;
+	json_t *list = json_array();
+	int line = 0;
+	for (size_t at = 0; at < f.n; line++) {
+		const char *s = f.at + at, *end = memchr(s, '\n', f.n - at);
+		size_t n = end ? (size_t)(end - s) : f.n - at;
+		at += n + 1;
+		if (n && s[n - 1] == '\r')
+			n--;
+		if (!n || (line == 0 && n > 8 && !memcmp(s, "#version", 8)))
+			continue;
+		if (json_array_append_new(list, json_stringn(s, n))) {
+			sn_fail(SN_DATA, "%s:%d: not valid UTF-8", path, line + 1);
+			json_decref(list);
+			list = NULL;
+			break;
+		}
+	}
+	sn_file_unmap(&f);
+	return list;
+}
+
+json_t *sn_bpe_compose(const char *vocab_path, const char *merges_path) {
+	json_t *vocab = sn_json_read(vocab_path), *merges = vocab ? read_merges(merges_path) : NULL;
+	if (!merges) {
+		json_decref(vocab);
+		return NULL;
+	}
+	json_t *added = json_array(), *end = json_object_get(vocab, "<|endoftext|>");
+	if (json_is_integer(end))
+		json_array_append_new(added, json_pack("{s:O, s:s, s:b}", "id", end, "content", "<|endoftext|>", "special", 1));
+	return json_pack("{s:s, s:o, s:n, s:{s:s, s:b}, s:n, s:{s:s, s:b}, s:{s:s, s:o, s:o}}", "version", "1.0", "added_tokens", added,
+	                 "normalizer", "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "post_processor",
+	                 "decoder", "type", "ByteLevel", "add_prefix_space", 0, "model", "type", "BPE", "vocab", vocab, "merges", merges);
+}

@@ -1,0 +1,189 @@
+/* checkpoint.c: a run directory.
+ *
+ *   DIR/ckpt-00000100/   model.safetensors optimizer.safetensors state.json config.json tokenizer.json
+ *   DIR/last             symbolic link to the newest of them
+ *   DIR/best-00000080/   the same without optimizer.safetensors; DIR/best links to it
+ *   DIR/metrics.jsonl, DIR/loss.svg
+ *
+ * A checkpoint is written under a name of its own (".tmp-.."), every file and the directory synced, renamed, and only
+ * then does the link move, by rename; older ones go last. At every instant `last` names a whole checkpoint. */
+#include "runtime/sn.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char temporary[] = ".tmp-";
+
+static int write_json(const char *dir, const char *name, json_t *j) {
+	char *path = sn_format("%s/%s", dir, name), *text = json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+	int code = text ? sn_file_write(path, text, strlen(text)) : sn_fail(SN_FAIL, "out of memory");
+	free(text);
+	free(path);
+	json_decref(j);
+	return code;
+}
+
+static json_t *config_json(const SnProgram *p) {
+	json_t *j = json_object();
+	const SnSetting *s = p->config;
+	for (int64_t i = 0; i < p->nconfig; i++)
+		json_object_set_new(j, s[i].key, s[i].is_num ? json_real(s[i].num) : s[i].str ? json_string(s[i].str) : json_null());
+	return json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
+}
+
+static json_t *state_json(const SnState *st, const SnTokenizer *t) {
+	char hash[20];
+	snprintf(hash, sizeof hash, "%016llx", (unsigned long long)st->data_hash);
+	json_t *best = isfinite(st->best_loss) ? json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
+	return json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O}", "format", 1, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
+	                 "data", hash, "tokenizer", sn_tokenizer_kind(t), "options", st->options);
+}
+
+static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best) {
+	static const char *const moments[] = {"m.", "v."};
+	char *model = sn_format("%s/model.safetensors", dir), *states = sn_format("%s/optimizer.safetensors", dir), *tok = sn_format("%s/tokenizer.json", dir);
+	int code = sn_st_write(model, s, 0, NULL, 0);
+	if (!code && !best)
+		code = sn_st_write(states, s, 1, moments, 2);
+	if (!code)
+		code = sn_tokenizer_save(t, tok);
+	if (!code)
+		code = write_json(dir, "config.json", config_json(p));
+	if (!code)
+		code = write_json(dir, "state.json", state_json(st, t));
+	if (!code)
+		code = sn_sync_dir(dir);
+	free(model);
+	free(states);
+	free(tok);
+	return code;
+}
+
+/* A name not yet taken: after a resume, the step of an abandoned later checkpoint may come again. */
+static char *free_name(const char *dir, const char *family, int64_t step) {
+	for (int again = 0;; again++) {
+		char *name = again ? sn_format("%s-%08lld.%d", family, (long long)step, again) : sn_format("%s-%08lld", family, (long long)step);
+		char *path = sn_format("%s/%s", dir, name);
+		struct stat st;
+		bool taken = lstat(path, &st) == 0;
+		free(path);
+		if (!taken)
+			return name;
+		free(name);
+	}
+}
+
+static int move_link(const char *dir, const char *link, const char *to) {
+	char *path = sn_format("%s/%s", dir, link), *beside = sn_format("%s/%slink-%s", dir, temporary, link);
+	unlink(beside);
+	int code = SN_OK;
+	if (symlink(to, beside) < 0 || rename(beside, path) < 0)
+		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
+	free(path);
+	free(beside);
+	return code ? code : sn_sync_dir(dir);
+}
+
+/* Removes what an interrupted save left, and the family's other members. */
+static void prune(const char *dir, const char *family, const char *kept) {
+	DIR *d = opendir(dir);
+	if (!d)
+		return;
+	size_t n = strlen(family);
+	for (struct dirent *e; (e = readdir(d));) {
+		bool old = !strncmp(e->d_name, family, n) && e->d_name[n] == '-' && strcmp(e->d_name, kept);
+		if (!old && strncmp(e->d_name, temporary, sizeof temporary - 1))
+			continue;
+		char *path = sn_format("%s/%s", dir, e->d_name);
+		sn_remove_tree(path);
+		free(path);
+	}
+	closedir(d);
+}
+
+int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best) {
+	const char *family = best ? "best" : "ckpt";
+	char *name = free_name(dir, family, st->step), *path = sn_format("%s/%s", dir, name), *beside = sn_format("%s/%s%s", dir, temporary, name);
+	sn_remove_tree(beside);
+	int code = sn_mkdirs(beside);
+	if (!code)
+		code = write_files(s, p, t, st, beside, best);
+	if (!code && rename(beside, path) < 0)
+		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
+	if (!code)
+		code = sn_sync_dir(dir);
+	if (!code)
+		code = move_link(dir, best ? "best" : "last", name);
+	if (code) {
+		sn_remove_tree(beside);
+		sn_fail(code, "the checkpoint of step %lld was not written; the one before it is intact", (long long)st->step);
+	} else {
+		prune(dir, family, name);
+	}
+	free(name);
+	free(path);
+	free(beside);
+	return code;
+}
+
+bool sn_checkpoint_is_run(const char *dir) {
+	char *last = sn_format("%s/last/state.json", dir);
+	bool is = sn_exists(last);
+	free(last);
+	return is;
+}
+
+static char *with_model(const char *dir, const char *link) {
+	char *path = sn_format("%s/%s", dir, link), *model = sn_format("%s/model.safetensors", path);
+	bool there = sn_exists(model);
+	free(model);
+	if (there)
+		return path;
+	free(path);
+	return NULL;
+}
+
+char *sn_checkpoint_find(const char *dir, bool best) {
+	if (sn_exists(dir) && !sn_is_dir(dir))
+		return sn_format("%s", dir);
+	char *found = best ? with_model(dir, "best") : NULL;
+	if (!found)
+		found = with_model(dir, "last");
+	if (!found)
+		found = with_model(dir, ".");
+	if (!found)
+		sn_fail(SN_DATA, sn_is_dir(dir) ? "%s: no model.safetensors in it, nor in its best or last" : "%s: no such directory or file", dir);
+	return found;
+}
+
+static int state_of(SnState *st, json_t *j, const char *path) {
+	json_t *step = json_object_get(j, "step"), *best = json_object_get(j, "best"), *options = json_object_get(j, "options");
+	const char *hash = json_string_value(json_object_get(j, "data"));
+	json_t *loss = json_object_get(best, "loss");
+	if (json_integer_value(json_object_get(j, "format")) != 1)
+		return sn_fail(SN_DATA, "%s: not a state this program knows (format is not 1)", path);
+	if (!json_is_integer(step) || json_integer_value(step) < 0 || !json_is_object(options) || !hash)
+		return sn_fail(SN_DATA, "%s: step, data or options are missing", path);
+	st->step = json_integer_value(step);
+	st->best_step = json_integer_value(json_object_get(best, "step"));
+	st->best_loss = json_is_number(loss) ? json_number_value(loss) : INFINITY;
+	st->seconds = json_number_value(json_object_get(j, "seconds"));
+	st->data_hash = strtoull(hash, NULL, 16);
+	st->options = json_incref(options);
+	return SN_OK;
+}
+
+int sn_state_read(SnState *st, const char *checkpoint) {
+	*st = (SnState){.best_loss = INFINITY};
+	char *path = sn_format("%s/state.json", checkpoint);
+	json_t *j = sn_json_read(path);
+	int code = j ? state_of(st, j, path) : SN_DATA;
+	json_decref(j);
+	free(path);
+	return code;
+}

@@ -1,0 +1,125 @@
+/* cli.c: the produced executable's command line: subcommands are the program's entries, `eval` wherever a train entry
+ * can evaluate, and `info`. */
+#include "runtime/sn.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_COMMANDS = 32 };
+typedef struct Commands { SnCommand at[MAX_COMMANDS]; int n; } Commands;
+
+static const char *const kind_help[] = {
+	[SN_TRAIN] = "train on a text", [SN_EVAL] = "loss and perplexity on a text", [SN_GENERATE] = "go on from a prompt",
+	[SN_INFER] = "", [SN_INFO] = "what this program is: configuration, memory, weights",
+};
+
+static bool has(const Commands *c, const char *name) {
+	for (int i = 0; i < c->n; i++)
+		if (!strcmp(c->at[i].name, name))
+			return true;
+	return false;
+}
+
+static void add(Commands *c, const char *name, int kind, const SnEntry *e) {
+	if (c->n < MAX_COMMANDS && !has(c, name))
+		c->at[c->n++] = (SnCommand){name, kind, e};
+}
+
+static Commands commands_of(const SnProgram *p) {
+	Commands c = {0};
+	const SnEntry *e = p->entries;
+	for (int i = 0; i < p->nentry; i++)
+		add(&c, e[i].name, (int)e[i].kind, &e[i]);
+	for (int i = 0; i < p->nentry; i++)
+		if (e[i].kind == SN_TRAIN && sn_function(&e[i], "eval"))
+			add(&c, "eval", SN_EVAL, &e[i]);
+	add(&c, "info", SN_INFO, NULL);
+	return c;
+}
+
+static void print_setting(FILE *out, const SnSetting *s) {
+	fprintf(out, "  %-10s ", sn_text(s->key));
+	if (s->is_num)
+		fprintf(out, "%-10.10g", s->num);
+	else
+		fprintf(out, "%-10s", s->str ? sn_text(s->str) : "none");
+	fprintf(out, "  %s\n", s->doc ? sn_text(s->doc) : "");
+}
+
+static void help(FILE *out, const SnProgram *p, const Commands *c) {
+	fprintf(out, "%s\n", sn_text(p->name));
+	if (p->doc && *sn_text(p->doc))
+		fprintf(out, "%s\n", sn_text(p->doc));
+	fprintf(out, "\nUsage: %s COMMAND [flags]\n\n", program_invocation_short_name);
+	for (int i = 0; i < c->n; i++) {
+		const SnEntry *e = c->at[i].entry;
+		bool own = e && !strcmp(e->name, c->at[i].name) && e->doc && *sn_text(e->doc);
+		fprintf(out, "  %-10s %s\n", c->at[i].name, own ? sn_text(e->doc) : kind_help[c->at[i].kind]);
+	}
+	fprintf(out, "\n%s COMMAND --help lists the command's flags; --version says what is inside.\n", program_invocation_short_name);
+	if (p->nconfig)
+		fprintf(out, "\nConfiguration (fixed when compiled)\n");
+	const SnSetting *s = p->config;
+	for (int i = 0; i < p->nconfig; i++)
+		print_setting(out, &s[i]);
+}
+
+static const SnCommand *find(const Commands *c, const char *name) {
+	for (int i = 0; i < c->n; i++)
+		if (!strcmp(c->at[i].name, name))
+			return &c->at[i];
+	const char *names[MAX_COMMANDS];
+	for (int i = 0; i < c->n; i++)
+		names[i] = c->at[i].name;
+	const char *near = sn_nearest(name, names, c->n);
+	if (near)
+		sn_fail(SN_USAGE, "unknown command \"%s\"; did you mean %s?", name, near);
+	else
+		sn_fail(SN_USAGE, "unknown command \"%s\" (see --help)", name);
+	return NULL;
+}
+
+static int run(SnOptions *o, const SnCommand *c) {
+	switch (c->kind) {
+	case SN_TRAIN: return sn_train_main(o);
+	case SN_EVAL: return sn_eval_main(o);
+	case SN_GENERATE: return sn_generate_main(o);
+	case SN_INFO: return sn_info_main(o);
+	default: return sn_fail(SN_USAGE, "%s: infer entries can be compiled but have no command", c->name);
+	}
+}
+
+/* The hash of jansson's tables is seeded by the time and the process: not here, results must not depend on the day. */
+enum { JSON_SEED = 1 };
+
+int sn_main(int argc, char **argv) {
+	const SnProgram *p = &sn_program;
+	Commands commands = commands_of(p);
+	signal(SIGXFSZ, SIG_IGN);   /* a file size limit is met like a full disk: by write()'s error */
+	json_object_seed(JSON_SEED);
+	if (argc < 2) {
+		help(stderr, p, &commands);
+		return SN_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		help(stdout, p, &commands);
+		return SN_OK;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		sn_version(stdout, p);
+		return SN_OK;
+	}
+	const SnCommand *c = find(&commands, argv[1]);
+	if (!c)
+		return SN_USAGE;
+	SnOptions o = {.program = p};
+	int code = sn_flags_parse(&o, c, argc - 2, argv + 2);
+	if (!code && o.help)
+		sn_flags_help(stdout, &o, c);
+	else if (!code)
+		code = run(&o, c);
+	json_decref(o.saved);
+	return code;
+}

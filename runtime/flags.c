@@ -1,0 +1,271 @@
+/* flags.c: the one table of flags. It drives parsing, --help, where an option's value comes from, and what a
+ * checkpoint remembers of a run. Options are known to the rest of the runtime by their settings' keys alone. */
+#include "runtime/sn.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum FlagType { T_STR, T_PATH, T_LIST, T_NUM, T_SHARE, T_COUNT, T_POSITIVE, T_SWITCH } FlagType;
+enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFO = 1 << SN_INFO, F_SAVED = 256 };
+enum { F_ALL = F_TRAIN | F_EVAL | F_GENERATE | F_INFO, F_RUN = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
+
+typedef struct Flag {
+	const char *name;
+	char brief;                   /* one-letter form; 0: none */
+	FlagType type;
+	const char *key;              /* the setting it overrides */
+	unsigned kinds;               /* subcommands that have it; F_SAVED: a resumed run takes it over */
+	const char *arg, *help;
+} Flag;
+
+static const Flag flags[] = {
+	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text to train or evaluate on"},
+	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
+	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
+	{"tokenizer", 0, T_PATH, "data.tokenizer", F_KEPT | F_RUN, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
+	{"weights", 'm', T_STR, "model", F_RUN, "DIR", "run directory, or a directory or file of safetensors"},
+	{"out", 'o', T_STR, "out", F_TRAIN, "DIR", "where checkpoints, metrics and curves go (run)"},
+	{"resume", 0, T_STR, "resume", F_TRAIN, "DIR", "go on exactly where the run in DIR stopped"},
+	{"steps", 's', T_COUNT, "schedule.steps", F_KEPT, "N", "optimiser steps in all"},
+	{"batch", 'b', T_POSITIVE, "batch", F_KEPT | F_EVAL, "N", "sequences a step; a multiple of the compiled micro-batch"},
+	{"context", 0, T_POSITIVE, "T", F_KEPT | F_EVAL, "N", "tokens a sequence, at most the compiled bound"},
+	{"lr", 0, T_NUM, "optimizer.lr", F_KEPT, "X", "peak learning rate"},
+	{"min-lr", 0, T_NUM, "schedule.final", F_KEPT, "X", "learning rate at the last step"},
+	{"schedule", 0, T_STR, "schedule.kind", F_KEPT, "KIND", "constant, cosine or linear, after the warmup"},
+	{"warmup", 0, T_COUNT, "schedule.warmup", F_KEPT, "N", "steps of linear warmup"},
+	{"beta1", 0, T_SHARE, "optimizer.beta1", F_KEPT, "X", "decay of the first moment"},
+	{"beta2", 0, T_SHARE, "optimizer.beta2", F_KEPT, "X", "decay of the second moment"},
+	{"eps", 0, T_NUM, "optimizer.eps", F_KEPT, "X", "added to the root of the second moment"},
+	{"weight-decay", 0, T_NUM, "optimizer.weight_decay", F_KEPT, "X", "decoupled weight decay"},
+	{"clip", 0, T_NUM, "clip", F_KEPT, "X", "largest gradient norm; 0: no clipping"},
+	{"validate-every", 0, T_COUNT, "validate.every", F_KEPT, "N", "steps between validations; 0: only at the end"},
+	{"eval-batches", 0, T_COUNT, "eval.batches", F_KEPT | F_EVAL, "N", "batches a validation; 0: all of the text"},
+	{"save-every", 0, T_COUNT, "save.every", F_KEPT, "N", "steps between checkpoints; 0: only at the end"},
+	{"prompt", 'p', T_STR, "prompt", F_GENERATE, "TEXT", "text to go on from; - reads it from standard input"},
+	{"tokens", 'n', T_COUNT, "limit", F_GENERATE, "N", "tokens to generate at most"},
+	{"temp", 0, T_NUM, "sample.temperature", F_GENERATE, "X", "0: always the likeliest; 1: as the model says"},
+	{"top-k", 0, T_COUNT, "sample.top_k", F_GENERATE, "N", "choose among the N likeliest; 0: all"},
+	{"top-p", 0, T_SHARE, "sample.top_p", F_GENERATE, "X", "choose among the fewest that reach this share"},
+	{"min-p", 0, T_SHARE, "sample.min_p", F_GENERATE, "X", "not those under this part of the likeliest"},
+	{"stop", 0, T_LIST, "stop", F_GENERATE, "TEXT", "end before this text; may be given several times"},
+	{"no-echo", 0, T_SWITCH, "no_echo", F_GENERATE, NULL, "print only what follows the prompt"},
+	{"random", 0, T_SWITCH, "random", F_GENERATE | F_EVAL, NULL, "random weights, to measure speed"},
+	{"seed", 0, T_COUNT, "seed", F_KEPT | F_GENERATE | F_EVAL, "N", "of the random numbers (1)"},
+	{"threads", 't', T_POSITIVE, "threads", F_ALL, "N", "threads (one for each core)"},
+	{"quiet", 'q', T_SWITCH, "quiet", F_RUN, NULL, "no progress, no timing"},
+	{"tensors", 0, T_SWITCH, "tensors", F_INFO, NULL, "list every parameter with its shape"},
+	{"help", 'h', T_SWITCH, "help", F_ALL, NULL, "this text"},
+};
+enum { NFLAGS = sizeof flags / sizeof flags[0] };
+_Static_assert((int)NFLAGS <= (int)SN_MAX_FLAGS, "SN_MAX_FLAGS");
+
+static const char *const type_wants[] = {
+	[T_NUM] = "a number of 0 or more", [T_SHARE] = "a number from 0 to 1",
+	[T_COUNT] = "a whole number of 0 or more", [T_POSITIVE] = "a whole number of 1 or more",
+};
+
+static bool fits(FlagType type, double x) {
+	switch (type) {
+	case T_NUM: return x >= 0 && isfinite(x);
+	case T_SHARE: return x >= 0 && x <= 1;
+	case T_COUNT: return x >= 0 && x <= 0x1p53 && x == floor(x);
+	case T_POSITIVE: return x >= 1 && x <= 0x1p31 && x == floor(x);
+	default: return true;
+	}
+}
+
+static const Flag *by_name(const char *name, size_t n, unsigned kinds) {
+	for (int i = 0; i < NFLAGS; i++)
+		if ((flags[i].kinds & kinds) && strlen(flags[i].name) == n && !memcmp(flags[i].name, name, n))
+			return &flags[i];
+	return NULL;
+}
+
+static const Flag *by_letter(char c, unsigned kinds) {
+	for (int i = 0; i < NFLAGS; i++)
+		if ((flags[i].kinds & kinds) && flags[i].brief == c)
+			return &flags[i];
+	return NULL;
+}
+
+static const Flag *by_key(const char *key) {
+	for (int i = 0; i < NFLAGS; i++)
+		if (!strcmp(flags[i].key, key))
+			return &flags[i];
+	return NULL;
+}
+
+static int unknown(const char *arg, const SnCommand *c) {
+	const char *names[NFLAGS], *near = NULL;
+	int n = 0;
+	for (int i = 0; i < NFLAGS; i++)
+		if (flags[i].kinds & 1u << c->kind)
+			names[n++] = flags[i].name;
+	char *bare = sn_format("%.*s", (int)strcspn(arg, "="), arg);
+	if (!strncmp(bare, "--", 2))
+		near = sn_nearest(bare + 2, names, n);
+	int code = near ? sn_fail(SN_USAGE, "%s: unknown flag %s; did you mean --%s?", c->name, bare, near)
+	                : sn_fail(SN_USAGE, "%s: unknown flag %s (see %s --help)", c->name, bare, c->name);
+	free(bare);
+	return code;
+}
+
+static int take(SnOptions *o, const Flag *f, const char *text) {
+	SnValue *v = &o->flag[f - flags];
+	v->given = true;
+	v->str = text;
+	if (f->type == T_LIST) {
+		if (o->nstop == SN_MAX_LIST)
+			return sn_fail(SN_USAGE, "--%s can be given %d times at most", f->name, SN_MAX_LIST);
+		o->stop[o->nstop++] = text;
+	}
+	if (f->type < T_NUM || f->type == T_SWITCH)
+		return SN_OK;
+	char *end;
+	errno = 0;
+	v->num = strtod(text, &end);
+	if (end == text || *end || errno || !fits(f->type, v->num))
+		return sn_fail(SN_USAGE, "--%s wants %s, not \"%s\"", f->name, type_wants[f->type], text);
+	return SN_OK;
+}
+
+/* One argument, or a flag and its value; returns how many were taken, or -1 after a message. */
+static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv) {
+	const char *arg = argv[0], *value = NULL;
+	unsigned kind = 1u << c->kind;
+	const Flag *f = NULL;
+	if (arg[0] != '-' || !arg[1]) {
+		sn_fail(SN_USAGE, "%s: unexpected argument \"%s\"", c->name, arg);
+		return -1;
+	}
+	if (arg[1] == '-') {
+		size_t n = strcspn(arg + 2, "=");
+		f = by_name(arg + 2, n, kind);
+		value = arg[2 + n] ? arg + 3 + n : NULL;
+	} else {
+		f = by_letter(arg[1], kind);
+		value = arg[2] ? arg + 2 : NULL;
+	}
+	if (!f) {
+		unknown(arg, c);
+		return -1;
+	}
+	if (f->type == T_SWITCH) {
+		if (value) {
+			sn_fail(SN_USAGE, "--%s takes no value", f->name);
+			return -1;
+		}
+		return take(o, f, "") ? -1 : 1;
+	}
+	if (!value && left < 2) {
+		sn_fail(SN_USAGE, "--%s wants a value: %s", f->name, f->arg);
+		return -1;
+	}
+	int taken = value ? 1 : 2;
+	return take(o, f, value ? value : argv[1]) ? -1 : taken;
+}
+
+int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv) {
+	o->entry = c->entry;
+	for (int i = 0; i < argc;) {
+		int taken = parse_one(o, c, argc - i, argv + i);
+		if (taken < 0)
+			return SN_USAGE;
+		i += taken;
+	}
+	o->help = sn_given(o, "help");
+	return SN_OK;
+}
+
+const SnSetting *sn_setting(const SnSetting *s, int64_t n, const char *key) {
+	for (int64_t i = 0; i < n; i++)
+		if (!strcmp(s[i].key, key))
+			return &s[i];
+	return NULL;
+}
+
+static const SnSetting *entry_setting(const SnOptions *o, const char *key) {
+	return o->entry ? sn_setting(o->entry->settings, o->entry->nsetting, key) : NULL;
+}
+
+bool sn_given(const SnOptions *o, const char *key) {
+	const Flag *f = by_key(key);
+	return f && o->flag[f - flags].given;
+}
+
+double sn_num(const SnOptions *o, const char *key, double otherwise) {
+	const Flag *f = by_key(key);
+	if (f && o->flag[f - flags].given)
+		return o->flag[f - flags].num;
+	json_t *j = json_object_get(o->saved, key);
+	if (json_is_number(j))
+		return json_number_value(j);
+	const SnSetting *s = entry_setting(o, key);
+	return s && s->is_num ? s->num : otherwise;
+}
+
+const char *sn_str(const SnOptions *o, const char *key, const char *otherwise) {
+	const Flag *f = by_key(key);
+	if (f && o->flag[f - flags].given)
+		return o->flag[f - flags].str;
+	json_t *j = json_object_get(o->saved, key);
+	if (json_is_string(j))
+		return json_string_value(j);
+	const SnSetting *s = entry_setting(o, key);
+	return s && s->str && !s->is_num ? s->str : otherwise;
+}
+
+/* Paths are remembered absolutely: a run may be resumed from elsewhere. */
+static json_t *remembered(const Flag *f, const SnValue *v) {
+	if (f->type >= T_NUM)
+		return json_real(v->num);
+	char *whole = f->type == T_PATH ? realpath(v->str, NULL) : NULL;
+	json_t *j = json_string(whole ? whole : v->str);
+	free(whole);
+	return j;
+}
+
+json_t *sn_options_save(const SnOptions *o) {
+	json_t *out = o->saved ? json_deep_copy(o->saved) : json_object();
+	for (int i = 0; i < NFLAGS; i++)
+		if ((flags[i].kinds & F_SAVED) && o->flag[i].given)
+			json_object_set_new(out, flags[i].key, remembered(&flags[i], &o->flag[i]));
+	return out;
+}
+
+int64_t sn_vocabulary(const SnProgram *p) {
+	const SnSetting *v = sn_setting(p->config, p->nconfig, "V");
+	return v && v->is_num ? (int64_t)v->num : 0;
+}
+
+static void print_default(FILE *out, const SnOptions *o, const Flag *f) {
+	const SnSetting *s = entry_setting(o, f->key);
+	if (s && s->is_num)
+		fprintf(out, " [%g]", s->num);
+	else if (s && s->str)
+		fprintf(out, " [%s]", sn_text(s->str));
+	if (s && s->doc && *sn_text(s->doc))
+		fprintf(out, " %s", sn_text(s->doc));
+}
+
+void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c) {
+	fprintf(out, "Usage: %s %s [flags]\n", program_invocation_short_name, c->name);
+	if (c->entry && c->entry->doc && *sn_text(c->entry->doc))
+		fprintf(out, "\n%s\n", sn_text(c->entry->doc));
+	fprintf(out, "\nFlags (in brackets: what the model file sets)\n");
+	for (int i = 0; i < NFLAGS; i++) {
+		const Flag *f = &flags[i];
+		if (!(f->kinds & 1u << c->kind))
+			continue;
+		char brief[8] = "    ", left[40];
+		if (f->brief)
+			snprintf(brief, sizeof brief, "-%c, ", f->brief);
+		snprintf(left, sizeof left, "%s--%s %s", brief, f->name, f->arg ? f->arg : "");
+		fprintf(out, "  %-26s  %s", left, f->help);
+		print_default(out, o, f);
+		fputc('\n', out);
+	}
+}

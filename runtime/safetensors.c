@@ -1,0 +1,224 @@
+/* safetensors.c: reading and writing the safetensors format: 8 bytes of little-endian header length, a JSON header,
+ * then the tensors' bytes without holes. A file is checked as a whole before any of it is used, because it may come
+ * from anywhere: lengths, duplicates, shapes whose product overflows, offsets outside, overlapping or leaving holes. */
+#include "runtime/sn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEADER_MAX = 100 << 20 };   /* as the reference implementation */
+
+static const struct { const char *name; int kind, size; } dtypes[] = {
+	{"F32", SN_ST_F32, 4}, {"F16", SN_ST_F16, 2}, {"BF16", SN_ST_BF16, 2}, {"F64", SN_ST_OTHER, 8}, {"I64", SN_ST_OTHER, 8},
+	{"I32", SN_ST_OTHER, 4}, {"I16", SN_ST_OTHER, 2}, {"I8", SN_ST_OTHER, 1}, {"U64", SN_ST_OTHER, 8}, {"U32", SN_ST_OTHER, 4},
+	{"U16", SN_ST_OTHER, 2}, {"U8", SN_ST_OTHER, 1}, {"BOOL", SN_ST_OTHER, 1}, {"F8_E4M3", SN_ST_OTHER, 1}, {"F8_E5M2", SN_ST_OTHER, 1},
+};
+
+static int dtype_size(SnStTensor *t) {
+	for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+		if (!strcmp(dtypes[i].name, t->dtype)) {
+			t->kind = dtypes[i].kind;
+			return dtypes[i].size;
+		}
+	return 0;
+}
+
+static int bad(const SnSafetensors *f, const SnStTensor *t, const char *why) {
+	return t ? sn_fail(SN_DATA, "%s: tensor %s: %s", f->path, t->name, why) : sn_fail(SN_DATA, "%s: not a valid safetensors file: %s", f->path, why);
+}
+
+static int read_shape(const SnSafetensors *f, SnStTensor *t, json_t *shape) {
+	if (!json_is_array(shape))
+		return bad(f, t, "no shape");
+	if (json_array_size(shape) > SN_MAX_RANK)
+		return bad(f, t, "more than 8 axes");
+	t->rank = (int)json_array_size(shape);
+	t->elems = 1;
+	for (int i = 0; i < t->rank; i++) {
+		json_t *j = json_array_get(shape, (size_t)i);
+		t->shape[i] = json_is_integer(j) ? json_integer_value(j) : -1;
+		if (t->shape[i] < 0)
+			return bad(f, t, "an extent is not a number of 0 or more");
+		if (__builtin_mul_overflow(t->elems, t->shape[i], &t->elems))
+			return bad(f, t, "the shape's product overflows");
+	}
+	return SN_OK;
+}
+
+static int read_tensor(const SnSafetensors *f, SnStTensor *t, const char *name, json_t *j, const char *data, int64_t size) {
+	*t = (SnStTensor){.name = name, .dtype = json_string_value(json_object_get(j, "dtype"))};
+	if (!t->dtype)
+		return bad(f, t, "no dtype");
+	int code = read_shape(f, t, json_object_get(j, "shape"));
+	if (code)
+		return code;
+	int each = dtype_size(t);
+	if (!each)
+		return sn_fail(SN_DATA, "%s: tensor %s: unknown dtype %s", f->path, name, t->dtype);
+	json_t *offsets = json_object_get(j, "data_offsets"), *from = json_array_get(offsets, 0), *to = json_array_get(offsets, 1);
+	if (json_array_size(offsets) != 2 || !json_is_integer(from) || !json_is_integer(to))
+		return bad(f, t, "no data_offsets");
+	int64_t begin = json_integer_value(from), end = json_integer_value(to), bytes;
+	if (begin < 0 || end < begin || end > size)
+		return bad(f, t, "its bytes lie outside the file (cut short?)");
+	if (__builtin_mul_overflow(t->elems, (int64_t)each, &bytes) || bytes != end - begin)
+		return bad(f, t, "its bytes are not what its shape and dtype need");
+	t->at = data + begin;
+	t->bytes = (size_t)bytes;
+	return SN_OK;
+}
+
+static int by_place(const void *x, const void *y) {
+	const SnStTensor *a = x, *b = y;
+	if (a->at != b->at)
+		return a->at < b->at ? -1 : 1;
+	return (a->bytes > b->bytes) - (a->bytes < b->bytes);
+}
+
+/* In order of their places the tensors must follow one another to the end. */
+static int check_places(SnSafetensors *f, const char *data, size_t size) {
+	qsort(f->tensors, (size_t)f->n, sizeof *f->tensors, by_place);
+	const char *next = data;
+	for (int i = 0; i < f->n; i++) {
+		if (f->tensors[i].at < next)
+			return bad(f, &f->tensors[i], "overlaps another tensor");
+		if (f->tensors[i].at > next)
+			return bad(f, &f->tensors[i], "a hole lies before it");
+		next += f->tensors[i].bytes;
+	}
+	return next == data + size ? SN_OK : bad(f, NULL, "bytes follow the last tensor");
+}
+
+static int read_header(SnSafetensors *f) {
+	uint64_t length = 0;
+	if (f->file.n < 8)
+		return bad(f, NULL, "shorter than 8 bytes");
+	for (int i = 7; i >= 0; i--)
+		length = length << 8 | (unsigned char)f->file.at[i];
+	if (length > HEADER_MAX || length > f->file.n - 8)
+		return bad(f, NULL, "the header's length reaches beyond the file or 100 MB");
+	json_error_t err;
+	f->header = json_loadb(f->file.at + 8, length, JSON_REJECT_DUPLICATES, &err);
+	if (!json_is_object(f->header))
+		return sn_fail(SN_DATA, "%s: not a valid safetensors file: header: %s", f->path, f->header ? "not an object" : err.text);
+	f->tensors = sn_alloc(sizeof *f->tensors * (json_object_size(f->header) + 1));
+	const char *name, *data = f->file.at + 8 + length;
+	size_t size = f->file.n - 8 - length;
+	json_t *j;
+	json_object_foreach(f->header, name, j) {
+		if (!strcmp(name, "__metadata__"))
+			continue;
+		int code = read_tensor(f, &f->tensors[f->n], name, j, data, (int64_t)size);
+		if (code)
+			return code;
+		f->n++;
+	}
+	return check_places(f, data, size);
+}
+
+int sn_st_open(SnSafetensors *f, const char *path) {
+	*f = (SnSafetensors){.path = path};
+	int code = sn_file_map(&f->file, path);
+	if (!code)
+		code = read_header(f);
+	if (code)
+		sn_st_close(f);
+	return code;
+}
+
+void sn_st_close(SnSafetensors *f) {
+	free(f->tensors);
+	json_decref(f->header);
+	sn_file_unmap(&f->file);
+	*f = (SnSafetensors){0};
+}
+
+const SnStTensor *sn_st_find(const SnSafetensors *f, const char *name) {
+	for (int i = 0; i < f->n; i++)
+		if (!strcmp(f->tensors[i].name, name))
+			return &f->tensors[i];
+	return NULL;
+}
+
+static float from_bits(uint32_t bits) {
+	float x;
+	memcpy(&x, &bits, sizeof x);
+	return x;
+}
+
+/* IEEE 754 binary16; subnormals by a multiplication that is exact. */
+static float half(uint16_t h) {
+	uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3FF;
+	if (exponent == 0) {
+		float x = (float)fraction * 0x1p-24f;
+		return sign ? -x : x;
+	}
+	return from_bits(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
+}
+
+void sn_st_read(const SnStTensor *t, float *out) {
+	if (t->kind == SN_ST_F32) {
+		memcpy(out, t->at, t->bytes);
+		return;
+	}
+	for (int64_t i = 0; i < t->elems; i++) {
+		uint16_t h;
+		memcpy(&h, t->at + 2 * i, sizeof h);
+		out[i] = t->kind == SN_ST_F16 ? half(h) : from_bits((uint32_t)h << 16);
+	}
+}
+
+static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int n) {
+	if (t->kind != kind || t->dtype != SN_F32)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (!strncmp(t->name, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return n == 0;
+}
+
+static char *header_text(const SnSession *s, int kind, const char *const *prefixes, int n) {
+	const SnTensor *t = s->entry->tensors;
+	json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+	int64_t at = 0;
+	for (int64_t i = 0; i < s->entry->ntensor; i++) {
+		if (!wanted(&t[i], kind, prefixes, n))
+			continue;
+		const int64_t *dims = t[i].dims;
+		json_t *shape = json_array();
+		for (int k = 0; k < t[i].rank; k++)
+			json_array_append_new(shape, json_integer(dims[k]));
+		int64_t bytes = sn_tensor_elems(&t[i]) * 4;
+		json_object_set_new(root, t[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)(at + bytes)));
+		at += bytes;
+	}
+	char *text = json_dumps(root, JSON_COMPACT);
+	json_decref(root);
+	return text;
+}
+
+int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix) {
+	char *header = header_text(s, kind, prefixes, nprefix);
+	if (!header)
+		return sn_fail(SN_FAIL, "out of memory");
+	SnWriter w;
+	int code = sn_writer_open(&w, path);
+	if (code) {
+		free(header);
+		return code;
+	}
+	size_t n = strlen(header), padded = (n + 7) / 8 * 8;
+	unsigned char length[8];
+	for (int i = 0; i < 8; i++)
+		length[i] = (unsigned char)((uint64_t)padded >> (8 * i));
+	sn_writer_put(&w, length, sizeof length);
+	sn_writer_put(&w, header, n);
+	sn_writer_put(&w, "        ", padded - n);
+	const SnTensor *t = s->entry->tensors;
+	for (int64_t i = 0; i < s->entry->ntensor && !w.bad; i++)
+		if (wanted(&t[i], kind, prefixes, nprefix))
+			sn_writer_put(&w, s->arena + t[i].offset, (size_t)sn_tensor_elems(&t[i]) * 4);
+	free(header);
+	return sn_writer_close(&w);
+}

@@ -1,0 +1,257 @@
+/* weights.c: a file's tensors into the parameters. Names may differ by one uniform prefix, which is inferred and said.
+ * Every tensor of either side must find its partner, unless an ignore glob covers it or it only repeats a tied one;
+ * what does not fit is reported together, each with the nearest name. */
+#include "runtime/sn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHOWN = 8 };   /* of each kind of trouble */
+
+typedef struct Match {
+	SnSession *s;
+	const SnProgram *program;
+	const SnSafetensors *file;
+	const SnTensor **params;      /* nparam */
+	const SnStTensor **found;     /* of each param; NULL: missing */
+	bool *used;                   /* of each tensor in the file */
+	int nparam;
+	const char *add, *strip;      /* file's name = add + (parameter's name less strip) */
+} Match;
+
+static const char *file_name(const Match *m, const char *param, char *buf, size_t size) {
+	size_t n = strlen(m->strip);
+	if (strncmp(param, m->strip, n))
+		return NULL;
+	snprintf(buf, size, "%s%s", m->add, param + n);
+	return buf;
+}
+
+static int count_matches(const Match *m) {
+	char name[512];
+	int n = 0;
+	for (int i = 0; i < m->nparam; i++) {
+		const char *want = file_name(m, m->params[i]->name, name, sizeof name);
+		n += want && sn_st_find(m->file, want);
+	}
+	return n;
+}
+
+/* `longer` ends with `shorter` after a dot: copies what stands before. */
+static bool prefix_of(const char *longer, const char *shorter, char *prefix, size_t size) {
+	size_t a = strlen(longer), b = strlen(shorter);
+	if (a <= b + 1 || a - b >= size || longer[a - b - 1] != '.' || strcmp(longer + a - b, shorter))
+		return false;
+	memcpy(prefix, longer, a - b);
+	prefix[a - b] = 0;
+	return true;
+}
+
+typedef struct Prefix { char add[128], strip[128]; int matches; } Prefix;
+
+static void try_prefix(Match *m, Prefix *best, const char *add, const char *strip) {
+	m->add = add;
+	m->strip = strip;
+	int n = count_matches(m);
+	if (n <= best->matches)
+		return;
+	best->matches = n;
+	snprintf(best->add, sizeof best->add, "%s", add);
+	snprintf(best->strip, sizeof best->strip, "%s", strip);
+}
+
+/* The first parameter that has a namesake under some prefix decides which prefixes are tried. */
+static void infer_prefix(Match *m, Prefix *best) {
+	best->matches = -1;
+	try_prefix(m, best, "", "");
+	if (best->matches == m->nparam)
+		return;
+	if (m->program->prefix && *sn_text(m->program->prefix)) {
+		try_prefix(m, best, m->program->prefix, "");
+		try_prefix(m, best, "", m->program->prefix);
+	}
+	for (int i = 0; i < m->nparam && best->matches < m->nparam && i < SHOWN; i++)
+		for (int k = 0; k < m->file->n; k++) {
+			char prefix[128];
+			if (prefix_of(m->file->tensors[k].name, m->params[i]->name, prefix, sizeof prefix))
+				try_prefix(m, best, prefix, "");
+			if (prefix_of(m->params[i]->name, m->file->tensors[k].name, prefix, sizeof prefix))
+				try_prefix(m, best, "", prefix);
+		}
+}
+
+static bool ignored(const Match *m, const char *name) {
+	const char *const *globs = m->program->ignore;
+	size_t n = strlen(m->add);
+	const char *bare = !strncmp(name, m->add, n) ? name + n : name;
+	for (int64_t i = 0; i < m->program->nignore; i++)
+		if (sn_glob(globs[i], name) || sn_glob(globs[i], bare))
+			return true;
+	return false;
+}
+
+/* A tensor no parameter wants may repeat one that is tied to it. */
+static const SnStTensor *repeated(const Match *m, const SnStTensor *extra) {
+	for (int i = 0; i < m->nparam; i++) {
+		const SnStTensor *t = m->found[i];
+		if (t && t->kind == extra->kind && t->bytes == extra->bytes && !memcmp(t->at, extra->at, t->bytes))
+			return t;
+	}
+	return NULL;
+}
+
+static void shape_text(SnStr *out, int rank, const int64_t *shape) {
+	sn_str_printf(out, "[");
+	for (int i = 0; i < rank; i++)
+		sn_str_printf(out, "%s%lld", i ? "," : "", (long long)shape[i]);
+	sn_str_printf(out, "]");
+}
+
+static bool same_shape(const SnTensor *p, const SnStTensor *t) {
+	return p->rank == t->rank && !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank);
+}
+
+static void misfit(const SnTensor *p, const SnStTensor *t) {
+	const int64_t *want = p->dims;
+	SnStr s = {0};
+	sn_str_printf(&s, "  %s: the model has ", sn_text(p->name));
+	shape_text(&s, (int)p->rank, want);
+	sn_str_printf(&s, ", the file %s ", t->dtype);
+	shape_text(&s, t->rank, t->shape);
+	if (t->rank == 2 && p->rank == 2 && t->shape[0] == want[1] && t->shape[1] == want[0])
+		sn_str_printf(&s, " (transposed: try stored=in_out, or leave it out, in the model)");
+	sn_note("%s", s.s);
+	free(s.s);
+}
+
+static int report_missing(const Match *m) {
+	const char **names = sn_alloc(sizeof *names * (size_t)(m->file->n + 1));
+	int free_names = 0, n = 0;
+	for (int k = 0; k < m->file->n; k++)
+		if (!m->used[k])
+			names[free_names++] = m->file->tensors[k].name;
+	for (int i = 0; i < m->nparam; i++) {
+		if (m->found[i] || n++ >= SHOWN)
+			continue;
+		const char *near = sn_nearest(m->params[i]->name, names, free_names);
+		sn_note("  %s: not in the file%s%s", sn_text(m->params[i]->name), near ? "; nearest: " : "", near ? near : "");
+	}
+	free(names);
+	return n;
+}
+
+static int report_extra(const Match *m) {
+	const char **names = sn_alloc(sizeof *names * (size_t)(m->nparam + 1));
+	int missing = 0, n = 0;
+	for (int i = 0; i < m->nparam; i++)
+		if (!m->found[i])
+			names[missing++] = m->params[i]->name;
+	for (int k = 0; k < m->file->n; k++) {
+		const SnStTensor *t = &m->file->tensors[k];
+		const SnStTensor *tied = m->used[k] || ignored(m, t->name) ? t : repeated(m, t);
+		if (tied && tied != t)
+			sn_note("%s repeats %s: tied", t->name, tied->name);
+		if (tied || n++ >= SHOWN)
+			continue;
+		const char *near = sn_nearest(t->name, names, missing);
+		sn_note("  %s: the model has no such parameter%s%s", t->name, near ? "; nearest: " : "", near ? near : "");
+	}
+	free(names);
+	return n;
+}
+
+static int report_misfits(const Match *m) {
+	int n = 0;
+	for (int i = 0; i < m->nparam; i++) {
+		const SnStTensor *t = m->found[i];
+		if (!t || (same_shape(m->params[i], t) && t->kind != SN_ST_OTHER))
+			continue;
+		if (n++ >= SHOWN)
+			continue;
+		if (!same_shape(m->params[i], t))
+			misfit(m->params[i], t);
+		else
+			sn_note("  %s: dtype %s can't be read as a weight (F32, F16, BF16 can)", t->name, t->dtype);
+	}
+	return n;
+}
+
+static void find_partners(Match *m) {
+	char name[512];
+	for (int i = 0; i < m->nparam; i++) {
+		const char *want = file_name(m, m->params[i]->name, name, sizeof name);
+		m->found[i] = want ? sn_st_find(m->file, want) : NULL;
+		if (m->found[i])
+			m->used[m->found[i] - m->file->tensors] = true;
+	}
+}
+
+static int load(Match *m) {
+	Prefix prefix;
+	infer_prefix(m, &prefix);
+	m->add = prefix.add;
+	m->strip = prefix.strip;
+	find_partners(m);
+	int misfits = report_misfits(m), missing = report_missing(m), extra = report_extra(m);
+	if (misfits || missing || extra)
+		return sn_fail(SN_DATA, "%s: %d/%d tensors matched; %d missing, %d not known, %d of another shape or type", m->file->path,
+		               m->nparam - missing - misfits, m->nparam, missing, extra, misfits);
+	for (int i = 0; i < m->nparam; i++)
+		sn_st_read(m->found[i], (float *)(m->s->arena + m->params[i]->offset));
+	if (*prefix.add)
+		sn_note("%d/%d tensors matched (with the prefix \"%s\")", m->nparam, m->nparam, prefix.add);
+	else if (*prefix.strip)
+		sn_note("%d/%d tensors matched (no \"%s\" prefix)", m->nparam, m->nparam, prefix.strip);
+	else
+		sn_note("%d/%d tensors matched", m->nparam, m->nparam);
+	return SN_OK;
+}
+
+int sn_weights_load(SnSession *s, const SnProgram *program, const char *path) {
+	SnSafetensors file;
+	int code = sn_st_open(&file, path);
+	if (code)
+		return code;
+	Match m = {.s = s, .program = program, .file = &file};
+	const SnTensor *t = s->entry->tensors;
+	size_t n = (size_t)s->entry->ntensor + 1;
+	m.params = sn_alloc(sizeof *m.params * n);
+	m.found = sn_alloc(sizeof *m.found * n);
+	m.used = sn_alloc(sizeof *m.used * (size_t)(file.n + 1));
+	for (int64_t i = 0; i < s->entry->ntensor; i++)
+		if (t[i].kind == 0)
+			m.params[m.nparam++] = &t[i];
+	code = load(&m);
+	free(m.params);
+	free(m.found);
+	free(m.used);
+	sn_st_close(&file);
+	return code;
+}
+
+static bool is_moment(const SnTensor *t) {
+	return t->kind == 1 && (!strncmp(t->name, "m.", 2) || !strncmp(t->name, "v.", 2));
+}
+
+int sn_states_load(SnSession *s, const char *path) {
+	SnSafetensors file;
+	int code = sn_st_open(&file, path);
+	if (code)
+		return code;
+	const SnTensor *t = s->entry->tensors;
+	int wanted = 0;
+	for (int64_t i = 0; i < s->entry->ntensor && !code; i++) {
+		if (!is_moment(&t[i]))
+			continue;
+		const SnStTensor *f = sn_st_find(&file, t[i].name);
+		wanted++;
+		if (!f || f->kind != SN_ST_F32 || !same_shape(&t[i], f))
+			code = sn_fail(SN_DATA, "%s: %s is %s", path, sn_text(t[i].name), f ? "of another shape or type" : "missing");
+		else
+			sn_st_read(f, (float *)(s->arena + t[i].offset));
+	}
+	if (!code && wanted != file.n)
+		code = sn_fail(SN_DATA, "%s: %d tensors, the optimiser has %d", path, file.n, wanted);
+	sn_st_close(&file);
+	return code;
+}

@@ -1,0 +1,248 @@
+/* Tokenizers: UTF-8, char and byte vocabularies, byte-level BPE on a small hand-made file and, where the data is
+ * (SINTER_TEST_DATA or ../shared/data), on GPT-2's own tables against published ids. */
+#include "runtime/sn.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[] = "/tmp/sn_tokenizer_XXXXXX";
+
+static char *data_path(const char *name) {
+	const char *root = getenv("SINTER_TEST_DATA");
+	char *path = sn_format("%s/tokenizers/%s", root ? root : "../shared/data", name);
+	if (sn_exists(path))
+		return path;
+	printf("skipped: %s is absent\n", path);
+	free(path);
+	return NULL;
+}
+
+static char *written(const char *name, const char *text) {
+	char *path = sn_format("%s/%s", dir, name);
+	assert_int_equal(sn_file_write(path, text, strlen(text)), SN_OK);
+	return path;
+}
+
+static void expect_ids(const SnTokenizer *t, const char *text, size_t n, const int32_t *want, int64_t count) {
+	SnIds ids = {0};
+	assert_int_equal(sn_encode(t, text, n, "test", &ids), SN_OK);
+	assert_int_equal(ids.n, count);
+	for (int64_t i = 0; i < count; i++)
+		assert_int_equal(ids.at[i], want[i]);
+	free(ids.at);
+}
+
+static char *decoded(const SnTokenizer *t, const SnIds *ids) {
+	SnStr s = {0};
+	sn_str_add(&s, "", 0);
+	for (int64_t i = 0; i < ids->n; i++) {
+		size_t n;
+		const char *piece = sn_decode(t, ids->at[i], &n);
+		sn_str_add(&s, piece, n);
+	}
+	return s.s;
+}
+
+static void utf8(void **state) {
+	static const struct { const char *s; int len; uint32_t code; } cases[] = {
+		{"a", 1, 'a'}, {"\xC3\xA9", 2, 0xE9}, {"\xE2\x82\xAC", 3, 0x20AC}, {"\xF0\x9F\xA6\x99", 4, 0x1F999},
+		{"\xC0\x80", 0, 0}, {"\xE0\x80\x80", 0, 0}, {"\xED\xA0\x80", 0, 0}, {"\xF4\x90\x80\x80", 0, 0}, {"\x80", 0, 0},
+		{"\xE2\x82", 0, 0}, {"\xF5\x80\x80\x80", 0, 0},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint32_t code = 0;
+		assert_int_equal(sn_utf8_read(cases[i].s, strlen(cases[i].s), &code), cases[i].len);
+		char back[4];
+		if (!cases[i].len)
+			continue;
+		assert_int_equal(code, cases[i].code);
+		assert_int_equal(sn_utf8_write(back, code), cases[i].len);
+		assert_memory_equal(back, cases[i].s, (size_t)cases[i].len);
+	}
+	assert_int_equal(sn_utf8_whole("ab\xE2\x82", 4), 2);
+	assert_int_equal(sn_utf8_whole("ab\xE2\x82\xAC", 5), 5);
+	assert_int_equal(sn_utf8_whole("\xF0", 1), 0);
+	assert_int_equal(sn_utf8_valid("ab\xFFz", 4), 2);
+}
+
+static void chars(void **state) {
+	SnTokenizer *t = sn_tokenizer_open("char", "bé\nab", strlen("bé\nab"));
+	assert_non_null(t);
+	assert_int_equal(sn_tokenizer_size(t), 4);
+	expect_ids(t, "éab\n", strlen("éab\n"), (int32_t[]){3, 1, 2, 0}, 4);
+	char *path = sn_format("%s/char.json", dir);
+	assert_int_equal(sn_tokenizer_save(t, path), SN_OK);
+	SnTokenizer *again = sn_tokenizer_open(path, NULL, 0);
+	assert_non_null(again);
+	assert_string_equal(sn_tokenizer_kind(again), "char");
+	expect_ids(again, "éab\n", strlen("éab\n"), (int32_t[]){3, 1, 2, 0}, 4);
+	SnIds ids = {0};
+	assert_int_equal(sn_encode(t, "ax", 2, "test", &ids), SN_DATA);
+	assert_int_equal(sn_encode(t, "a\xFF", 2, "test", &ids), SN_DATA);
+	assert_null(sn_tokenizer_open("char", "a\xFF", 2));
+	free(ids.at);
+	free(path);
+	sn_tokenizer_close(again);
+	sn_tokenizer_close(t);
+}
+
+/* A vocabulary of 12: bytes a b c space newline, merges "a b", "ab c", "Ġ a" (in pair form), one added token. */
+static const char small[] =
+	"{\"added_tokens\":[{\"id\":11,\"content\":\"<end>\",\"lstrip\":true}],\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+	"\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"\\u0120\":3,\"\\u010a\":4,\"ab\":5,\"abc\":6,\"\\u0120a\":7,\"<\":8,\"e\":9,\"bb\":10},"
+	"\"merges\":[\"a b\",\"ab c\",[\"\\u0120\",\"a\"],[\"b\",\"b\"]]}}";
+
+static void small_bpe(void **state) {
+	char *path = written("small.json", small);
+	SnTokenizer *t = sn_tokenizer_open(path, NULL, 0);
+	assert_non_null(t);
+	assert_int_equal(sn_tokenizer_size(t), 12);
+	expect_ids(t, "abcab", 5, (int32_t[]){6, 5}, 2);
+	expect_ids(t, "abc abc a", 9, (int32_t[]){6, 3, 6, 7}, 4);
+	expect_ids(t, "bbb", 3, (int32_t[]){10, 1}, 2);   /* leftmost of equal ranks */
+	expect_ids(t, "ab  <end>abc<e", 14, (int32_t[]){5, 11, 6, 8, 9}, 5);
+	assert_int_equal(sn_special(t, "<end>"), 11);
+	SnIds ids = {0};
+	assert_int_equal(sn_encode(t, "xyz", 3, "test", &ids), SN_DATA);   /* no such bytes */
+	free(ids.at);
+	char *copy = sn_format("%s/copy.json", dir);
+	assert_int_equal(sn_tokenizer_save(t, copy), SN_OK);
+	SnTokenizer *again = sn_tokenizer_open(copy, NULL, 0);
+	expect_ids(again, "abcab", 5, (int32_t[]){6, 5}, 2);
+	sn_tokenizer_close(again);
+	sn_tokenizer_close(t);
+	free(copy);
+	free(path);
+}
+
+/* A word of a million letters: quadratic merging would take hours. */
+static void long_word(void **state) {
+	enum { N = 1000000 };
+	char *path = written("small.json", small), *text = sn_alloc(N);
+	SnTokenizer *t = sn_tokenizer_open(path, NULL, 0);
+	memset(text, 'b', N);
+	SnIds ids = {0};
+	assert_int_equal(sn_encode(t, text, N, "test", &ids), SN_OK);
+	assert_int_equal(ids.n, N / 2);
+	free(ids.at);
+	free(text);
+	free(path);
+	sn_tokenizer_close(t);
+}
+
+static void refused(void **state) {
+	static const char *const bad[] = {
+		"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
+		"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{},\"merges\":[]}}",
+		"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}",
+		"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":999999999},\"merges\":[]}}",
+		"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}",
+		"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"ab\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}",
+		"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Whitespace\"}}",
+		"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"normalizer\":{\"type\":\"NFC\"}}",
+		"{\"sinter\":\"char\",\"codepoints\":[97,97]}", "{\"sinter\":\"char\",\"codepoints\":[-3]}", "{\"sinter\":\"word\"}", "{\"model\":", "[]",
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		char *path = written("bad.json", bad[i]);
+		SnTokenizer *t = sn_tokenizer_open(path, NULL, 0);
+		if (t)
+			fail_msg("accepted: %s", bad[i]);
+		free(path);
+	}
+	assert_null(sn_tokenizer_open("/nonexistent/tokenizer.json", NULL, 0));
+	assert_null(sn_tokenizer_open(dir, NULL, 0));
+}
+
+/* Texts separated by a line, ids a line each. */
+static void gpt2_published(void **state) {
+	static const char mark[] = "\n__ggml_vocab_test__\n";
+	char *merges = data_path("gpt2.merges.txt"), *inp = data_path("gpt-2.inp"), *out = data_path("gpt-2.out");
+	if (!merges || !inp || !out)
+		skip();
+	SnTokenizer *t = sn_tokenizer_open(merges, NULL, 0);
+	assert_non_null(t);
+	assert_int_equal(sn_tokenizer_size(t), 50257);
+	SnFile texts, ids;
+	assert_int_equal(sn_file_map(&texts, inp), SN_OK);
+	assert_int_equal(sn_file_map(&ids, out), SN_OK);
+	const char *line = ids.at, *text = texts.at, *end = texts.at + texts.n;
+	int count = 0;
+	while (text < end) {
+		const char *stop = memmem(text, (size_t)(end - text), mark, sizeof mark - 1);
+		size_t n = (size_t)((stop ? stop : end) - text);
+		int32_t want[4096];
+		int64_t k = 0;
+		for (char *after; *line != '\n'; line = after) {
+			want[k++] = (int32_t)strtol(line, &after, 10);
+			while (*after == ' ')
+				after++;
+		}
+		line++;
+		expect_ids(t, text, n, want, k);
+		SnIds got = {0};
+		sn_encode(t, text, n, "test", &got);
+		char *back = decoded(t, &got);
+		assert_memory_equal(back, text, n);
+		free(back);
+		free(got.at);
+		count++;
+		text += n + sizeof mark - 1;
+	}
+	assert_true(count > 40);
+	expect_ids(t, "Hi<|endoftext|>Hi", 17, (int32_t[]){17250, 50256, 17250}, 3);
+	char *copy = sn_format("%s/gpt2.json", dir);
+	assert_int_equal(sn_tokenizer_save(t, copy), SN_OK);
+	SnTokenizer *again = sn_tokenizer_open(copy, NULL, 0);
+	expect_ids(again, "Hello world", 11, (int32_t[]){15496, 995}, 2);
+	sn_tokenizer_close(again);
+	sn_tokenizer_close(t);
+	sn_file_unmap(&texts);
+	sn_file_unmap(&ids);
+	free(copy);
+	free(merges);
+	free(inp);
+	free(out);
+}
+
+static void roberta(void **state) {
+	char *path = data_path("roberta-base.tokenizer.json");
+	if (!path)
+		skip();
+	SnTokenizer *t = sn_tokenizer_open(path, NULL, 0);
+	assert_non_null(t);
+	assert_int_equal(sn_tokenizer_size(t), 50265);
+	expect_ids(t, "Hello world  <mask>", 19, (int32_t[]){31414, 232, 50264}, 3);
+	sn_tokenizer_close(t);
+	free(path);
+}
+
+static void others_named(void **state) {
+	char *bert = data_path("bert-base-uncased.tokenizer.json"), *t5 = data_path("t5-small.tokenizer.json");
+	if (!bert || !t5)
+		skip();
+	assert_null(sn_tokenizer_open(bert, NULL, 0));
+	assert_null(sn_tokenizer_open(t5, NULL, 0));
+	free(bert);
+	free(t5);
+}
+
+static int setup(void **state) {
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+	sn_remove_tree(dir);
+	return 0;
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(utf8), cmocka_unit_test(chars), cmocka_unit_test(small_bpe), cmocka_unit_test(long_word),
+		cmocka_unit_test(refused), cmocka_unit_test(gpt2_published), cmocka_unit_test(roberta), cmocka_unit_test(others_named),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,169 @@
+/* safetensors files, good and bad, and the matching of their tensors with a program's parameters. */
+#include "tests/unit/runtime_bigram.h"
+
+/* Writes a file of this header and n bytes of data after it. */
+static void put_st(const char *name, const char *header, size_t n) {
+	SnStr s = {0};
+	uint64_t length = strlen(header);
+	for (int i = 0; i < 8; i++)
+		sn_str_add(&s, (char[]){(char)(length >> (8 * i))}, 1);
+	sn_str_add(&s, header, length);
+	for (size_t i = 0; i < n; i++)
+		sn_str_add(&s, (char[]){(char)i}, 1);
+	put(name, s.s, s.n);
+	free(s.s);
+}
+
+static int opens(const char *name) {
+	SnSafetensors f;
+	char *path = in_dir(name);
+	int code = sn_st_open(&f, path);
+	if (!code)
+		sn_st_close(&f);
+	free(path);
+	return code;
+}
+
+#define TENSOR(name, dtype, shape, from, to) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #from "," #to "]}"
+
+static void good_files(void **state) {
+	put_st("s", "{" TENSOR("b", "F32", "[2]", 8, 16) "," TENSOR("a", "F32", "[1,2]", 0, 8) ",\"__metadata__\":{\"x\":\"y\"}}  ", 16);
+	assert_int_equal(opens("s"), SN_OK);
+	put_st("s", "{" TENSOR("scalar", "BF16", "[]", 0, 2) "," TENSOR("none", "F32", "[0,7]", 2, 2) "," TENSOR("ids", "I64", "[1]", 2, 10) "}", 10);
+	assert_int_equal(opens("s"), SN_OK);
+	put_st("s", "{}", 0);
+	assert_int_equal(opens("s"), SN_OK);
+}
+
+static void bad_files(void **state) {
+	static const struct { const char *header; size_t n; } bad[] = {
+		{"{" TENSOR("a", "F32", "[2]", 0, 8) "}", 7},                                           /* cut short */
+		{"{" TENSOR("a", "F32", "[2]", 0, 8) "}", 9},                                           /* bytes behind */
+		{"{" TENSOR("a", "F32", "[2]", 0, 8) "," TENSOR("b", "F32", "[2]", 4, 12) "}", 12},      /* overlap */
+		{"{" TENSOR("a", "F32", "[2]", 0, 8) "," TENSOR("b", "F32", "[2]", 12, 20) "}", 20},     /* hole */
+		{"{" TENSOR("a", "F32", "[2]", 0, 8) "," TENSOR("a", "F32", "[2]", 8, 16) "}", 16},      /* twice */
+		{"{" TENSOR("a", "F32", "[3]", 0, 8) "}", 8},                                           /* shape and bytes */
+		{"{" TENSOR("a", "F32", "[-2]", 0, 8) "}", 8},
+		{"{" TENSOR("a", "F32", "[4294967296,4294967296]", 0, 0) "}", 0},                       /* product is 2^64 = 0 */
+		{"{" TENSOR("a", "F32", "[4611686018427387904]", 0, 0) "}", 0},                         /* bytes are 2^64 = 0 */
+		{"{" TENSOR("a", "F32", "[9223372036854775808]", 0, 0) "}", 0},
+		{"{" TENSOR("a", "F32", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4},
+		{"{" TENSOR("a", "F32", "[2]", 8, 0) "}", 8},
+		{"{" TENSOR("a", "F32", "[2]", -8, 0) "}", 8},
+		{"{" TENSOR("a", "Q4", "[2]", 0, 8) "}", 8},
+		{"{" TENSOR("a", "F32", "2", 0, 8) "}", 8},
+		{"{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8},
+		{"{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}", 8},
+		{"{\"a\":7}", 8}, {"[]", 0}, {"", 0}, {"{\"a\":", 0}, {"{} x", 0}, {"{\"\xFF\":1}", 0},
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		put_st("s", bad[i].header, bad[i].n);
+		if (opens("s") != SN_DATA)
+			fail_msg("accepted: %s with %zu bytes", bad[i].header, bad[i].n);
+	}
+	put("s", "\x10\0\0", 3);
+	assert_int_equal(opens("s"), SN_DATA);
+	put("s", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF{}", 10);
+	assert_int_equal(opens("s"), SN_DATA);
+	put("s", "\x09\0\0\0\0\0\0\0{}", 10);
+	assert_int_equal(opens("s"), SN_DATA);
+}
+
+/* Every cut and every changed byte of the header of a real file is refused or read, never a crash. */
+static void damaged(void **state) {
+	expect_run(0, "train --data corpus.txt --out run --steps 3");
+	size_t n = 0;
+	char *s = get("run/last/model.safetensors", &n);
+	for (size_t cut = 0; cut < n; cut += cut < 300 ? 1 : 97) {
+		put("s", s, cut);
+		assert_int_equal(opens("s"), SN_DATA);
+	}
+	for (size_t at = 0; at < 300; at++) {
+		char old = s[at];
+		s[at] ^= 0x15;
+		put("s", s, n);
+		opens("s");
+		s[at] = old;
+	}
+	free(s);
+}
+
+static void conversions(void **state) {
+	static const uint16_t half[] = {0x3C00, 0xC000, 0x0001, 0x8400, 0x7BFF, 0x7C00}, brain[] = {0x3F80, 0xC000, 0x7F80};
+	static const float want[] = {1, -2, 0x1p-24f, -0x1p-14f, 65504, INFINITY};
+	SnStTensor t = {.kind = SN_ST_F16, .elems = 6, .at = (const char *)half, .bytes = 12};
+	float got[6];
+	sn_st_read(&t, got);
+	for (int i = 0; i < 6; i++)
+		assert_true(got[i] == want[i]);
+	t = (SnStTensor){.kind = SN_ST_BF16, .elems = 3, .at = (const char *)brain, .bytes = 6};
+	sn_st_read(&t, got);
+	assert_true(got[0] == 1 && got[1] == -2 && got[2] == INFINITY);
+}
+
+#define TABLE_T(name) TENSOR(name, "F32", "[24,24]", 0, 2304)
+#define BIAS_T(name) TENSOR(name, "F32", "[24]", 2304, 2400)
+#define TRY "generate -m s --tokenizer run/last -p h -n 1"
+
+static void names(void **state) {
+	put_st("s", "{" TABLE_T("model.table.weight") "," BIAS_T("model.bias") "}", 2400);
+	expect_run(0, TRY);
+	put_st("s", "{" TABLE_T("table.weight") "," BIAS_T("bias") "}", 2400);
+	expect_run(0, TRY);
+	expect_in("err", "2/2 tensors matched (no \"model.\" prefix)");
+	put_st("s", "{" TABLE_T("net.model.table.weight") "," BIAS_T("net.model.bias") "}", 2400);
+	expect_run(0, TRY);
+	expect_in("err", "(with the prefix \"net.\")");
+	put_st("s", "{" TABLE_T("model.table.weight") "," BIAS_T("model.bias") "," TENSOR("model.attn.mask", "BOOL", "[4]", 2400, 2404) "}", 2404);
+	expect_run(0, TRY);   /* ignored by the program's glob */
+	put_st("s", "{" TABLE_T("model.table.weight") "," BIAS_T("model.biass") "}", 2400);
+	expect_run(3, TRY);
+	expect_in("err", "model.bias: not in the file; nearest: model.biass");
+	expect_in("err", "1/2 tensors matched");
+	put_st("s", "{" TABLE_T("model.table.weight") "," BIAS_T("model.bias") "," TENSOR("model.extra", "F32", "[1]", 2400, 2404) "}", 2404);
+	expect_run(3, TRY);
+	expect_in("err", "model.extra: the model has no such parameter");
+	put_st("s", "{" TENSOR("model.table.weight", "F32", "[576]", 0, 2304) "," BIAS_T("model.bias") "}", 2400);
+	expect_run(3, TRY);
+	expect_in("err", "the model has [24,24], the file F32 [576]");
+	put_st("s", "{" TENSOR("model.table.weight", "I32", "[24,24]", 0, 2304) "," BIAS_T("model.bias") "}", 2400);
+	expect_run(3, TRY);
+	expect_in("err", "dtype I32");
+}
+
+static void bad_checkpoints(void **state) {
+	static const char *const broken[] = {"state.json", "optimizer.safetensors", "model.safetensors", "tokenizer.json"};
+	for (size_t i = 0; i < 4; i++) {
+		expect_run(0, "train --data corpus.txt --out c --steps 3");
+		char *name = sn_format("c/last/%s", broken[i]);
+		put(name, "{\"format\":1", 11);
+		expect_run(3, "train --resume c --steps 4");
+		expect_in("err", broken[i]);
+		free(name);
+		char *path = in_dir("c"), *command = sn_format("rm -rf %s", path);
+		assert_int_equal(system(command), 0);
+		free(path);
+		free(command);
+	}
+	expect_run(3, "train --resume nowhere");
+}
+
+static void globs(void **state) {
+	assert_true(sn_glob("*.mask", "h.0.attn.mask"));
+	assert_true(sn_glob("h.?.*.bias", "h.3.attn.bias"));
+	assert_true(sn_glob("*", ""));
+	assert_false(sn_glob("*.mask", "h.0.mask.x"));
+	assert_false(sn_glob("h.?.bias", "h.10.bias"));
+	assert_false(sn_glob("a", ""));
+	static const char *const list[] = {"batch", "beta1", "steps"};
+	assert_string_equal(sn_nearest("bacth", list, 3), "batch");
+	assert_null(sn_nearest("quite-other", list, 3));
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_files), cmocka_unit_test(bad_files), cmocka_unit_test(damaged), cmocka_unit_test(conversions),
+		cmocka_unit_test(names), cmocka_unit_test(bad_checkpoints), cmocka_unit_test(globs),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
