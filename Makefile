@@ -30,8 +30,8 @@ endef
 $(foreach r,support ir frontend passes backend,$(eval $(call room,$(r))))
 
 $(BUILD)/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	@mkdir -p $(@D); echo "  cc $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/backend/%.o: CFLAGS += $(LLVM_CFLAGS)
 $(BUILD)/frontend/parse.c $(BUILD)/frontend/parse.h: frontend/parse.y
 	@mkdir -p $(@D)
@@ -42,12 +42,12 @@ $(BUILD)/frontend/lex.c: frontend/lex.l
 $(BUILD)/frontend/lex.o: $(BUILD)/frontend/lex.c $(BUILD)/frontend/parse.h
 $(BUILD)/frontend/parse.o: $(BUILD)/frontend/parse.c
 $(BUILD)/frontend/lex.o $(BUILD)/frontend/parse.o:
-	$(CC) $(CFLAGS) -Wno-error -Ifrontend -MMD -MP -c $(patsubst %.o,%.c,$@) -o $@
+	@echo "  cc $(patsubst %.o,%.c,$@)"; $(CC) $(CFLAGS) -Wno-error -Ifrontend -MMD -MP -c $(patsubst %.o,%.c,$@) -o $@
 $(frontend_obj): | $(BUILD)/frontend/parse.h
 
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
 $(BUILD)/sinter: $(driver_obj) $(libs)
-	$(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
+	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
 
 # The runtime is compiled for users' executables: small, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
@@ -68,8 +68,8 @@ unit_libs_runtime := $(BUILD)/libsinter_rt.a
 room_of = $(firstword $(subst _, ,$(notdir $(1))))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
+	@mkdir -p $(@D); echo "  cc $<"
+	@$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
 	  $(if $(filter backend,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
@@ -105,8 +105,8 @@ demo:
 bench-gemm: $(BUILD)/bench/gemm
 	$<
 $(BUILD)/bench/%: bench/%.c $(libs)
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LLVM_CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
+	@mkdir -p $(@D); echo "  cc $<"
+	@$(CC) $(CFLAGS) $(LLVM_CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
 docs: $(BUILD)/sinter
 	$< docs ops > docs/ops.md
 	$< docs passes > docs/passes.md

@@ -17,6 +17,11 @@ static int64_t constant_part(const Dim *d)
 	return sum;
 }
 
+bool in_panels(const Value *v)
+{
+	return v->op == OP_PACK || (v->op == OP_STATE && v->a.spec);
+}
+
 static void add_memory(Arena *a, KernelArgs *ka, Value *v)
 {
 	KernelArg arg = { .value = v };
@@ -26,6 +31,8 @@ static void add_memory(Arena *a, KernelArgs *ka, Value *v)
 	arg.root = arg.view.root;
 	arg.bytes = fixed * dtype_size[v->type.dt];
 	arg.view.offset = dim_sub(arg.view.offset, dim_const(fixed));
+	for (int i = 0; in_panels(v) && i < v->type.rank; i++)
+		arg.view.stride[i] = dim_const(-1);
 	vec_push(a, &ka->at, arg);
 }
 

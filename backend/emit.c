@@ -34,7 +34,6 @@ static void string_attribute(Gen *g, const char *key, const char *value) {
 
 /* args and dims are read only and lie apart from the arena; so does scratch. Attribute index 1 is parameter 0. */
 static void set_attributes(Gen *g) {
-	attribute(g, LLVMAttributeFunctionIndex, "nounwind");
 	for (unsigned p = 1; p <= 3; p += 2) {
 		attribute(g, p, "noalias");
 		attribute(g, p, "readonly");
@@ -44,15 +43,24 @@ static void set_attributes(Gen *g) {
 	string_attribute(g, "target-features", g->t->features);
 }
 
+void gen_begin_plain(Gen *g, const char *name, LLVMTypeRef type) {
+	set_types(g);
+	g->fn = LLVMAddFunction(g->mod, name, type);
+	g->cache = NEW(g->arena_mem, GenCache);
+	attribute(g, LLVMAttributeFunctionIndex, "nounwind");
+	g->entry = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "entry");
+	g->cache->body = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "body");
+	g->b = LLVMCreateBuilderInContext(g->ctx);
+	LLVMPositionBuilderAtEnd(g->b, g->cache->body);
+}
+
 void gen_begin(Gen *g, const char *name, const KernelArgs *ka) {
-	LLVMTypeRef params[6], type;
-	GenCache *cache = NEW(g->arena_mem, GenCache);
+	LLVMTypeRef params[6];
 
 	set_types(g);
 	params[0] = params[1] = params[2] = params[5] = g->ptr;
 	params[3] = params[4] = g->i64;
-	type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, 6, 0);
-	g->fn = LLVMAddFunction(g->mod, name, type);
+	gen_begin_plain(g, name, LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, 6, 0));
 	g->args = LLVMGetParam(g->fn, 0);
 	g->arena = LLVMGetParam(g->fn, 1);
 	g->dims = LLVMGetParam(g->fn, 2);
@@ -60,12 +68,7 @@ void gen_begin(Gen *g, const char *name, const KernelArgs *ka) {
 	g->nth = LLVMGetParam(g->fn, 4);
 	g->scratch = LLVMGetParam(g->fn, 5);
 	g->ka = ka;
-	g->cache = cache;
 	set_attributes(g);
-	g->entry = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "entry");
-	cache->body = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "body");
-	g->b = LLVMCreateBuilderInContext(g->ctx);
-	LLVMPositionBuilderAtEnd(g->b, cache->body);
 }
 
 LLVMValueRef gen_end(Gen *g) {
@@ -309,6 +312,11 @@ static LLVMValueRef intrinsic2(Gen *g, const char *name, LLVMTypeRef *overloads,
 
 LLVMValueRef gen_call(Gen *g, const char *intrinsic, LLVMTypeRef overload, LLVMValueRef *in, int nin) {
 	return intrinsic2(g, intrinsic, &overload, 1, in, nin);
+}
+
+LLVMValueRef gen_call2(Gen *g, const char *intrinsic, LLVMTypeRef a, LLVMTypeRef b, LLVMValueRef *in, int nin) {
+	LLVMTypeRef over[2] = { a, b };
+	return intrinsic2(g, intrinsic, over, 2, in, nin);
 }
 
 /* Alignment is the element's: views start anywhere, and unaligned vectors cost nothing where they are aligned. */

@@ -15,13 +15,15 @@ typedef struct KernelArg {
 	Value *value;              /* the operand or output as the cluster names it; the random member */
 	Value *root;               /* owns the memory; NULL: `number` is the argument */
 	int64_t bytes, number;     /* constant part of the view's offset; the number */
-	View view;                 /* of value, resolved; its offset without the constant part */
+	View view;                 /* of value, resolved; its offset without the constant part; memory in panel order has
+	                              no strides: -1 */
 } KernelArg;
 typedef struct KernelArgs {
 	Vec(KernelArg) at;
 	int64_t scratch;           /* bytes a thread needs; set by gen_*_kernel */
 } KernelArgs;
 KernelArgs *kernel_args(Arena *, const Cluster *);
+bool in_panels(const Value *);                                 /* a pack, or the state that hoist keeps one in */
 
 typedef struct Gen {
 	LLVMContextRef ctx;
@@ -43,6 +45,8 @@ typedef struct Gen {
  * and fills the rest of g; gen_end() returns it finished. */
 void gen_begin(Gen *, const char *name, const KernelArgs *);
 LLVMValueRef gen_end(Gen *);
+/* The same for a function of another type, whose parameters the caller sets (g->dims before gen_dim). */
+void gen_begin_plain(Gen *, const char *name, LLVMTypeRef);
 LLVMValueRef gen_base(Gen *, Value *);                        /* ptr to the first element of an operand or output */
 const View *gen_view(Gen *, Value *);                         /* its resolved view */
 LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number passed for it */
@@ -66,6 +70,7 @@ LLVMValueRef gen_mask(Gen *, LLVMValueRef count);              /* <lanes x i1>: 
 LLVMValueRef gen_load(Gen *, DType, LLVMValueRef ptr, int lanes, LLVMValueRef mask);
 void gen_store(Gen *, DType, LLVMValueRef value, LLVMValueRef ptr, LLVMValueRef mask);
 LLVMValueRef gen_call(Gen *, const char *intrinsic, LLVMTypeRef overload, LLVMValueRef *in, int nin);  /* "llvm.fma" */
+LLVMValueRef gen_call2(Gen *, const char *intrinsic, LLVMTypeRef, LLVMTypeRef, LLVMValueRef *in, int nin);  /* two overloads */
 
 /* elem.c: one elementwise op, const, iota, dimval or random on registers. Operands are all scalars or all
  * vectors of t->lanes; lanes (1 or t->lanes) says which to make for ops without operands. index (i64) is for
@@ -73,11 +78,97 @@ LLVMValueRef gen_call(Gen *, const char *intrinsic, LLVMTypeRef overload, LLVMVa
  * by 1 a lane. Not used by other ops. */
 LLVMValueRef gen_elem(Gen *, Value *, LLVMValueRef *operands, LLVMValueRef index, int lanes);
 
+bool gen_elem_knows(Op);
+/* Uniform in [0,1) as ir.h's random_uniform; i32 operands, all scalar or all of t->lanes. */
+LLVMValueRef gen_philox(Gen *, LLVMValueRef seed, LLVMValueRef stream, LLVMValueRef index);
+
+/* vecmath.c: on f32 scalars or vectors of any width; error bounds in docs/vecmath.md. vec_fma is one rounding where the
+ * target has it, else two. */
+LLVMValueRef vec_fma(Gen *, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);       /* a * b + c */
+LLVMValueRef vec_exp(Gen *, LLVMValueRef);
+LLVMValueRef vec_log(Gen *, LLVMValueRef);
+LLVMValueRef vec_tanh(Gen *, LLVMValueRef);
+LLVMValueRef vec_erf(Gen *, LLVMValueRef);
+LLVMValueRef vec_sin(Gen *, LLVMValueRef);
+LLVMValueRef vec_cos(Gen *, LLVMValueRef);
+LLVMValueRef vec_sigmoid(Gen *, LLVMValueRef);
+LLVMValueRef vec_rsqrt(Gen *, LLVMValueRef);
+LLVMValueRef vec_pow(Gen *, LLVMValueRef, LLVMValueRef);
+
 /* One file a kind: the body of a kernel between gen_begin and gen_end; sets ka->scratch. */
 void gen_rows_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_cols_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_scatter_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_contract_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_pack_kernel(Gen *, const Cluster *, KernelArgs *);
+
+/* kernels.c: the functions for clusters, one for all that are equal in structure, and the launches that use them. */
+typedef struct Kernel { const char *key, *name; LLVMValueRef fn; int64_t scratch; } Kernel;
+typedef struct Launch {
+	const Kernel *kernel;
+	const KernelArgs *ka;
+	const char *name;          /* "h.0.attn:contract" */
+	bool single;               /* so small that one thread does it */
+} Launch;
+typedef Vec(Launch) LaunchList;
+typedef struct Kernels {
+	Arena *arena;
+	LLVMContextRef ctx;
+	LLVMModuleRef mod;
+	const Target *t;
+	Vec(Kernel *) all;
+} Kernels;
+Kernels *kernels_new(Arena *, const Target *, const char *module);
+void kernels_free(Kernels *);                                  /* the LLVM side */
+LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* generates what is not there yet */
+
+/* place.c: what the plan says of a value's memory, in bytes from the arena's first. */
+int64_t plan_offset(const Plan *, const Value *root);          /* bug() if it has no place */
+int64_t plan_argument(const Plan *, const KernelArg *);        /* what a launch passes for it */
+
+/* object.c: the LLVM side of a target. */
+typedef struct LLVMOpaqueTargetMachine *Machine;
+Machine machine_new(const Target *);
+void machine_free(Machine);
+void machine_optimise(Machine, LLVMModuleRef);                 /* the light pipeline; bug() on an invalid module */
+LLVMMemoryBufferRef machine_emit(Machine, LLVMModuleRef, bool assembly);
+
+/* axes.c: a contraction's letters in their four groups, and where elements lie in terms of them. Letters of batch, m
+ * and n are in the result's order, k's in operand 0's; outermost first. */
+typedef struct Axes {
+	char in[2][MAX_RANK + 1], out[MAX_RANK + 1];
+	char batch[MAX_RANK + 1], m[MAX_RANK + 1], n[MAX_RANK + 1], k[MAX_RANK + 1];
+	const Dim *extent[128];    /* by letter; those of operands not named to axes_of are NULL */
+} Axes;
+typedef struct Access { const Dim *stride[128]; } Access;       /* elements a step along a letter; 0 if it lacks it */
+Axes axes_of(const char *spec, const Type *in0, const Type *in1);  /* either may be NULL */
+Access axes_access(const Axes *, const char *letters, Type, const View *);  /* letters of the type's axes; extent 1: 0 */
+const Dim *axes_extent(const Axes *, const char *group);        /* product */
+/* The one stride of a group of axes that resolves to one axis; 0 if it has but one element; NULL if it does not. */
+const Dim *axes_stride(const Axes *, const char *group, const Access *);
+LLVMValueRef gen_offset(Gen *, const Axes *, const char *group, const Access *, LLVMValueRef index);  /* i64 elements */
+
+/* microkernel.c: internal functions of the module, and the register tile.
+ * params: 'p' pointer, 'i' i64. The Gen returned appends to the new function; end returns it, calls go by it. */
+Gen gen_helper_begin(const Gen *, const char *name, const char *params);
+LLVMValueRef gen_helper_end(Gen *);
+void gen_helper_call(Gen *, LLVMValueRef fn, LLVMValueRef *in, int nin);
+/* void (a, h, b, k, acc, first, pf, stride): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr); a: a left tile's
+ * k-th column on, b: a right panel's k-th row on, acc: rows of nr floats, aligned to a vector as b is. Every
+ * TILE_UNROLL steps a line is prefetched into the second-level cache, at pf, pf + stride bytes, ..: any address will do. */
+enum { TILE_UNROLL = 4 };
+LLVMValueRef gen_tile_function(const Gen *);
+
+/* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
+typedef struct Epilogue { const Cluster *c; const Axes *x; Access *in, *out, *member; } Epilogue;
+Epilogue epilogue_of(Gen *, const Cluster *, const Axes *);
+/* Emits: acc (h rows of nr floats) is the result at batch, rows m.., columns n.. (n + cols: the end of the panel; cols
+ * <= nr); computes the members and stores what leaves. All i64. */
+void gen_epilogue(Gen *, Epilogue *, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
+	LLVMValueRef n, LLVMValueRef cols);
+
+/* pack.c: void (dst, src, sk, sw, k, count): one panel. src element (k, c) at k*sk + c*sw. Side 0: dst element at
+ * k*count + c; side 1: at k*nr + c, columns from count to nr zero. sk, sw: the strides where known, else NULL. */
+LLVMValueRef gen_panel_function(const Gen *, int side, const Dim *sk, const Dim *sw);
 
 #endif

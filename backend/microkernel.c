@@ -8,14 +8,14 @@
  * sec. 4 and 5, for the layering; the accumulators' detour through acc memory keeps epilogues out of here.) */
 #include "backend/gen.h"
 
-enum { UNROLL = 4, MAX_ROWS = 16, MAX_COLS = 4 };
+enum { MAX_ROWS = 16, MAX_COLS = 4 };
 
 /* acc (h,nr) in progress: vector v of row r at [r][v]. */
 typedef struct Tile { LLVMValueRef at[MAX_ROWS][MAX_COLS]; } Tile;
 typedef struct Micro {
 	Gen g;
 	int h, nv;                                  /* rows; vectors a row */
-	LLVMValueRef a, lda, b, k, acc, first, pf, pfs;  /* parameters */
+	LLVMValueRef a, lda, b, k, acc, first, pf, stride;  /* parameters */
 } Micro;
 
 static void copy_attribute(const Gen *g, LLVMValueRef fn, const char *key)
@@ -29,11 +29,6 @@ static void add_attribute(const Gen *g, LLVMValueRef fn, const char *name)
 {
 	unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
 	LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(g->ctx, kind, 0));
-}
-
-LLVMValueRef gen_helper_find(Gen *g, const char *name)
-{
-	return LLVMGetNamedFunction(g->mod, name);
 }
 
 Gen gen_helper_begin(const Gen *g, const char *name, const char *params)
@@ -103,10 +98,8 @@ static void step(Micro *m, Tile *t, LLVMValueRef a, LLVMValueRef b)
 	}
 }
 
-static void prefetch(Micro *m, LLVMValueRef k)
+static void prefetch(Gen *g, LLVMValueRef p)
 {
-	Gen *g = &m->g;
-	LLVMValueRef p = gen_at(g, m->pf, LLVMBuildMul(g->b, k, m->pfs, ""), 1);
 	LLVMValueRef in[4] = { p, gen_i32(g, 0), gen_i32(g, 2), gen_i32(g, 1) };
 	gen_call(g, "llvm.prefetch", g->ptr, in, 4);
 }
@@ -127,31 +120,38 @@ static void tile_incoming(Micro *m, Tile *phis, Tile *from, LLVMBasicBlockRef bl
 			LLVMAddIncoming(phis->at[r][v], &from->at[r][v], &block, 1);
 }
 
-/* for (k = lo; k < hi; k += n) n steps. t: accumulators before, then after. */
+/* for (k = lo; k < hi; k += n) n steps, tested at the bottom. t: accumulators before, then after. */
 static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 {
 	Gen *g = &m->g;
 	LLVMBasicBlockRef from = LLVMGetInsertBlock(g->b);
-	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
-	LLVMBasicBlockRef body = LLVMGetInsertBlock(g->b);
-	Tile phis, now;
-	LLVMPositionBuilderBefore(g->b, LLVMGetNextInstruction(l.iv));
-	tile_phis(m, &phis, t, from);
-	LLVMPositionBuilderAtEnd(g->b, body);
-	LLVMValueRef a = gen_at(g, m->a, LLVMBuildNSWMul(g->b, l.iv, m->lda, ""), 4);
-	LLVMValueRef b = gen_at(g, m->b, LLVMBuildNSWMul(g->b, l.iv, gen_i64(g, g->t->nr), ""), 4);
+	LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "k");
+	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "done");
+	Tile before = *t, phis, now;
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, lo, hi, ""), loop, done);
+	LLVMPositionBuilderAtEnd(g->b, loop);
+	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k"), line = n > 1 ? LLVMBuildPhi(g->b, g->ptr, "line") : NULL;
+	tile_phis(m, &phis, &before, from);
+	LLVMValueRef a = gen_at(g, m->a, LLVMBuildNSWMul(g->b, k, m->lda, ""), 4);
+	LLVMValueRef b = gen_at(g, m->b, LLVMBuildNSWMul(g->b, k, gen_i64(g, g->t->nr), ""), 4);
 	now = phis;
 	for (int i = 0; i < n; i++) {
-		prefetch(m, LLVMBuildNSWAdd(g->b, l.iv, gen_i64(g, i), ""));
 		step(m, &now, a, b);
 		a = gen_at(g, a, m->lda, 4);
 		b = gen_at(g, b, gen_i64(g, g->t->nr), 4);
 	}
-	gen_loop_end(g, &l);
-	LLVMBasicBlockRef latch = LLVMGetPreviousBasicBlock(l.exit);
-	tile_incoming(m, &phis, &now, body);
-	(void)latch;
-	*t = phis;
+	LLVMBasicBlockRef both[2] = { from, loop };
+	LLVMValueRef next = LLVMBuildNSWAdd(g->b, k, gen_i64(g, n), "");
+	LLVMAddIncoming(k, (LLVMValueRef[]){ lo, next }, both, 2);
+	if (line) {
+		prefetch(g, line);
+		LLVMAddIncoming(line, (LLVMValueRef[]){ m->pf, gen_at(g, line, m->stride, 1) }, both, 2);
+	}
+	tile_incoming(m, &phis, &now, loop);
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, hi, ""), loop, done);
+	LLVMPositionBuilderAtEnd(g->b, done);
+	tile_phis(m, t, &before, from);
+	tile_incoming(m, t, &now, loop);
 }
 
 /* Zeros where `first`, else what acc holds. */
@@ -186,7 +186,7 @@ static void finish(Micro *m, Tile *t)
 		}
 }
 
-/* void (a, lda, b, k, acc, first, pf, pfs) for h rows; of the full height, lda is known. */
+/* void (a, lda, b, k, acc, first, pf, stride) for h rows; of the full height, lda is known. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h)
 {
 	char name[32];
@@ -196,15 +196,15 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h)
 		return fn;
 	Micro m = { .g = gen_helper_begin(outer, name, "pipipipi"), .h = h, .nv = outer->t->nr / outer->t->lanes };
 	Gen *g = &m.g;
-	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.pf, &m.pfs };
+	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.pf, &m.stride };
 	for (int i = 0; i < COUNT(param); i++)
 		*param[i] = LLVMGetParam(g->fn, (unsigned)i);
 	if (h == g->t->mr)
 		m.lda = gen_i64(g, h);
 	Tile t;
 	start(&m, &t);
-	LLVMValueRef whole = LLVMBuildAnd(g->b, m.k, gen_i64(g, -UNROLL), "");
-	steps(&m, &t, gen_i64(g, 0), whole, UNROLL);
+	LLVMValueRef whole = LLVMBuildAnd(g->b, m.k, gen_i64(g, -TILE_UNROLL), "");
+	steps(&m, &t, gen_i64(g, 0), whole, TILE_UNROLL);
 	steps(&m, &t, whole, m.k, 1);
 	finish(&m, &t);
 	return gen_helper_end(g);
@@ -214,8 +214,7 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h)
 static void low_rows(Gen *g, LLVMValueRef *p, int n)
 {
 	LLVMValueRef h = p[1];
-	LLVMValueRef mask = gen_i64(g, 2 * n > g->t->mr ? -n : ~(int64_t)(2 * n - 1));
-	LLVMValueRef lo = n * 2 > g->t->mr ? gen_i64(g, 0) : LLVMBuildAnd(g->b, h, mask, "");
+	LLVMValueRef lo = 2 * n > g->t->mr ? gen_i64(g, 0) : LLVMBuildAnd(g->b, h, gen_i64(g, -2 * n), "");
 	LLVMValueRef hi = LLVMBuildAnd(g->b, h, gen_i64(g, -n), "");
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
 	LLVMValueRef a = gen_at(g, p[0], l.iv, 4);

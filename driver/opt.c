@@ -22,25 +22,19 @@ static bool write_out(const char *path, const Str *s)
 	return false;
 }
 
-static void skip_space(const char **p)
-{
-	while (**p == ' ' || **p == '\n' || **p == '\t' || **p == '\r' || **p == '#')
-		*p += **p == '#' ? strcspn(*p, "\n") : 1;
-}
-
 /* Reads, transforms and prints every graph of the file. */
 static bool transform(Arena *a, const Source *src, const char *list, const PassOptions *o, Str *out)
 {
 	const char *p = src->text;
-	for (skip_space(&p); *p; skip_space(&p)) {
-		Source rest = {src->name, p, src->len - (size_t)(p - src->text)};
-		Graph *g = graph_parse(a, src, &p);
-		(void)rest;
-		if (!g || !graph_verify(g) || (list && !passes_run(g, list, o)))
+	int graphs = 0;
+	for (Graph *g; (g = graph_parse(a, src, &p)); graphs++) {
+		if (!graph_verify(g) || (list && !passes_run(g, list, o)))
 			return false;
 		graph_print(out, g);
 	}
-	return true;
+	if (!graphs && !diag_errors())
+		diag_error((Loc){0}, NULL, "%s holds no graph", src->name);
+	return diag_errors() == 0;
 }
 
 static int run(Arena *a, const Flags *f)
@@ -59,9 +53,7 @@ static int run(Arena *a, const Flags *f)
 		.stats = flag(f, "stats") != NULL, .out = stderr,
 	};
 	Str out = {0};
-	bool ok = transform(a, src, flag(f, "passes"), &o, &out) && diag_errors() == 0;
-	if (ok && out.len)
-		ok = write_out(flag(f, "output"), &out);
+	bool ok = transform(a, src, flag(f, "passes"), &o, &out) && write_out(flag(f, "output"), &out);
 	str_free(&out);
 	return ok ? EXIT_OK : EXIT_FAIL;
 }

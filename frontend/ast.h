@@ -30,6 +30,7 @@ typedef struct Expr Expr;
 typedef struct Arg { struct Arg *next; const char *name; Loc loc; Expr *value; } Arg;  /* name NULL: positional */
 struct Expr {
 	ExprKind kind;
+	int height;             /* of the tree; the parser allows 1000, so recursion over it is safe */
 	Loc loc;
 	Expr *next;             /* in a list */
 	const char *name;       /* NAME, FIELD; STRING: its text, unescaped */
@@ -111,5 +112,11 @@ typedef struct File { const Source *src; const char *doc; Item *items; } File;  
 /* parse.y: NULL only if the file can't be read; syntax errors are reported and recovered from. */
 File *parse_file(Arena *, const char *path);
 File *parse_text(Arena *, const Source *);
+
+/* ast_print.c: the file as source text in one canonical form, comments dropped but for the leading one. Reads back
+ * to a tree that prints the same. */
+void ast_print(Str *, const File *);
+void ast_print_expr(Str *, const Expr *);
+void ast_print_type(Str *, const TypeExpr *);
 
 #endif

@@ -63,6 +63,8 @@ Value *val_value(Elab *, Val);                  /* number or tensor as a graph v
 /* Errors: reported once a place and code; inside the prelude at the user's line. fail returns poison. */
 void err(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
 Val fail(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
+/* "<what> is not supported by this version"; of an entry nobody asked for only noted, and the entry is left out. */
+Val unsupported(Elab *, Loc, const char *what, ...) PRINTF(3, 4);
 void note(Elab *, Loc, const char *fmt, ...) PRINTF(3, 4);
 void help(Elab *, const char *fmt, ...) PRINTF(2, 3);
 void warn(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
@@ -74,10 +76,9 @@ typedef Vec(const char *) NameList;
 typedef struct ConfigVal {
 	Config *decl;
 	Val num, sym;           /* with numbers; over symbols */
-	int state;              /* 0 not evaluated, 1 being evaluated, 2 done */
+	int state, sym_state;   /* of num and sym: 0 not evaluated, 1 being evaluated, 2 done */
 	Expr *expr; Unit *where; Loc loc;   /* what sets it: its default, a preset, --set, `with`; evaluated in `where` */
 	bool computed;          /* an abbreviation over other dims: not nominal */
-	bool given;             /* by config.json, a preset or --set, not by its default */
 } ConfigVal;
 typedef struct DimDecl { const char *name; Loc loc; Expr *bound; int64_t set; } DimDecl;   /* set: by --set T=64; 0: not */
 typedef struct Use { const char *name; Unit *unit; } Use;
@@ -90,7 +91,8 @@ struct Unit {
 	Vec(Unit *) used;
 };
 Unit *unit_load(Elab *, const char *path, Loc at);          /* NULL after errors */
-Unit *unit_prelude(Elab *);
+Unit *unit_of_text(Elab *, const Source *);
+Unit *unit_prelude(Elab *);                                 /* prelude.c */
 Item *unit_item(Unit *, ItemKind, const char *name, Unit **owner);   /* in the file, or through `use`; NULL */
 ConfigVal *unit_config(Unit *, const char *name, Unit **owner);
 DimDecl *unit_dim(Unit *, const char *name, Unit **owner);
@@ -124,6 +126,7 @@ Val name_lookup(Elab *, Expr *);
 Loc at_user(Elab *, Loc);
 
 /* expr.c */
+void place(Elab *, Loc);                        /* where the values built next come from */
 Val eval(Elab *, Expr *);
 Val eval_in(Elab *, Frame *, Expr *);
 Val eval_binary(Elab *, Loc, BinOp, Val, Val);
@@ -149,12 +152,16 @@ bool type_of_expr(Elab *, TypeExpr *, Type *, const Dim **rows);        /* in E-
 bool dims_of_exprs(Elab *, Expr *list, const Dim **dims, int *n);       /* [B, 1, D] */
 
 /* layers.c: layers and their weights */
+typedef struct ArgVal { const char *name; Val val; Loc loc; } ArgVal;
+typedef Vec(ArgVal) ArgVals;
 typedef enum LayerKind { LK_LINEAR, LK_EMBEDDING, LK_LAYERNORM, LK_RMSNORM, LK_PARAM, LK_BLOCK, LK_REPEAT } LayerKind;
 typedef enum WeightRole { WR_MATRIX, WR_TABLE, WR_BIAS, WR_SCALE, WR_PARAM } WeightRole;
 typedef struct Weight {
 	const char *name, *path;        /* in the checkpoint; its layer's */
 	Type type;
 	WeightRole role;
+	bool in_out;                    /* a matrix stored [in,out] */
+	bool own_init;                  /* declared with one: param [D] = ones */
 	Graph *g; Value *val;           /* its param in the graph being built */
 	Loc loc;
 } Weight;
@@ -167,25 +174,25 @@ struct Layer {
 	int nin, nout;                  /* LINEAR: groups; EMBEDDING: in[0] rows; norms: in[0] width */
 	const Dim *in[MAX_RANK], *out[MAX_RANK];
 	bool in_out, plus_one;
-	bool in_list, out_list;         /* written as [H,K] */
 	Val eps, pad;
 	Weight *weight, *bias;
 	Unit *unit; Item *block; Frame *frame;      /* BLOCK: its static arguments and fields */
 	Layer **kids; int nkids;        /* REPEAT */
 	const Dim *count;
 };
-Layer *layer_of_block(Elab *, Unit *, Item *, const char *name, const char *path, Loc, Arg *statics);
+Layer *layer_of_block(Elab *, Unit *, Item *, const char *name, const char *path, Loc,
+                      const ArgVals *statics);                      /* NULL: errors */
 void declare(Elab *, Stmt *, const char *path);             /* one S_DECLARE into E->frame */
 Value *weight_value(Elab *, Weight *);
 Val layer_field(Elab *, Layer *, Expr *);
 const char *join_path(const char *a, const char *b);
-typedef struct LayerInit { InitKind kind; double a, b; bool given; } LayerInit;
 
 /* calls.c */
 Val eval_call(Elab *, Expr *);
 Val call_layer(Elab *, Layer *, Expr *call);                /* evaluates the arguments */
-/* Binds args to the parameter list in callee; false after errors. */
-bool bind_params(Elab *, Frame *callee, ParamDecl *, Arg *, Loc, const char *name);
+void eval_args(Elab *, Arg *, ArgVals *);
+/* Binds arguments to the parameter list in callee; false after errors. */
+bool bind_params(Elab *, Frame *callee, ParamDecl *, const ArgVals *, Loc, const char *name);
 Val call_prelude(Elab *, const char *fn, Loc, const Val *args, int n);
 Val apply_layer(Elab *, Layer *, Val x, Loc);               /* linear, embedding, norms */
 
@@ -194,52 +201,62 @@ void run_body(Elab *, Stmt *, const char *path, bool declarations);   /* declara
 void run_statement(Elab *, Stmt *);
 Val run_block(Elab *, Frame *);                             /* body of frame->item; its result, checked */
 
-/* functions.c, nn.c: built-in functions */
+/* functions.c: the table of built-in functions, their arguments, arithmetic and reductions */
 enum { MAX_PARAMS = 8 };
 typedef struct Call {
 	Elab *e;
 	Loc loc;
 	const char *fn;
-	int op;                         /* of the table's row */
+	Op op;                          /* of the table's row */
 	Val arg[MAX_PARAMS];            /* V_NONE where not given */
 	Expr *expr[MAX_PARAMS];         /* NULL where not given */
-	Val *rest; int nrest;           /* arguments of a `*` parameter */
-	Arg *args;
+	ArgVals rest;                   /* arguments of a `*` parameter */
+	Arg *raw;                       /* all of them, where the only parameter is `'*` */
 } Call;
 typedef Val BuiltinFn(Call *);
-/* params: names in order; `x?` may be left out, `'x` is not evaluated, `*` collects positional ones. */
-typedef struct Builtin { const char *name, *params; BuiltinFn *fn; int op; } Builtin;
+/* params: names in order; "x?" may be left out, "'x" is not evaluated, "*" collects positional arguments. */
+typedef struct Builtin { const char *name, *params; BuiltinFn *fn; Op op; } Builtin;
 const Builtin *builtin_find(const char *name);
 void builtin_names(Elab *, NameList *);
 Val builtin_call(Elab *, const Builtin *, Expr *call);
 Loc arg_loc(Call *, int i);
 Value *want_float(Call *, int i);               /* argument i as an f32 tensor; NULL after an error */
-int axis_of(Elab *, Value *x, Val axis, Expr *, Loc);       /* -1 after an error */
-Val build_op(Elab *, Loc, Op, Value **, int n, const Attrs *, const Type *given);   /* op_type first */
-Value *reshape_to(Elab *, Value *, const Dim *const *dims, int rank);
-BuiltinFn fn_attention, fn_rope, fn_dropout, fn_cross_entropy, fn_accuracy, fn_positions, fn_unembed, fn_mse,
-	fn_einsum, fn_rearrange, fn_matmul, fn_unsupported, fn_transpose, fn_zeros, fn_keys, fn_window, fn_l2;
-Val matmul(Elab *, Loc, Val, Val);
+int axis_of(Elab *, Val x, Val axis, Expr *, Loc);          /* a number, or the dim it has; -1 after an error */
+Value *reduce_mean(Elab *, Value *x, uint32_t axes);        /* keeps the axes */
+Value *scalar_of(Elab *, Value *x);             /* of one element, as rank 0 */
 
-/* weights.c: the weights block */
-bool glob_match(const char *glob, const char *name);
-void weights_apply(Elab *, Unit *);             /* init, prefix, ignore, rename onto E->mod */
-void weights_freeze(Elab *, Stmt *);
+/* shape.c: movement and contraction */
+BuiltinFn fn_concat, fn_unstack, fn_expand, fn_transpose, fn_rearrange, fn_einsum, fn_positions, fn_zeros, fn_one_hot;
+Val matmul(Elab *, Loc, Val, Val);
+const char *contract_last(int rank, bool in_out);           /* "abk,nk->abn", in_out: "abk,kn->abn" */
+
+/* nn.c: attention, rope, dropout and the calls of simple layers */
+BuiltinFn fn_attention, fn_rope, fn_dropout, fn_unembed, fn_keys;
+
+/* loss.c */
+BuiltinFn fn_cross_entropy, fn_accuracy;
+
+/* weights.c: parameters of the module and the weights block */
+bool glob_match(const char *glob, const char *name);        /* `*` stands for any text */
 void param_register(Elab *, Weight *, Expr *init);
-typedef Vec(const char *) GlobList;
-bool globs_of(Elab *, Expr *list, GlobList *);
+void weights_apply(Elab *, Unit *);                         /* init, prefix, ignore onto E->mod */
+void weights_freeze(Elab *, Stmt *);
 
 /* settings.c: entries' settings as flat keys */
+bool setting_is_value(const char *name);                    /* loss, metric, next: expressions over tensors */
 void setting_flatten(Elab *, Entry *, Stmt *);
-bool setting_known(const char *name);
-void setting_override(Elab *, Entry *, const FrontendOptions *);
-int64_t setting_bound(const Entry *, const char *key);      /* 0: not set */
+void setting_override(Elab *, Entry *);                     /* --set train.micro=4 */
+bool setting_number(const Entry *, const char *key, double *);
 
 /* entries.c */
-bool entry_check(Elab *, Item *);
-Entry *entry_build(Elab *, Item *, const FrontendOptions *);
+Entry *entry_elaborate(Elab *, Item *);                     /* NULL after errors or if it is left out */
 void models_instantiate(Elab *);
-Layer *model_layer(Elab *, const char *name);
+Layer *model_layer(Elab *, const char *name);               /* inside an entry only; NULL */
+void bounds_symbolic(Elab *, Unit *);
+void bind_dims_of(Elab *, ParamDecl *);                     /* run-time dims in E->frame, as symbols */
+
+/* check.c */
+bool check_file(Elab *);                                    /* in check mode: blocks, fns, models, weights, entries */
 
 typedef struct SymBound { const char *name; const Dim *bound; } SymBound;
 typedef struct Reported { Loc loc; const char *code; } Reported;
@@ -258,14 +275,12 @@ struct Elab {
 	bool in_prelude; Loc user;      /* the user's call, while the prelude runs */
 	bool muted;                     /* the last error was a repetition: its notes are dropped too */
 	bool unsupported_quiet;         /* unsupported features of an entry nobody asked for: a warning */
-	const char *unsupported;        /* the first one met */
+	const char *unsupported; Loc unsupported_at;   /* the first one met */
 	Vec(SymBound) bounds;           /* of run-time dims, in E's mode */
 	Vec(Layer *) models;
-	Vec(Weight *) weights;          /* in E's mode */
+	Vec(Weight *) weights;          /* of mod->params, in the same order */
 	Vec(Reported) reported;
 	Vec(AxisFact) axes;             /* axes named by a dim, as check mode resolved them */
-	Vec(Expr *) param_init;         /* of each of mod->params; NULL: by its role */
-	Vec(WeightRole) roles;
 	const FrontendOptions *options;
 };
 

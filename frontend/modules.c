@@ -144,6 +144,12 @@ Unit *unit_load(Elab *e, const char *path, Loc at)
 	return u;
 }
 
+Unit *unit_of_text(Elab *e, const Source *src)
+{
+	File *f = parse_text(e->arena, src);
+	return f ? unit_of(e, src->name, f) : NULL;
+}
+
 Item *unit_item(Unit *u, ItemKind kind, const char *name, Unit **owner)
 {
 	for (Item *it = u->file->items; it; it = it->next)

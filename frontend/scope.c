@@ -53,7 +53,7 @@ void frame_unused(Elab *e, Frame *f)
 		Var *v = &f->vars.at[i];
 		if (v->declared && !v->used)
 			warn(e, v->loc, "W0301", "`%s` is declared but never used", v->name);
-		else if (v->param && !v->used && !v->val.optional)
+		else if (v->param && !v->used)
 			warn(e, v->loc, "W0302", "the parameter `%s` is never used", v->name);
 		else if (!v->used && !v->param)
 			warn(e, v->loc, "W0303", "the value of `%s` is never used", v->name);
@@ -96,8 +96,8 @@ Val name_lookup(Elab *e, Expr *x)
 	Var *v = frame_var(f, x->name);
 	if (v) {
 		v->used = true;
-		if (v->val.kind == V_LAYER)
-			v->val.layer->used = true;
+		if (v->val.kind == V_LAYER && v->val.layer->kind == LK_PARAM)
+			return val_tensor(weight_value(e, v->val.layer->weight));
 		return v->val;
 	}
 	const Dim *d = frame_dim(f, x->name);

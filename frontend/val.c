@@ -207,3 +207,18 @@ void suggest(Elab *e, const char *name, const char *const *names, int n)
 	if (near)
 		help(e, "did you mean `%s`?", near);
 }
+
+Val unsupported(Elab *e, Loc l, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	const char *what = format(fmt, ap);
+	va_end(ap);
+	if (!e->unsupported_quiet) {
+		say(e, l, "E0501", internf("%s is not supported by this version", what));
+	} else if (!e->unsupported) {
+		e->unsupported = what;
+		e->unsupported_at = at_user(e, l);
+	}
+	return (Val){ .kind = V_POISON };
+}

@@ -1,0 +1,240 @@
+/* contract.c: contraction kernels around the register tile.
+ *
+ * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
+ *
+ *   for each block of k:                        at most k_block(): a panel's share of it stays in first-level cache
+ *     for each panel of the group:              raw right operands are packed here, into scratch
+ *       for each left tile of the row block:    the block's k share of all of them stays in second-level cache
+ *         tile += A B; behind the last block of k: the epilogue, from the accumulators to memory
+ *
+ * Accumulators between blocks of k wait in scratch. Every element's sum runs in ascending k in one chain, so results
+ * depend neither on the blocks nor on the threads. Scratch: accumulator tiles, then one panel's block. */
+#include "backend/gen.h"
+
+enum { GROUP = 4 };            /* panels that share a pass over the left tiles, when k has several blocks */
+
+typedef struct Contract {
+	Gen *g;
+	Axes x;
+	Access b;                                 /* raw operand 1 */
+	bool packed;                              /* operand 1 is in panel order */
+	const Dim *sk, *sn;                       /* of a raw operand 1 */
+	int64_t kc, rows;                         /* largest block of k; left tiles of a row block */
+	bool once;                                /* k is one block */
+	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
+	LLVMValueRef a_base, b_base, panel_at;    /* panel_at: scratch for one panel's block */
+	LLVMValueRef tile_fn, panel_fn;
+	Epilogue e;
+} Contract;
+
+typedef struct Task { LLVMValueRef batch, tile, end, panel, count; } Task;   /* tiles tile..end, count panels */
+typedef struct Block { LLVMValueRef k, n, first, last; } Block;             /* k.. n of them; first, last: i1 */
+
+static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
+static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
+static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
+
+static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+static LLVMValueRef ceil_div(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return gen_bin(g, LLVMUDiv, add(g, a, sub(g, b, gen_i64(g, 1))), b);
+}
+
+/* A panel's block of k fills the first-level cache; left tiles stream past it. */
+static int64_t k_block(const Target *t)
+{
+	return t->l1 / (t->nr * 4);
+}
+
+/* The left block takes half of the second-level cache. */
+static int64_t row_tiles(const Target *t, int64_t kc)
+{
+	return MAX(1, t->l2 / 2 / (t->mr * kc * 4));
+}
+
+static void extents(Contract *c)
+{
+	Gen *g = c->g;
+	const Dim *k = axes_extent(&c->x, c->x.k);
+	int64_t fixed;
+	c->m = gen_dim(g, axes_extent(&c->x, c->x.m));
+	c->n = gen_dim(g, axes_extent(&c->x, c->x.n));
+	c->k = gen_dim(g, k);
+	c->kc = k_block(g->t);
+	c->rows = row_tiles(g->t, c->kc);
+	c->once = dim_is_const(k, &fixed) && fixed <= c->kc;
+	c->tiles = ceil_div(g, c->m, gen_i64(g, g->t->mr));
+	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
+	c->blocks = ceil_div(g, c->tiles, gen_i64(g, c->rows));
+	c->step = ceil_div(g, c->tiles, c->blocks);
+	LLVMValueRef each = ceil_div(g, c->k, ceil_div(g, c->k, gen_i64(g, c->kc)));
+	c->kstep = mul(g, ceil_div(g, each, gen_i64(g, 16)), gen_i64(g, 16));
+}
+
+static void operands(Contract *c, Value *v)
+{
+	Gen *g = c->g;
+	Value *right = v->in[1];
+	c->a_base = gen_base(g, v->in[0]);
+	c->b_base = gen_base(g, right);
+	c->packed = in_panels(right);
+	if (!in_panels(v->in[0]))
+		bug("contract \"%s\": operand 0 is not packed", v->a.spec);
+	c->tile_fn = gen_tile_function(g);
+	if (c->packed)
+		return;
+	c->b = axes_access(&c->x, c->x.in[1], right->type, gen_view(g, right));
+	c->sk = axes_stride(&c->x, c->x.k, &c->b);
+	c->sn = axes_stride(&c->x, c->x.n, &c->b);
+	if (!c->sk || !c->sn)
+		bug("contract \"%s\": layout left an operand whose axes do not lie as one", v->a.spec);
+	c->panel_fn = gen_panel_function(g, 1, c->sk, c->sn);
+}
+
+/* Where the packed left tile has its k-th column, and its height. */
+static LLVMValueRef left_tile(Contract *c, const Task *t, LLVMValueRef i, LLVMValueRef k, LLVMValueRef *h)
+{
+	Gen *g = c->g;
+	LLVMValueRef first = mul(g, i, gen_i64(g, g->t->mr));
+	*h = smaller(g, sub(g, c->m, first), gen_i64(g, g->t->mr));
+	LLVMValueRef row = add(g, mul(g, t->batch, c->m), first);
+	return gen_at(g, c->a_base, add(g, mul(g, row, c->k), mul(g, k, *h)), 4);
+}
+
+/* The right panel's block, where it is. */
+static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k)
+{
+	Gen *g = c->g;
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr);
+	if (c->packed) {
+		LLVMValueRef column = add(g, mul(g, mul(g, batch, c->panels), nr), n);
+		return gen_at(g, c->b_base, add(g, mul(g, column, c->k), mul(g, k, nr)), 4);
+	}
+	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), mul(g, k, gen_dim(g, c->sk)));
+	return gen_at(g, c->b_base, add(g, at, mul(g, n, gen_dim(g, c->sn))), 4);
+}
+
+static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b, LLVMValueRef cols)
+{
+	Gen *g = c->g;
+	LLVMValueRef src = right_source(c, t->batch, panel, b->k);
+	if (c->packed)
+		return src;
+	gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ c->panel_at, src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
+	return c->panel_at;
+}
+
+/* The accumulators of the group's j-th panel and a tile: all of them wait when k has several blocks. */
+static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i)
+{
+	Gen *g = c->g;
+	if (c->once)
+		return g->scratch;
+	LLVMValueRef at = add(g, mul(g, j, gen_i64(g, c->rows)), sub(g, i, t->tile));
+	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
+}
+
+/* Where the line is that a tile prefetches first, and the bytes to its next: the i-th of a pass over a panel's
+ * block fetches a part of what will be read as the right operand behind it. */
+typedef struct Ahead { LLVMValueRef at, stride; } Ahead;
+
+/* The panel after this one in the group at the same k; behind the last one, the group's first at the next k, or the
+ * next group. Past the operand's end it is an address like any other: prefetches do not fault. */
+static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
+{
+	Gen *g = c->g;
+	LLVMValueRef next = add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0);
+	LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
+	LLVMValueRef behind = LLVMBuildSelect(g->b, b->last, t->count, zero, "");
+	LLVMValueRef k = LLVMBuildSelect(g->b, b->last, zero, add(g, b->k, b->n), "");
+	LLVMValueRef panel = add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, ""));
+	return right_source(c, t->batch, panel, LLVMBuildSelect(g->b, more, b->k, k, ""));
+}
+
+/* Lines of a panel in order of the steps that would use them: one after another where it is packed; where it is dense
+ * across, the i-th tile takes the (i mod lines)-th line of each row; where dense along k, the i-th line of each column. */
+static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMValueRef i)
+{
+	Gen *g = c->g;
+	LLVMValueRef line = gen_i64(g, 64), turn = sub(g, i, t->tile), at;
+	int64_t steps = c->kc / TILE_UNROLL, lines = g->t->nr * 4 / 64;
+	if (c->packed)
+		return (Ahead){ gen_at(g, source, mul(g, turn, gen_i64(g, 64 * steps)), 1), line };
+	if (dim_is(c->sk, 1))
+		return (Ahead){ gen_at(g, source, mul(g, turn, line), 1), mul(g, gen_dim(g, c->sn), gen_i64(g, 4)) };
+	LLVMValueRef n = gen_i64(g, lines), stride = mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
+	at = mul(g, gen_bin(g, LLVMURem, turn, n), line);
+	at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, n), mul(g, stride, gen_i64(g, steps))));
+	return (Ahead){ gen_at(g, source, at, 1), stride };
+}
+
+static void one_tile(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef right, LLVMValueRef cols)
+{
+	Gen *g = c->g;
+	LLVMValueRef h, n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr));
+	LLVMValueRef source = next_source(c, t, b, j);
+	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
+	LLVMValueRef left = left_tile(c, t, i.iv, b->k, &h), acc = accumulators(c, t, j, i.iv);
+	Ahead ahead = look_ahead(c, t, source, i.iv);
+	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
+	gen_helper_call(g, c->tile_fn, (LLVMValueRef[]){ left, h, right, b->n, acc, first, ahead.at, ahead.stride }, 8);
+	LLVMBasicBlockRef finish = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "finish");
+	LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "next");
+	LLVMBuildCondBr(g->b, b->last, finish, next);
+	LLVMPositionBuilderAtEnd(g->b, finish);
+	gen_epilogue(g, &c->e, acc, t->batch, mul(g, i.iv, gen_i64(g, g->t->mr)), h, n, cols);
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, next);
+	gen_loop_end(g, &i);
+}
+
+static void group(Contract *c, const Task *t)
+{
+	Gen *g = c->g;
+	LLVMValueRef nr = gen_i64(g, g->t->nr);
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), c->k, c->kstep);
+	LLVMValueRef left = sub(g, c->k, k.iv);
+	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
+	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
+	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
+	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
+	LLVMValueRef panel = add(g, t->panel, j.iv);
+	LLVMValueRef cols = smaller(g, sub(g, c->n, mul(g, panel, nr)), nr);
+	one_tile(c, t, &b, j.iv, right_panel(c, t, panel, &b, cols), cols);
+	gen_loop_end(g, &j);
+	gen_loop_end(g, &k);
+}
+
+/* Tasks are (batch, row block, panel), panels innermost; a group ends with the panels or with the thread's share. */
+static void tasks(Contract *c)
+{
+	Gen *g = c->g;
+	LLVMValueRef lo, hi, batches = gen_dim(g, axes_extent(&c->x, c->x.batch));
+	gen_share(g, mul(g, mul(g, batches, c->blocks), c->panels), &lo, &hi);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
+	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels);
+	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
+	t.tile = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
+	t.end = smaller(g, add(g, t.tile, c->step), c->tiles);
+	t.count = smaller(g, smaller(g, gen_i64(g, GROUP), sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
+	group(c, &t);
+	l.step = t.count;
+	gen_loop_end(g, &l);
+}
+
+void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
+{
+	Value *v = cluster->anchor;
+	Contract c = { .g = g, .x = axes_of(v->a.spec, &v->in[0]->type, &v->in[1]->type) };
+	extents(&c);
+	operands(&c, v);
+	c.e = epilogue_of(g, cluster, &c.x);
+	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, waiting = c.once ? 1 : GROUP * c.rows;
+	c.panel_at = gen_at(g, g->scratch, gen_i64(g, waiting * tile), 1);
+	tasks(&c);
+	ka->scratch = waiting * tile + (c.packed ? 0 : (c.kc + 15) / 16 * 16 * g->t->nr * 4);
+}

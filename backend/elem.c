@@ -1,0 +1,230 @@
+/* elem.c: one op on registers: the elementwise ops, const, iota, dimval and random, as a table indexed by Op.
+ * Operands are scalars, or vectors of the target's lanes; f32, i32 or (bool) i1. */
+#include "backend/gen.h"
+
+typedef struct Elem {
+	Gen *g;
+	const Value *v;
+	LLVMValueRef *in, index;
+	int lanes;
+} Elem;
+
+typedef LLVMValueRef Emit1(Elem *);
+
+static bool is_float(const Elem *e) { return e->v->nin && e->v->in[0]->type.dt == DT_F32; }
+
+/* 0, 1, .. along the lanes */
+static LLVMValueRef lane_numbers(Gen *g) {
+	LLVMValueRef lane[64];
+
+	for (int i = 0; i < g->t->lanes; i++)
+		lane[i] = gen_i32(g, i);
+	return LLVMConstVector(lane, (unsigned)g->t->lanes);
+}
+
+static LLVMValueRef shaped(Elem *e, LLVMValueRef scalar) {
+	return e->lanes == 1 ? scalar : gen_splat(e->g, scalar);
+}
+
+/* e->index as i32, continued along the lanes */
+static LLVMValueRef indices(Elem *e) {
+	LLVMValueRef i = shaped(e, LLVMBuildTrunc(e->g->b, e->index, e->g->i32, ""));
+	return e->lanes == 1 ? i : LLVMBuildAdd(e->g->b, i, lane_numbers(e->g), "");
+}
+
+static LLVMValueRef emit_const(Elem *e) {
+	double x = e->v->a.value;
+
+	if (e->v->type.dt == DT_F32)
+		return shaped(e, gen_f32(e->g, x));
+	if (e->v->type.dt == DT_I32)
+		return shaped(e, gen_i32(e->g, (int64_t)x));
+	return shaped(e, LLVMConstInt(e->g->i1, x != 0, 0));
+}
+
+static LLVMValueRef emit_dimval(Elem *e) {
+	return shaped(e, LLVMBuildTrunc(e->g->b, gen_dim(e->g, e->v->a.size), e->g->i32, ""));
+}
+
+static LLVMValueRef emit_iota(Elem *e) { return indices(e); }
+
+static LLVMValueRef emit_random(Elem *e) {
+	LLVMValueRef stream = LLVMBuildTrunc(e->g->b, gen_number(e->g, (Value *)e->v), e->g->i32, "");
+	return gen_philox(e->g, e->in[0], shaped(e, stream), indices(e));
+}
+
+static LLVMValueRef emit_neg(Elem *e) {
+	return is_float(e) ? LLVMBuildFNeg(e->g->b, e->in[0], "") : LLVMBuildNeg(e->g->b, e->in[0], "");
+}
+
+static LLVMValueRef intrinsic1(Elem *e, const char *name) {
+	return gen_call(e->g, name, LLVMTypeOf(e->in[0]), e->in, 1);
+}
+
+static LLVMValueRef emit_abs(Elem *e) { return intrinsic1(e, "llvm.fabs"); }
+static LLVMValueRef emit_sqrt(Elem *e) { return intrinsic1(e, "llvm.sqrt"); }
+static LLVMValueRef emit_exp(Elem *e) { return vec_exp(e->g, e->in[0]); }
+static LLVMValueRef emit_log(Elem *e) { return vec_log(e->g, e->in[0]); }
+static LLVMValueRef emit_rsqrt(Elem *e) { return vec_rsqrt(e->g, e->in[0]); }
+static LLVMValueRef emit_tanh(Elem *e) { return vec_tanh(e->g, e->in[0]); }
+static LLVMValueRef emit_erf(Elem *e) { return vec_erf(e->g, e->in[0]); }
+static LLVMValueRef emit_sin(Elem *e) { return vec_sin(e->g, e->in[0]); }
+static LLVMValueRef emit_cos(Elem *e) { return vec_cos(e->g, e->in[0]); }
+static LLVMValueRef emit_sigmoid(Elem *e) { return vec_sigmoid(e->g, e->in[0]); }
+static LLVMValueRef emit_pow(Elem *e) { return vec_pow(e->g, e->in[0], e->in[1]); }
+static LLVMValueRef emit_same(Elem *e) { return e->in[0]; }
+static LLVMValueRef emit_not(Elem *e) { return LLVMBuildNot(e->g->b, e->in[0], ""); }
+
+static LLVMValueRef emit_to_f32(Elem *e) {
+	LLVMTypeRef type = gen_type(e->g, DT_F32, e->lanes);
+	DType from = e->v->in[0]->type.dt;
+
+	if (from == DT_F32)
+		return e->in[0];
+	return from == DT_I32 ? LLVMBuildSIToFP(e->g->b, e->in[0], type, "") : LLVMBuildUIToFP(e->g->b, e->in[0], type, "");
+}
+
+/* Toward zero; beyond i32's range its ends, NaN 0. */
+static LLVMValueRef emit_to_i32(Elem *e) {
+	LLVMTypeRef type = gen_type(e->g, DT_I32, e->lanes);
+	DType from = e->v->in[0]->type.dt;
+
+	if (from == DT_I32)
+		return e->in[0];
+	if (from == DT_BOOL)
+		return LLVMBuildZExt(e->g->b, e->in[0], type, "");
+	return gen_call2(e->g, "llvm.fptosi.sat", type, LLVMTypeOf(e->in[0]), e->in, 1);
+}
+
+/* The product's factors where x is one, so that a sum with it becomes a fused multiply-add. */
+static bool is_product(LLVMValueRef x, LLVMValueRef *a, LLVMValueRef *b) {
+	if (!LLVMIsAInstruction(x) || LLVMGetInstructionOpcode(x) != LLVMFMul)
+		return false;
+	*a = LLVMGetOperand(x, 0);
+	*b = LLVMGetOperand(x, 1);
+	return true;
+}
+
+static LLVMValueRef emit_add(Elem *e) {
+	LLVMValueRef a, b;
+
+	if (!is_float(e))
+		return LLVMBuildAdd(e->g->b, e->in[0], e->in[1], "");
+	if (e->g->t->fma && is_product(e->in[0], &a, &b))
+		return vec_fma(e->g, a, b, e->in[1]);
+	if (e->g->t->fma && is_product(e->in[1], &a, &b))
+		return vec_fma(e->g, a, b, e->in[0]);
+	return LLVMBuildFAdd(e->g->b, e->in[0], e->in[1], "");
+}
+
+static LLVMValueRef emit_sub(Elem *e) {
+	LLVMValueRef a, b;
+
+	if (!is_float(e))
+		return LLVMBuildSub(e->g->b, e->in[0], e->in[1], "");
+	if (e->g->t->fma && is_product(e->in[0], &a, &b))
+		return vec_fma(e->g, a, b, LLVMBuildFNeg(e->g->b, e->in[1], ""));
+	if (e->g->t->fma && is_product(e->in[1], &a, &b))
+		return vec_fma(e->g, LLVMBuildFNeg(e->g->b, a, ""), b, e->in[0]);
+	return LLVMBuildFSub(e->g->b, e->in[0], e->in[1], "");
+}
+
+static LLVMValueRef emit_mul(Elem *e) {
+	return gen_bin(e->g, is_float(e) ? LLVMFMul : LLVMMul, e->in[0], e->in[1]);
+}
+
+static LLVMValueRef emit_div(Elem *e) { return gen_bin(e->g, LLVMFDiv, e->in[0], e->in[1]); }
+
+static LLVMValueRef compare(Elem *e, LLVMRealPredicate f, LLVMIntPredicate i) {
+	return is_float(e) ? LLVMBuildFCmp(e->g->b, f, e->in[0], e->in[1], "") :
+			     LLVMBuildICmp(e->g->b, i, e->in[0], e->in[1], "");
+}
+
+static LLVMValueRef emit_eq(Elem *e) { return compare(e, LLVMRealOEQ, LLVMIntEQ); }
+static LLVMValueRef emit_ne(Elem *e) { return compare(e, LLVMRealUNE, LLVMIntNE); }
+static LLVMValueRef emit_lt(Elem *e) { return compare(e, LLVMRealOLT, LLVMIntSLT); }
+static LLVMValueRef emit_le(Elem *e) { return compare(e, LLVMRealOLE, LLVMIntSLE); }
+static LLVMValueRef emit_and(Elem *e) { return gen_bin(e->g, LLVMAnd, e->in[0], e->in[1]); }
+static LLVMValueRef emit_or(Elem *e) { return gen_bin(e->g, LLVMOr, e->in[0], e->in[1]); }
+
+/* With a NaN on either side the result is b: x86's max and min as they are. */
+static LLVMValueRef emit_max(Elem *e) {
+	LLVMValueRef c = compare(e, LLVMRealOGT, LLVMIntSGT);
+	return LLVMBuildSelect(e->g->b, c, e->in[0], e->in[1], "");
+}
+
+static LLVMValueRef emit_min(Elem *e) {
+	LLVMValueRef c = compare(e, LLVMRealOLT, LLVMIntSLT);
+	return LLVMBuildSelect(e->g->b, c, e->in[0], e->in[1], "");
+}
+
+static LLVMValueRef emit_select(Elem *e) {
+	return LLVMBuildSelect(e->g->b, e->in[0], e->in[1], e->in[2], "");
+}
+
+static Emit1 *const emitters[OP_COUNT] = {
+	[OP_CONST] = emit_const, [OP_IOTA] = emit_iota, [OP_DIMVAL] = emit_dimval, [OP_RANDOM] = emit_random,
+	[OP_NEG] = emit_neg, [OP_ABS] = emit_abs, [OP_EXP] = emit_exp, [OP_LOG] = emit_log, [OP_SQRT] = emit_sqrt,
+	[OP_RSQRT] = emit_rsqrt, [OP_TANH] = emit_tanh, [OP_ERF] = emit_erf, [OP_SIN] = emit_sin, [OP_COS] = emit_cos,
+	[OP_SIGMOID] = emit_sigmoid, [OP_STOP] = emit_same, [OP_NOT] = emit_not, [OP_TO_F32] = emit_to_f32,
+	[OP_TO_I32] = emit_to_i32, [OP_ADD] = emit_add, [OP_SUB] = emit_sub, [OP_MUL] = emit_mul, [OP_DIV] = emit_div,
+	[OP_POW] = emit_pow, [OP_MAX] = emit_max, [OP_MIN] = emit_min, [OP_EQ] = emit_eq, [OP_NE] = emit_ne,
+	[OP_LT] = emit_lt, [OP_LE] = emit_le, [OP_AND] = emit_and, [OP_OR] = emit_or, [OP_SELECT] = emit_select,
+	[OP_COPY] = emit_same,
+};
+
+bool gen_elem_knows(Op op) { return emitters[op] != NULL; }
+
+LLVMValueRef gen_elem(Gen *g, Value *v, LLVMValueRef *operands, LLVMValueRef index, int lanes) {
+	Elem e = { .g = g, .v = v, .in = operands, .index = index, .lanes = lanes };
+
+	if (!emitters[v->op])
+		bug("no kernel code for op %s", op_info[v->op].text);
+	return emitters[v->op](&e);
+}
+
+/* 32 x 32 -> high and low 32 bits */
+static void multiply(Gen *g, LLVMValueRef x, uint32_t by, LLVMValueRef *hi, LLVMValueRef *lo) {
+	LLVMTypeRef narrow = LLVMTypeOf(x), wide = g->i64;
+	LLVMValueRef m = gen_i64(g, by), p, s = gen_i64(g, 32), lane[64];
+	unsigned n = 1;
+
+	if (LLVMGetTypeKind(narrow) == LLVMVectorTypeKind) {
+		n = LLVMGetVectorSize(narrow);
+		wide = LLVMVectorType(g->i64, n);
+		for (unsigned i = 0; i < n; i++)
+			lane[i] = m;
+		m = LLVMConstVector(lane, n);
+		for (unsigned i = 0; i < n; i++)
+			lane[i] = s;
+		s = LLVMConstVector(lane, n);
+	}
+	p = LLVMBuildMul(g->b, LLVMBuildZExt(g->b, x, wide, ""), m, "");
+	*lo = LLVMBuildTrunc(g->b, p, narrow, "");
+	*hi = LLVMBuildTrunc(g->b, LLVMBuildLShr(g->b, p, s, ""), narrow, "");
+}
+
+/* Philox2x32 with 10 rounds (Salmon, Moraes, Dror & Shaw 2011, sec. 3.3): key seed, counter (index, stream); the
+ * top 24 bits of the first word as a float in [0, 1). */
+LLVMValueRef gen_philox(Gen *g, LLVMValueRef seed, LLVMValueRef stream, LLVMValueRef index) {
+	LLVMTypeRef t = LLVMTypeOf(index);
+	int lanes = LLVMGetTypeKind(t) == LLVMVectorTypeKind ? g->t->lanes : 1;
+	LLVMValueRef x = index, y = stream, key = seed, hi, lo, bump, top, unit;
+
+	bump = gen_i32(g, 0x9E3779B9);
+	top = gen_i32(g, 8);
+	unit = gen_f32(g, 1.0 / 16777216);
+	if (lanes > 1) {
+		bump = gen_splat(g, bump);
+		top = gen_splat(g, top);
+		unit = gen_splat(g, unit);
+	}
+	for (int round = 0; round < 10; round++) {
+		multiply(g, x, 0xD256D193, &hi, &lo);
+		x = LLVMBuildXor(g->b, LLVMBuildXor(g->b, hi, key, ""), y, "");
+		y = lo;
+		key = LLVMBuildAdd(g->b, key, bump, "");
+	}
+	x = LLVMBuildLShr(g->b, x, top, "");
+	return LLVMBuildFMul(g->b, LLVMBuildSIToFP(g->b, x, gen_type(g, DT_F32, lanes), ""), unit, "");
+}

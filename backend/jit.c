@@ -1,0 +1,217 @@
+/* jit.c: one graph compiled into this process and run, for tests and benches: the same kernels, plan and object code as
+ * a program gets, loaded with LLVM's ORC JIT instead of linked. Threads meet at a barrier after each launch. */
+#include "backend/gen.h"
+#include "runtime/program.h"
+#include <llvm-c/Error.h>
+#include <llvm-c/LLJIT.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+typedef struct Step { SnKernel *fn; int64_t *args; bool single; } Step;
+typedef struct Job {
+	Step *steps;
+	int nsteps, threads;
+	char *arena;
+	int64_t dims[64], scratch;
+	pthread_barrier_t barrier;
+} Job;
+typedef struct Worker { Job *job; int tid; pthread_t thread; char *scratch; } Worker;
+
+static void check(LLVMErrorRef error) {
+	if (error)
+		bug("LLVM JIT: %s", LLVMGetErrorMessage(error));
+}
+
+static void *work(void *arg) {
+	Worker *w = arg;
+	Job *j = w->job;
+
+	for (int i = 0; i < j->nsteps; i++) {
+		Step *s = &j->steps[i];
+		if (!s->single)
+			s->fn(s->args, j->arena, j->dims, w->tid, j->threads, w->scratch);
+		else if (w->tid == 0)
+			s->fn(s->args, j->arena, j->dims, 0, 1, w->scratch);
+		pthread_barrier_wait(&j->barrier);
+	}
+	return NULL;
+}
+
+static void *aligned(int64_t bytes) {
+	size_t n = ((size_t)bytes + 4095) / 4096 * 4096 + 4096;
+	void *p = aligned_alloc(4096, n);
+
+	if (!p)
+		fatal("no memory: %lld bytes", (long long)bytes);
+	memset(p, 0xa5, n);      /* what is read before it is written shows */
+	return p;
+}
+
+static void run(Job *j) {
+	Worker *w = calloc((size_t)j->threads, sizeof *w);
+
+	if (!w || pthread_barrier_init(&j->barrier, NULL, (unsigned)j->threads))
+		fatal("no memory for threads");
+	for (int i = 0; i < j->threads; i++) {
+		w[i] = (Worker){ .job = j, .tid = i, .scratch = aligned(j->scratch) };
+		if (i && pthread_create(&w[i].thread, NULL, work, &w[i]))
+			fatal("cannot start a thread");
+	}
+	work(&w[0]);
+	for (int i = 0; i < j->threads; i++) {
+		if (i)
+			pthread_join(w[i].thread, NULL);
+		free(w[i].scratch);
+	}
+	pthread_barrier_destroy(&j->barrier);
+	free(w);
+}
+
+static LLVMOrcLLJITRef load(Kernels *k) {
+	Machine m = machine_new(k->t);
+	LLVMOrcLLJITRef jit;
+
+	machine_optimise(m, k->mod);
+	check(LLVMOrcCreateLLJIT(&jit, NULL));
+	check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), machine_emit(m, k->mod, false)));
+	machine_free(m);
+	return jit;
+}
+
+static int64_t extent(Env *env, const Dim *d) {
+	int64_t n;
+
+	if (!dim_eval(d, env_look, env, &n))
+		bug("no value for extent %s", dim_text(d));
+	return n;
+}
+
+static int64_t elems(Env *env, const Type *t, int64_t *shape) {
+	int64_t n = 1;
+
+	for (int i = 0; i < t->rank; i++)
+		n *= shape[i] = extent(env, t->dim[i]);
+	return n;
+}
+
+/* Elements of v, by its view, to or from a dense array of doubles. */
+static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *dense, bool in) {
+	int64_t shape[MAX_RANK], n = elems(env, &v->type, shape), at, rest, step;
+	View view;
+
+	if (!view_of(v, &view))
+		bug("%s has no place in memory", op_info[v->op].text);
+	char *base = j->arena + plan_offset(plan, view.root) + extent(env, view.offset) * dtype_size[v->type.dt];
+	for (int64_t i = 0; i < n; i++) {
+		at = 0;
+		rest = i;
+		for (int a = v->type.rank - 1; a >= 0; a--) {
+			step = extent(env, view.stride[a]);
+			at += rest % shape[a] * step;
+			rest /= shape[a];
+		}
+		if (v->type.dt == DT_F32 && in)
+			((float *)base)[at] = (float)dense[i];
+		else if (v->type.dt == DT_F32)
+			dense[i] = ((float *)base)[at];
+		else if (v->type.dt == DT_I32 && in)
+			((int32_t *)base)[at] = (int32_t)dense[i];
+		else if (v->type.dt == DT_I32)
+			dense[i] = ((int32_t *)base)[at];
+		else if (in)
+			base[at] = dense[i] != 0;
+		else
+			dense[i] = base[at];
+	}
+}
+
+static bool sources_in(Job *j, Graph *g, Env *env, const Plan *plan) {
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		if (v->op != OP_PARAM && v->op != OP_STATE && v->op != OP_INPUT)
+			continue;
+		Tensor *t = env_get(env, v->a.name);
+		int64_t shape[MAX_RANK];
+		if (!t || t->n != elems(env, &v->type, shape)) {
+			diag_error((Loc){ 0 }, NULL, "`%s` is %s", v->a.name, t ? "of another size" : "not given");
+			return false;
+		}
+		copy_elems(j, env, plan, v, t->at, true);
+	}
+	return true;
+}
+
+static void result_out(Job *j, Env *env, const Plan *plan, const char *name, Value *v) {
+	int64_t shape[MAX_RANK], n = elems(env, &v->type, shape);
+	double *dense = calloc((size_t)n + 1, sizeof *dense);
+	Tensor *t;
+
+	if (!dense)
+		fatal("no memory for `%s`", name);
+	copy_elems(j, env, plan, v, dense, false);
+	t = env_set(env, name, v->type.rank, shape, dense);
+	t->type.dt = v->type.dt;
+	free(dense);
+}
+
+static void results_out(Job *j, Graph *g, Env *env, const Plan *plan) {
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		if (v->op == OP_OUTPUT)
+			result_out(j, env, plan, v->a.name, v->in[0]);
+		if (v->op == OP_STORE)
+			result_out(j, env, plan, store_target(v->in[0])->a.name, store_target(v->in[0]));
+	}
+}
+
+/* A module of this graph alone, for the plan. */
+static Entry *alone(Graph *g, Module **m) {
+	Entry *e = NEW(g->arena, Entry);
+
+	*m = module_new(g->arena);
+	(*m)->name = g->name;
+	e->kind = ENTRY_INFER;
+	e->name = "jit";
+	vec_push(g->arena, &e->graphs, g);
+	vec_push(g->arena, &(*m)->entries, e);
+	return e;
+}
+
+static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *l, const Plan *plan) {
+	j->steps = NEW_ARRAY(a, Step, l->len + 1);
+	j->nsteps = l->len;
+	for (int i = 0; i < l->len; i++) {
+		const KernelArgs *ka = l->at[i].ka;
+		LLVMOrcExecutorAddress fn;
+		check(LLVMOrcLLJITLookup(jit, &fn, l->at[i].kernel->name));
+		j->steps[i] = (Step){ .fn = (SnKernel *)(uintptr_t)fn, .single = l->at[i].single };
+		j->steps[i].args = NEW_ARRAY(a, int64_t, ka->at.len + 1);
+		for (int k = 0; k < ka->at.len; k++)
+			j->steps[i].args[k] = plan_argument(plan, &ka->at.at[k]);
+		j->scratch = MAX(j->scratch, l->at[i].kernel->scratch);
+	}
+}
+
+bool backend_run(Graph *g, Env *env, const Target *t, int threads) {
+	Module *m;
+	Entry *e = alone(g, &m);
+	Plan *plan = plan_entry(m, e, t);
+	Kernels *k = kernels_new(g->arena, t, g->name);
+	LaunchList launches = kernels_of(k, g, g->syms.at, g->syms.len);
+	LLVMOrcLLJITRef jit = load(k);
+	Job j = { .threads = threads, .arena = aligned(plan->persistent + plan->arena) };
+	bool ok;
+
+	for (int i = 0; i < g->syms.len && i < COUNT(j.dims); i++)
+		j.dims[i] = extent(env, dim_sym(g->syms.at[i].name));
+	make_steps(&j, g->arena, jit, &launches, plan);
+	ok = sources_in(&j, g, env, plan);
+	if (ok) {
+		run(&j);
+		results_out(&j, g, env, plan);
+	}
+	free(j.arena);
+	check(LLVMOrcDisposeLLJIT(jit));
+	kernels_free(k);
+	return ok;
+}

@@ -1,0 +1,178 @@
+/* kernels.c: from the clusters of a graph to functions and launches. Clusters equal in structure share a function:
+ * the key is the cluster written out with everything code depends on (shapes, strides, attributes, who reads whom),
+ * and without what a launch passes (buffers, streams) or nobody computes with (names, paths, places in the file). */
+#include "backend/gen.h"
+#include <llvm-c/Core.h>
+
+static void key_attrs(Str *s, const Value *v) {
+	const Attrs *a = &v->a;
+	uint32_t has = op_info[v->op].attrs & ~(A_name | A_stream | A_once);
+
+#define STR(f) str_printf(s, "%s", a->f ? a->f : "")
+#define INT(f) str_printf(s, "%d", a->f)
+#define F64(f) str_printf(s, "%a", a->f)
+#define MASK(f) str_printf(s, "%x", a->f)
+#define DIM(f) str_puts(s, a->f ? dim_text(a->f) : "")
+#define PERM(f) for (int i = 0; i < v->type.rank; i++) str_printf(s, "%d,", a->f[i])
+#define X(field, kind) if (has & A_##field) { str_puts(s, " " #field "="); kind(field); }
+	ATTRS(X)
+#undef X
+#undef STR
+#undef INT
+#undef F64
+#undef MASK
+#undef DIM
+#undef PERM
+}
+
+static int place_in(const ValueList *l, const Value *v) {
+	for (int i = 0; i < l->len; i++)
+		if (l->at[i] == v)
+			return i;
+	return -1;
+}
+
+static void key_member(Str *s, const Cluster *c, const Value *v) {
+	str_puts(s, op_info[v->op].text);
+	str_puts(s, " ");
+	type_print(s, v->type);
+	key_attrs(s, v);
+	for (int i = 0; i < v->nin; i++) {
+		int member = place_in(&c->vals, v->in[i]);
+		if (member >= 0)
+			str_printf(s, " %%%d", member);
+		else
+			str_printf(s, " @%d", place_in(&c->ins, v->in[i]));
+	}
+	str_puts(s, "\n");
+}
+
+/* A constant read through views is made in place: its number is part of the code. */
+static void key_constant(Str *s, const Value *v) {
+	while (op_info[v->op].flags & OPF_VIEW)
+		v = v->in[0];
+	if (v->op == OP_CONST || v->op == OP_DIMVAL) {
+		str_printf(s, " %s", op_info[v->op].text);
+		key_attrs(s, v);
+	}
+}
+
+static void key_arg(Str *s, const KernelArg *arg) {
+	if (!arg->root)
+		return;
+	type_print(s, arg->value->type);
+	str_printf(s, " +%s", dim_text(arg->view.offset));
+	for (int i = 0; i < arg->value->type.rank; i++)
+		str_printf(s, " *%s", dim_text(arg->view.stride[i]));
+	key_constant(s, arg->value);
+	str_puts(s, "\n");
+}
+
+static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Sym *syms, int nsyms) {
+	const char *key;
+	Str s = { 0 };
+
+	str_printf(&s, "%s ", kernel_kind_name[c->kind]);
+	type_print(&s, c->space);
+	for (int i = 0; i < nsyms; i++)
+		str_printf(&s, " %s<=%lld", syms[i].name, (long long)syms[i].bound);
+	str_puts(&s, "\n");
+	for (int i = 0; i < ka->at.len; i++)
+		key_arg(&s, &ka->at.at[i]);
+	for (int i = 0; i < c->vals.len; i++)
+		key_member(&s, c, c->vals.at[i]);
+	for (int i = 0; i < c->outs.len; i++)
+		str_printf(&s, "out %d\n", place_in(&c->vals, c->outs.at[i]));
+	key = intern(s.at);
+	str_free(&s);
+	return key;
+}
+
+static void (*const generators[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
+	[K_ROWS] = gen_rows_kernel, [K_COLS] = gen_cols_kernel, [K_SCATTER] = gen_scatter_kernel,
+	[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel,
+};
+
+/* The member that says most about a cluster: its anchor, else a reduction, else its last output. */
+static const Value *main_member(const Cluster *c) {
+	if (c->anchor)
+		return c->anchor;
+	for (int i = 0; i < c->vals.len; i++)
+		if (op_info[c->vals.at[i]->op].flags & OPF_REDUCE)
+			return c->vals.at[i];
+	return c->outs.len ? c->outs.at[c->outs.len - 1] : c->vals.at[c->vals.len - 1];
+}
+
+static Kernel *generate(Kernels *k, const Cluster *c, KernelArgs *ka, const char *key, const Sym *syms, int nsyms) {
+	Kernel *kernel = NEW(k->arena, Kernel);
+	Gen g = { .ctx = k->ctx, .mod = k->mod, .t = k->t, .arena_mem = k->arena, .syms = syms, .nsyms = nsyms };
+
+	kernel->key = key;
+	kernel->name = internf("sn_k%d_%s_%s", k->all.len, kernel_kind_name[c->kind], op_info[main_member(c)->op].text);
+	gen_begin(&g, kernel->name, ka);
+	generators[c->kind](&g, c, ka);
+	kernel->fn = gen_end(&g);
+	kernel->scratch = ka->scratch;
+	vec_push(k->arena, &k->all, kernel);
+	return kernel;
+}
+
+static Kernel *find(const Kernels *k, const char *key) {
+	for (int i = 0; i < k->all.len; i++)
+		if (k->all.at[i]->key == key)
+			return k->all.at[i];
+	return NULL;
+}
+
+/* Waking the other threads costs as much as a few thousand elements. */
+static bool is_small(const Graph *g, const Cluster *c) {
+	int64_t n, total = 0;
+
+	for (int i = 0; i < c->ins.len; i++) {
+		if (!graph_bound(g, type_elems(c->ins.at[i]->type), &n))
+			return false;
+		total += n;
+	}
+	return graph_bound(g, type_elems(c->space), &n) && n <= 4096 && total <= 16384;
+}
+
+static const char *launch_name(const Cluster *c) {
+	const Value *v = main_member(c);
+	return internf("%s%s%s%s", v->path ? v->path : "", v->path ? ":" : "", op_info[v->op].text, v->grad ? "'" : "");
+}
+
+LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms) {
+	ClusterList clusters = clusters_of(g);
+	LaunchList launches = { 0 };
+
+	for (int i = 0; i < clusters.len; i++) {
+		const Cluster *c = clusters.at[i];
+		const char *illegal = cluster_illegal(c);
+		if (illegal)
+			bug("%s: kernel %d: %s", g->name, c->id, illegal);
+		KernelArgs *ka = kernel_args(k->arena, c);
+		const char *key = cluster_key(c, ka, syms, nsyms);
+		Launch l = { .ka = ka, .name = launch_name(c), .single = is_small(g, c) };
+		l.kernel = find(k, key);
+		if (!l.kernel)
+			l.kernel = generate(k, c, ka, key, syms, nsyms);
+		vec_push(k->arena, &launches, l);
+	}
+	return launches;
+}
+
+Kernels *kernels_new(Arena *a, const Target *t, const char *module) {
+	Kernels *k = NEW(a, Kernels);
+
+	k->arena = a;
+	k->t = t;
+	k->ctx = LLVMContextCreate();
+	k->mod = LLVMModuleCreateWithNameInContext(module, k->ctx);
+	LLVMSetSourceFileName(k->mod, module, strlen(module));
+	return k;
+}
+
+void kernels_free(Kernels *k) {
+	LLVMDisposeModule(k->mod);
+	LLVMContextDispose(k->ctx);
+}

@@ -1,0 +1,68 @@
+/* object.c: LLVM's target machine: from a module to an object or assembly text.
+ *
+ * Kernels come with explicit vectors and loops, so the middle end has little to do: stack slots into registers,
+ * common subexpressions, dead code. The code generator runs at its default (O2) level. */
+#include "backend/gen.h"
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+static const char *const pipeline = "function(mem2reg,early-cse,loop-mssa(licm))";
+
+Machine machine_new(const Target *t) {
+	char *triple = LLVMGetDefaultTargetTriple(), *why = NULL;
+	LLVMTargetRef target;
+	Machine m;
+
+	LLVMInitializeX86TargetInfo();
+	LLVMInitializeX86Target();
+	LLVMInitializeX86TargetMC();
+	LLVMInitializeX86AsmPrinter();
+	if (LLVMGetTargetFromTriple(triple, &target, &why))
+		fatal("LLVM has no code generator for %s: %s", triple, why);
+	m = LLVMCreateTargetMachine(target, triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
+				    LLVMCodeModelDefault);
+	if (!m)
+		bug("LLVM cannot make a target machine for %s", t->name);
+	LLVMDisposeMessage(triple);
+	return m;
+}
+
+void machine_free(Machine m) { LLVMDisposeTargetMachine(m); }
+
+static void set_layout(Machine m, LLVMModuleRef mod) {
+	LLVMTargetDataRef data = LLVMCreateTargetDataLayout(m);
+	char *layout = LLVMCopyStringRepOfTargetData(data), *triple = LLVMGetTargetMachineTriple(m);
+
+	LLVMSetDataLayout(mod, layout);
+	LLVMSetTarget(mod, triple);
+	LLVMDisposeMessage(layout);
+	LLVMDisposeMessage(triple);
+	LLVMDisposeTargetData(data);
+}
+
+void machine_optimise(Machine m, LLVMModuleRef mod) {
+	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+	LLVMErrorRef error;
+	char *why = NULL;
+
+	set_layout(m, mod);
+	if (LLVMVerifyModule(mod, LLVMReturnStatusAction, &why))
+		bug("generated code is not valid: %s", why);
+	LLVMDisposeMessage(why);
+	error = LLVMRunPasses(mod, pipeline, m, options);
+	if (error)
+		bug("LLVM pass pipeline: %s", LLVMGetErrorMessage(error));
+	LLVMDisposePassBuilderOptions(options);
+}
+
+LLVMMemoryBufferRef machine_emit(Machine m, LLVMModuleRef mod, bool assembly) {
+	LLVMMemoryBufferRef out;
+	char *why = NULL;
+
+	if (LLVMTargetMachineEmitToMemoryBuffer(m, mod, assembly ? LLVMAssemblyFile : LLVMObjectFile, &why, &out))
+		bug("LLVM code generation: %s", why);
+	return out;
+}

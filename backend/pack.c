@@ -1,0 +1,216 @@
+/* pack.c: contraction operands into panel order, as pack kernels and as the function that contract kernels call for
+ * the panels of a raw right operand. The order (docs/ir.md, "Kernels") is what the register tile reads: k-major,
+ * consecutive, whatever the source's strides were.
+ *
+ * Three ways to move a panel: rows of it where the source is dense across the panel; blocks transposed in registers
+ * where it is dense along k; one element at a time where it is neither. */
+#include "backend/gen.h"
+
+enum { DST, SRC, SK, SW, K, COUNT_, NPARAM };
+
+typedef struct Panel {
+	Gen g;
+	int side, nv;              /* vectors across a panel */
+	LLVMValueRef p[NPARAM], width;
+} Panel;
+
+static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+/* src + k*sk + c*sw */
+static LLVMValueRef source(Panel *p, LLVMValueRef k, LLVMValueRef c)
+{
+	Gen *g = &p->g;
+	LLVMValueRef at = LLVMBuildNSWAdd(g->b, LLVMBuildNSWMul(g->b, k, p->p[SK], ""), LLVMBuildNSWMul(g->b, c, p->p[SW], ""), "");
+	return gen_at(g, p->p[SRC], at, 4);
+}
+
+static LLVMValueRef target(Panel *p, LLVMValueRef k, LLVMValueRef c)
+{
+	Gen *g = &p->g;
+	return gen_at(g, p->p[DST], LLVMBuildNSWAdd(g->b, LLVMBuildNSWMul(g->b, k, p->width, ""), c, ""), 4);
+}
+
+/* Lanes of vector v that the panel has; NULL: all of them. */
+static LLVMValueRef lanes_of(Panel *p, int v, bool whole)
+{
+	Gen *g = &p->g;
+	if (whole)
+		return NULL;
+	return gen_mask(g, LLVMBuildNSWSub(g->b, p->p[COUNT_], gen_i64(g, v * g->t->lanes), ""));
+}
+
+/* Side 1 has zeros behind the last column, side 0 nothing. */
+static void put(Panel *p, LLVMValueRef vector, LLVMValueRef to, LLVMValueRef mask)
+{
+	Gen *g = &p->g;
+	if (p->side && mask) {
+		vector = LLVMBuildSelect(g->b, mask, vector, LLVMConstNull(g->vf), "");
+		mask = NULL;
+	}
+	gen_store(g, DT_F32, vector, to, mask);
+}
+
+static void copy_rows(Panel *p, bool whole)
+{
+	Gen *g = &p->g;
+	LLVMValueRef mask[8];
+	for (int v = 0; v < p->nv; v++)
+		mask[v] = lanes_of(p, v, whole);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
+	for (int v = 0; v < p->nv; v++) {
+		LLVMValueRef c = gen_i64(g, v * g->t->lanes);
+		put(p, gen_load(g, DT_F32, source(p, l.iv, c), g->t->lanes, mask[v]), target(p, l.iv, c), mask[v]);
+	}
+	gen_loop_end(g, &l);
+}
+
+/* Swaps the off-diagonal s x s blocks of each 2s x 2s block, s = 1, 2, 4..: log2(lanes) rounds of two-operand
+ * shuffles. (Eklundh 1972, "A fast computer method for matrix transposing".) */
+static void transpose(Gen *g, LLVMValueRef *row)
+{
+	int lanes = g->t->lanes;
+	for (int s = 1; s < lanes; s *= 2)
+		for (int i = 0; i < lanes; i++) {
+			if (i & s)
+				continue;
+			LLVMValueRef lo[64], hi[64], a = row[i], b = row[i + s];
+			for (int l = 0; l < lanes; l++) {
+				lo[l] = gen_i32(g, l & s ? lanes + l - s : l);
+				hi[l] = gen_i32(g, l & s ? lanes + l : l + s);
+			}
+			row[i] = LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(lo, (unsigned)lanes), "");
+			row[i + s] = LLVMBuildShuffleVector(g->b, a, b, LLVMConstVector(hi, (unsigned)lanes), "");
+		}
+}
+
+/* lanes columns from v*lanes on. Columns behind the last are read from the last again. The last block of k starts
+ * early rather than ends late: what it moves twice is the same. */
+static void copy_transposed(Panel *p, int v, bool whole)
+{
+	Gen *g = &p->g;
+	int lanes = g->t->lanes;
+	LLVMValueRef row[64], mask = lanes_of(p, v, whole), first = gen_i64(g, v * lanes);
+	LLVMValueRef last = LLVMBuildNSWSub(g->b, p->p[K], gen_i64(g, lanes), "");
+	LLVMValueRef end = LLVMBuildNSWSub(g->b, p->p[COUNT_], gen_i64(g, 1), "");
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, lanes));
+	LLVMValueRef k = smaller(g, l.iv, last);
+	for (int i = 0; i < lanes; i++) {
+		LLVMValueRef c = gen_i64(g, v * lanes + i);
+		row[i] = gen_load(g, DT_F32, source(p, k, whole ? c : smaller(g, c, end)), lanes, NULL);
+	}
+	transpose(g, row);
+	for (int i = 0; i < lanes; i++)
+		put(p, row[i], target(p, LLVMBuildNSWAdd(g->b, k, gen_i64(g, i), ""), first), mask);
+	gen_loop_end(g, &l);
+}
+
+static void copy_elements(Panel *p)
+{
+	Gen *g = &p->g;
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
+	Loop c = gen_loop_begin(g, gen_i64(g, 0), p->p[COUNT_], gen_i64(g, 1));
+	gen_store(g, DT_F32, gen_load(g, DT_F32, source(p, k.iv, c.iv), 1, NULL), target(p, k.iv, c.iv), NULL);
+	gen_loop_end(g, &c);
+	Loop z = gen_loop_begin(g, p->p[COUNT_], p->width, gen_i64(g, 1));
+	gen_store(g, DT_F32, gen_f32(g, 0), target(p, k.iv, z.iv), NULL);
+	gen_loop_end(g, &z);
+	gen_loop_end(g, &k);
+}
+
+typedef enum Way { DENSE_ACROSS, DENSE_ALONG, ANY } Way;
+
+static void branch(Gen *g, LLVMValueRef cond, LLVMBasicBlockRef *yes, LLVMBasicBlockRef *no)
+{
+	*yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "yes");
+	*no = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "no");
+	LLVMBuildCondBr(g->b, cond, *yes, *no);
+	LLVMPositionBuilderAtEnd(g->b, *yes);
+}
+
+static void copy_vectors(Panel *p, Way way, bool whole)
+{
+	if (way == DENSE_ACROSS)
+		copy_rows(p, whole);
+	else
+		for (int v = 0; v < p->nv; v++)
+			copy_transposed(p, v, whole);
+}
+
+/* Whole panels without masks, if they fill their vectors. */
+static void copy_panel(Panel *p, Way way)
+{
+	Gen *g = &p->g;
+	int width = p->side ? g->t->nr : g->t->mr;
+	if (width == p->nv * g->t->lanes) {
+		LLVMBasicBlockRef yes, no;
+		branch(g, LLVMBuildICmp(g->b, LLVMIntEQ, p->p[COUNT_], gen_i64(g, width), ""), &yes, &no);
+		copy_vectors(p, way, true);
+		LLVMBuildRetVoid(g->b);
+		LLVMPositionBuilderAtEnd(g->b, no);
+	}
+	copy_vectors(p, way, false);
+}
+
+LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const Dim *sw)
+{
+	Way way = sw && dim_is(sw, 1) ? DENSE_ACROSS : sk && dim_is(sk, 1) ? DENSE_ALONG : ANY;
+	char name[32];
+	snprintf(name, sizeof name, "sn_panel%d_%s", side, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any");
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
+	if (fn)
+		return fn;
+	LLVMValueRef any = way == DENSE_ALONG ? gen_panel_function(outer, side, NULL, NULL) : NULL;
+	Panel p = { .g = gen_helper_begin(outer, name, "ppiiii"), .side = side };
+	Gen *g = &p.g;
+	for (int i = 0; i < NPARAM; i++)
+		p.p[i] = LLVMGetParam(g->fn, (unsigned)i);
+	p.nv = side ? g->t->nr / g->t->lanes : 1;
+	p.width = side ? gen_i64(g, g->t->nr) : p.p[COUNT_];
+	if (way == ANY) {
+		copy_elements(&p);
+		return gen_helper_end(g);
+	}
+	if (way == DENSE_ALONG) {
+		LLVMBasicBlockRef few, more;
+		branch(g, LLVMBuildICmp(g->b, LLVMIntSLT, p.p[K], gen_i64(g, g->t->lanes), ""), &few, &more);
+		gen_helper_call(g, any, p.p, NPARAM);
+		LLVMBuildRetVoid(g->b);
+		LLVMPositionBuilderAtEnd(g->b, more);
+		p.p[SK] = gen_i64(g, 1);
+	} else {
+		p.p[SW] = gen_i64(g, 1);
+	}
+	copy_panel(&p, way);
+	return gen_helper_end(g);
+}
+
+/* Task: one panel of one batch; all its k. */
+void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
+{
+	Value *pack = c->anchor, *src = pack->in[0];
+	int side = pack->a.side, width = side ? g->t->nr : g->t->mr;
+	Axes x = axes_of(pack->a.spec, side ? NULL : &pack->type, side ? &pack->type : NULL);
+	Access from = axes_access(&x, x.in[side], src->type, gen_view(g, src));
+	const char *across = side ? x.n : x.m;
+	const Dim *sk = axes_stride(&x, x.k, &from), *sw = axes_stride(&x, across, &from);
+	if (!sk || !sw)
+		bug("pack of \"%s\": layout left an operand whose axes do not lie as one", pack->a.spec);
+	LLVMValueRef k = gen_dim(g, axes_extent(&x, x.k)), n = gen_dim(g, axes_extent(&x, across));
+	LLVMValueRef w = gen_i64(g, width), lo, hi, base = gen_base(g, pack), from_base = gen_base(g, src);
+	LLVMValueRef panels = gen_bin(g, LLVMUDiv, LLVMBuildNSWAdd(g->b, n, gen_i64(g, width - 1), ""), w);
+	LLVMValueRef size = gen_bin(g, LLVMMul, k, side ? gen_bin(g, LLVMMul, panels, w) : n);
+	LLVMValueRef fn = gen_panel_function(g, side, sk, sw);
+	gen_share(g, gen_bin(g, LLVMMul, gen_dim(g, axes_extent(&x, x.batch)), panels), &lo, &hi);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
+	LLVMValueRef b = gen_bin(g, LLVMUDiv, l.iv, panels), i = gen_bin(g, LLVMURem, l.iv, panels);
+	LLVMValueRef first = LLVMBuildNSWMul(g->b, i, w, ""), left = LLVMBuildNSWSub(g->b, n, first, "");
+	LLVMValueRef to = LLVMBuildNSWAdd(g->b, gen_bin(g, LLVMMul, b, size), gen_bin(g, LLVMMul, first, k), "");
+	LLVMValueRef at = LLVMBuildNSWAdd(g->b, gen_offset(g, &x, x.batch, &from, b), gen_offset(g, &x, across, &from, first), "");
+	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, base, to, 4), gen_at(g, from_base, at, 4), gen_dim(g, sk),
+		gen_dim(g, sw), k, smaller(g, left, w) }, NPARAM);
+	gen_loop_end(g, &l);
+	ka->scratch = 0;
+}

@@ -1,0 +1,254 @@
+/* bundle.c: see bundle.h. */
+#include "bench/bundle.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/Orc.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct Bundle {
+	Arena *a;
+	const Target *t;
+	const Sym *syms;
+	int nsyms;
+	LLVMOrcThreadSafeContextRef tsc;
+	LLVMContextRef ctx;
+	LLVMModuleRef mod;
+	Vec(Shot) launch;
+	double seconds;
+};
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+Bundle *bundle_new(Arena *a, const Target *t, const Sym *syms, int nsyms)
+{
+	Bundle *k = NEW(a, Bundle);
+	LLVMInitializeX86TargetInfo();
+	LLVMInitializeX86Target();
+	LLVMInitializeX86TargetMC();
+	LLVMInitializeX86AsmPrinter();
+	LLVMInitializeX86AsmParser();
+	*k = (Bundle){ .a = a, .t = t, .syms = syms, .nsyms = nsyms };
+	k->tsc = LLVMOrcCreateNewThreadSafeContext();
+	k->ctx = LLVMOrcThreadSafeContextGetContext(k->tsc);
+	k->mod = LLVMModuleCreateWithNameInContext("kernels", k->ctx);
+	return k;
+}
+
+static Gen gen_of(Bundle *k)
+{
+	return (Gen){ .ctx = k->ctx, .mod = k->mod, .t = k->t, .arena_mem = k->a, .syms = k->syms, .nsyms = k->nsyms };
+}
+
+int bundle_add(Bundle *k, const Cluster *c)
+{
+	static void (*const body[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
+		[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel,
+	};
+	Gen g = gen_of(k);
+	KernelArgs *ka = kernel_args(k->a, c);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	gen_begin(&g, name, ka);
+	body[c->kind](&g, c, ka);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, ka->at.len + 1);
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = ka->scratch, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
+int bundle_add_peak(Bundle *k)
+{
+	Gen g = gen_of(k);
+	KernelArgs *ka = NEW(k->a, KernelArgs);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	LLVMValueRef x[PEAK_CHAINS], from[PEAK_CHAINS];
+	gen_begin(&g, name, ka);
+	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
+	LLVMValueRef scale = gen_load(&g, DT_F32, g.scratch, g.t->lanes, NULL);
+	LLVMBasicBlockRef before = LLVMGetInsertBlock(g.b);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		from[i] = gen_load(&g, DT_F32, gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), g.t->lanes, NULL);
+	Loop l = gen_loop_begin(&g, gen_i64(&g, 0), rounds, gen_i64(&g, 1));
+	LLVMBasicBlockRef body = LLVMGetInsertBlock(g.b);
+	LLVMPositionBuilderBefore(g.b, LLVMGetNextInstruction(l.iv));
+	for (int i = 0; i < PEAK_CHAINS; i++) {
+		x[i] = LLVMBuildPhi(g.b, g.vf, "");
+		LLVMAddIncoming(x[i], &from[i], &before, 1);
+	}
+	LLVMPositionBuilderAtEnd(g.b, body);
+	for (int i = 0; i < PEAK_CHAINS; i++) {
+		LLVMValueRef next, in[3] = { scale, x[i], scale };
+		next = g.t->fma ? gen_call(&g, "llvm.fma", g.vf, in, 3)
+				: LLVMBuildFAdd(g.b, scale, LLVMBuildFMul(g.b, scale, x[i], ""), "");
+		LLVMAddIncoming(x[i], &next, &body, 1);
+	}
+	gen_loop_end(&g, &l);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		gen_store(&g, DT_F32, x[i], gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), NULL);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, 1);
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = 64 * PEAK_CHAINS, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
+int bundle_add_tile(Bundle *k, int64_t depth)
+{
+	Gen g = gen_of(k);
+	KernelArgs *ka = NEW(k->a, KernelArgs);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	int mr = k->t->mr, nr = k->t->nr;
+	gen_begin(&g, name, ka);
+	LLVMValueRef fn = gen_tile_function(&g), zero = gen_i64(&g, 0);
+	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
+	LLVMValueRef b = gen_at(&g, g.scratch, gen_i64(&g, mr * nr), 4), a = gen_at(&g, b, gen_i64(&g, depth * nr), 4);
+	Loop l = gen_loop_begin(&g, zero, rounds, gen_i64(&g, 1));
+	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero }, 8);
+	gen_loop_end(&g, &l);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, 1), bytes = (depth * (mr + nr) + mr * nr) * 4;
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = bytes, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
+static void check(LLVMErrorRef e)
+{
+	if (e)
+		bug("%s", LLVMGetErrorMessage(e));
+}
+
+static LLVMTargetMachineRef machine(const Target *t)
+{
+	LLVMTargetRef llvm;
+	char *error, *triple = LLVMGetDefaultTargetTriple();
+	if (LLVMGetTargetFromTriple(triple, &llvm, &error))
+		bug("%s", error);
+	return LLVMCreateTargetMachine(llvm, triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+}
+
+static void optimise(Bundle *k, LLVMTargetMachineRef tm)
+{
+	char *error = NULL, *layout;
+	LLVMTargetDataRef data = LLVMCreateTargetDataLayout(tm);
+	layout = LLVMCopyStringRepOfTargetData(data);
+	LLVMSetDataLayout(k->mod, layout);
+	LLVMSetTarget(k->mod, LLVMGetDefaultTargetTriple());
+	if (LLVMVerifyModule(k->mod, LLVMReturnStatusAction, &error))
+		bug("%s", error);
+	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+	check(LLVMRunPasses(k->mod, "function(mem2reg,instcombine<no-verify-fixpoint>,early-cse,simplifycfg,loop-mssa(licm),loop-simplify)", tm, options));
+	LLVMDisposePassBuilderOptions(options);
+}
+
+Shot *bundle_finish(Bundle *k, const char *asm_path)
+{
+	char *error;
+	double start = now();
+	LLVMTargetMachineRef tm = machine(k->t);
+	LLVMMemoryBufferRef object;
+	LLVMOrcLLJITRef jit;
+	optimise(k, tm);
+	if (asm_path && LLVMTargetMachineEmitToFile(tm, LLVMCloneModule(k->mod), asm_path, LLVMAssemblyFile, &error))
+		bug("%s", error);
+	if (LLVMTargetMachineEmitToMemoryBuffer(tm, k->mod, LLVMObjectFile, &error, &object))
+		bug("%s", error);
+	k->seconds = now() - start;
+	check(LLVMOrcCreateLLJIT(&jit, NULL));
+	check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), object));
+	for (int i = 0; i < k->launch.len; i++) {
+		LLVMOrcExecutorAddress at;
+		check(LLVMOrcLLJITLookup(jit, &at, k->launch.at[i].name));
+		k->launch.at[i].fn = (SnKernel *)(uintptr_t)at;
+	}
+	return k->launch.at;
+}
+
+void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx)
+{
+	for (int i = 0; i < k->launch.len; i++)
+		for (int j = 0; j < k->launch.at[i].ka->at.len; j++) {
+			const KernelArg *arg = &k->launch.at[i].ka->at.at[j];
+			k->launch.at[i].args[j] = arg->root ? place(ctx, arg->root) + arg->bytes : arg->number;
+		}
+}
+
+double bundle_compile_seconds(const Bundle *k)
+{
+	return k->seconds;
+}
+
+typedef struct Team {
+	Shot *const *launch;
+	int n, threads, reps;
+	char *arena;
+	const int64_t *dims;
+	bool cpu;
+	pthread_barrier_t barrier;
+} Team;
+typedef struct Member { Team *team; int tid; char *scratch; double *took; } Member;   /* took[reps] */
+
+static double clock_of(const Team *t)
+{
+	struct timespec s;
+	clock_gettime(t->cpu ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &s);
+	return (double)s.tv_sec + (double)s.tv_nsec * 1e-9;
+}
+
+static void *member(void *p)
+{
+	Member *m = p;
+	Team *t = m->team;
+	for (int r = 0; r < t->reps; r++) {
+		pthread_barrier_wait(&t->barrier);
+		double start = clock_of(t);
+		for (int i = 0; i < t->n; i++) {
+			t->launch[i]->fn(t->launch[i]->args, t->arena, t->dims, m->tid, t->threads, m->scratch);
+			pthread_barrier_wait(&t->barrier);
+		}
+		m->took[r] = clock_of(t) - start;
+	}
+	return NULL;
+}
+
+double bundle_run(Shot *const *launch, int n, char *arena, const int64_t *dims, int threads, int reps, bool cpu)
+{
+	enum { MAX_THREADS = 16 };
+	Team t = { .launch = launch, .n = n, .threads = threads, .reps = reps, .arena = arena, .dims = dims, .cpu = cpu };
+	Member m[MAX_THREADS];
+	pthread_t id[MAX_THREADS];
+	int64_t scratch = 64;
+	for (int i = 0; i < n; i++)
+		scratch = MAX(scratch, launch[i]->scratch);
+	pthread_barrier_init(&t.barrier, NULL, (unsigned)threads);
+	for (int i = 0; i < threads; i++) {
+		m[i] = (Member){ &t, i, aligned_alloc(4096, (size_t)(scratch + 4095) / 4096 * 4096), calloc((size_t)reps, sizeof(double)) };
+		memset(m[i].scratch, 0, (size_t)scratch);
+		if (pthread_create(&id[i], NULL, member, &m[i]))
+			fatal("no thread");
+	}
+	double best = 1e30;
+	for (int i = 0; i < threads; i++)
+		pthread_join(id[i], NULL);
+	for (int r = 0; r < reps; r++) {
+		double slowest = 0;
+		for (int i = 0; i < threads; i++)
+			slowest = MAX(slowest, m[i].took[r]);
+		best = MIN(best, slowest);
+	}
+	for (int i = 0; i < threads; i++) {
+		free(m[i].scratch);
+		free(m[i].took);
+	}
+	pthread_barrier_destroy(&t.barrier);
+	return best;
+}

@@ -1,0 +1,205 @@
+/* check.c: check mode over a whole file, and the two public functions. Each block is checked on its own once, with
+ * its declared parameter types; then fns, models, the weights block and the entries. */
+#include "frontend/elab.h"
+
+static void fresh_module(Elab *e)
+{
+	e->mod = module_new(e->arena);
+	e->weights.len = 0;
+	e->b = (Builder){ .g = graph_new(e->mod->arena, "check") };
+}
+
+static void param_placeholders(Elab *e, ParamDecl *params)
+{
+	for (ParamDecl *p = params; p; p = p->next) {
+		Val v = placeholder(e, p->type, p->name, p->loc);
+		vec_push(e->arena, &e->frame->vars, ((Var){ .name = p->name, .val = v, .loc = p->loc, .param = true }));
+	}
+}
+
+static void check_duplicates(Elab *e, ParamDecl *params)
+{
+	for (ParamDecl *p = params; p; p = p->next)
+		for (ParamDecl *q = params; q != p; q = q->next)
+			if (q->name == p->name)
+				err(e, p->loc, "E0302", "`%s` is declared twice", p->name);
+}
+
+static ArgVals static_placeholders(Elab *e, Item *it)
+{
+	ArgVals args = {0};
+	for (ParamDecl *p = it->statics; p; p = p->next)
+		vec_push(e->arena, &args, ((ArgVal){ NULL, placeholder(e, p->type, p->name, p->loc), p->loc }));
+	return args;
+}
+
+/* Blocks and models. A block that returns without a fault is also searched for what it never uses. */
+static void check_block(Elab *e, Item *it)
+{
+	int before = diag_errors();
+	fresh_module(e);
+	e->frame = frame_new(e, e->root, it);
+	check_duplicates(e, it->params);
+	check_duplicates(e, it->statics);
+	ArgVals statics = static_placeholders(e, it);
+	Layer *l = layer_of_block(e, e->root, it, it->name, intern(""), it->name_loc, &statics);
+	if (!l)
+		return;
+	Frame *f = l->frame;
+	e->frame = f;
+	bind_dims_of(e, it->params);
+	param_placeholders(e, it->params);
+	run_block(e, f);
+	if (diag_errors() == before)
+		frame_unused(e, f);
+}
+
+static void check_fn(Elab *e, Item *it)
+{
+	fresh_module(e);
+	Frame *f = e->frame = frame_new(e, e->root, it);
+	check_duplicates(e, it->params);
+	bind_dims_of(e, it->params);
+	param_placeholders(e, it->params);
+	Val v = eval(e, it->expr);
+	e->frame = f;
+	if (v.kind != V_POISON)
+		match_result(e, it->result, v, it->expr->loc, internf("`%s`", it->name));
+}
+
+static const char *entry_name(Item *it)
+{
+	return it->name ? it->name : it->entry;
+}
+
+static bool wanted(Elab *e, Item *it)
+{
+	const FrontendOptions *o = e->options;
+	if (!o || o->nentries == 0)
+		return true;
+	for (int i = 0; i < o->nentries; i++)
+		if (strcmp(o->entries[i], entry_name(it)) == 0)
+			return true;
+	return false;
+}
+
+static void check_wanted(Elab *e)
+{
+	NameList names = {0};
+	for (Item *it = e->root->file->items; it; it = it->next)
+		if (it->kind == I_ENTRY)
+			vec_push(e->arena, &names, entry_name(it));
+	for (int i = 0; e->options && i < e->options->nentries; i++) {
+		bool found = false;
+		for (int k = 0; k < names.len; k++)
+			found |= strcmp(names.at[k], e->options->entries[i]) == 0;
+		if (found)
+			continue;
+		err(e, (Loc){0}, "E0603", "%s has no entry `%s`", e->root->name, e->options->entries[i]);
+		suggest(e, e->options->entries[i], names.at, names.len);
+	}
+}
+
+/* "train.micro": the part before the dot must be an entry. */
+static void check_entry_sets(Elab *e)
+{
+	NameList names = {0};
+	for (Item *it = e->root->file->items; it; it = it->next)
+		if (it->kind == I_ENTRY)
+			vec_push(e->arena, &names, entry_name(it));
+	for (int i = 0; e->options && i < e->options->nsets; i++) {
+		const char *text = e->options->sets[i];
+		size_t n = strcspn(text, ".=");
+		bool found = text[n] != '.' || strcspn(text, ".") > strcspn(text, "=");
+		const char *name = intern_n(text, n);
+		for (int k = 0; k < names.len; k++)
+			found |= names.at[k] == name;
+		if (found)
+			continue;
+		err(e, (Loc){0}, "E0603", "--set %s: there is no entry `%s`", text, name);
+		suggest(e, name, names.at, names.len);
+	}
+}
+
+bool check_file(Elab *e)
+{
+	int before = diag_errors();
+	e->symbolic = true;
+	fresh_module(e);
+	bounds_symbolic(e, e->root);
+	for (Item *it = e->root->file->items; it; it = it->next) {
+		if (it->kind == I_BLOCK || it->kind == I_MODEL)
+			check_block(e, it);
+		if (it->kind == I_FN)
+			check_fn(e, it);
+	}
+	fresh_module(e);
+	models_instantiate(e);
+	weights_apply(e, e->root);
+	check_wanted(e);
+	check_entry_sets(e);
+	for (Item *it = e->root->file->items; it; it = it->next)
+		if (it->kind == I_ENTRY && wanted(e, it)) {
+			bounds_symbolic(e, e->root);
+			entry_elaborate(e, it);
+		}
+	e->symbolic = false;
+	return diag_errors() == before;
+}
+
+/* Building */
+
+static const char *module_name(Unit *u)
+{
+	for (Item *it = u->file->items; it; it = it->next)
+		if (it->kind == I_MODEL)
+			return it->name;
+	return u->name;
+}
+
+static Module *build_module(Elab *e)
+{
+	int before = diag_errors();
+	fresh_module(e);
+	Module *m = e->mod;
+	m->name = module_name(e->root);
+	m->file = e->root->path;
+	m->doc = e->root->file->doc;
+	e->bounds.len = 0;
+	config_record(e);
+	models_instantiate(e);
+	weights_apply(e, e->root);
+	for (Item *it = e->root->file->items; it; it = it->next) {
+		Entry *entry = it->kind == I_ENTRY && wanted(e, it) ? entry_elaborate(e, it) : NULL;
+		if (entry)
+			vec_push(e->arena, &m->entries, entry);
+	}
+	return diag_errors() == before ? m : NULL;
+}
+
+static Elab *begin(Arena *arena, const char *path, const FrontendOptions *options)
+{
+	int before = diag_errors();
+	Elab *e = NEW(arena, Elab);
+	e->arena = arena;
+	e->options = options;
+	e->b.g = graph_new(arena, "config");
+	e->prelude = unit_prelude(e);
+	e->root = unit_load(e, intern(path), (Loc){0});
+	if (!e->prelude || !e->root || diag_errors() != before)
+		return NULL;
+	bool ok = config_load(e, options);
+	config_require(e, e->root);
+	return ok && diag_errors() == before && check_file(e) ? e : NULL;
+}
+
+bool frontend_check(Arena *arena, const char *path, const FrontendOptions *options)
+{
+	return begin(arena, path, options) != NULL;
+}
+
+Module *frontend_build(Arena *arena, const char *path, const FrontendOptions *options)
+{
+	Elab *e = begin(arena, path, options);
+	return e ? build_module(e) : NULL;
+}

@@ -1,0 +1,340 @@
+/* entries.c: an entry's settings and its graphs. "<entry>.forward" has the entry's parameters as inputs (and `seed`
+ * where a dropout is on) and what the entry promises as outputs: train `loss`, generate `next`, all their metrics.
+ * train has a second graph, "<entry>.eval", without dropout. */
+#include "frontend/elab.h"
+
+/* Models */
+
+void models_instantiate(Elab *e)
+{
+	const char *top = intern("");
+	e->models.len = 0;
+	for (Item *it = e->root->file->items; it; it = it->next) {
+		if (it->kind != I_MODEL)
+			continue;
+		ArgVals none = {0};
+		e->frame = frame_new(e, e->root, it);
+		Layer *l = layer_of_block(e, e->root, it, it->name, top, it->name_loc, &none);
+		if (l)
+			vec_push(e->arena, &e->models, l);
+	}
+}
+
+Layer *model_layer(Elab *e, const char *name)
+{
+	Item *in = e->frame->item;
+	if (!in || in->kind != I_ENTRY)
+		return NULL;
+	for (int i = 0; i < e->models.len; i++)
+		if (e->models.at[i]->name == name)
+			return e->models.at[i];
+	return NULL;
+}
+
+/* Run-time dims */
+
+static void bind_names(Elab *e, Expr *x)
+{
+	for (; x; x = x->next) {
+		Frame *f = e->frame;
+		bool fresh = x->kind == E_NAME && !frame_var(f, x->name) && !frame_dim(f, x->name);
+		if (fresh && unit_dim(f->unit, x->name, NULL) && !unit_config(f->unit, x->name, NULL))
+			frame_bind(e, f, x->name, dim_sym(x->name));
+		Expr a = x->a ? *x->a : (Expr){0}, b = x->b ? *x->b : (Expr){0};
+		a.next = b.next = NULL;
+		if (x->a)
+			bind_names(e, &a);
+		if (x->b)
+			bind_names(e, &b);
+	}
+}
+
+void bind_dims_of(Elab *e, ParamDecl *params)
+{
+	for (ParamDecl *p = params; p; p = p->next) {
+		bind_names(e, p->type->shape);
+		bind_names(e, p->type->elem_args);
+		for (Expr *x = p->type->shape; x; x = x->next)
+			if (x->kind == E_ELLIPSIS && e->frame->nrest < 0) {
+				e->frame->rest[0] = dim_sym("..");
+				e->frame->nrest = 1;
+			}
+	}
+}
+
+static void add_bounds(Elab *e, Unit *u)
+{
+	for (int i = 0; i < u->dims.len; i++) {
+		DimDecl *d = &u->dims.at[i];
+		const Dim *bound = NULL;
+		Val v = d->bound ? eval_in(e, frame_new(e, u, NULL), d->bound) : val_none();
+		if (v.kind == V_INT)
+			bound = v.n;
+		else if (v.kind != V_NONE && v.kind != V_POISON)
+			err(e, d->bound->loc, "E0401", "a bound must be an integer, got %s", val_describe(e, v));
+		vec_push(e->arena, &e->bounds, ((SymBound){ d->name, bound }));
+	}
+	for (int i = 0; i < u->used.len; i++)
+		add_bounds(e, u->used.at[i]);
+}
+
+void bounds_symbolic(Elab *e, Unit *u)
+{
+	e->bounds.len = 0;
+	add_bounds(e, u);
+}
+
+static Loc setting_loc(Item *it, const char *key)
+{
+	for (Stmt *s = it->body; s; s = s->next)
+		for (Arg *a = s->kind == S_SETTING && strcmp(s->setting, "batch") == 0 ? s->args : NULL; a; a = a->next)
+			if (a->name && strcmp(a->name, key) == 0)
+				return a->loc;
+	return it->loc;
+}
+
+/* --set T=64, else the entry's `batch .., T=64`, else what `dim T <= N` says; 0: none of them. */
+static int64_t bound_of(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
+{
+	double set;
+	int64_t declared = 0;
+	Unit *owner;
+	DimDecl *d = unit_dim(e->root, name, &owner);
+	Val v = d && d->bound ? eval_in(e, frame_new(e, owner, NULL), d->bound) : val_none();
+	if (v.kind == V_INT)
+		dim_is_const(v.n, &declared);
+	bool asked = d && d->set;
+	int64_t n = asked ? d->set : setting_number(entry, name, &set) ? (int64_t)set : declared;
+	if (!declared || n <= declared)
+		return n;
+	if (!asked) {   /* the file's own default, and a preset or --set that made the bound smaller */
+		warn(e, setting_loc(it, name), "W0604", "%s=%lld is above the bound of `%s`; %lld is taken", name, (long long)n,
+		     name, (long long)declared);
+		return declared;
+	}
+	err(e, (Loc){0}, "E0604", "--set %s=%lld is above the bound of `%s`, which is %lld", name, (long long)n, name,
+	    (long long)declared);
+	note(e, d->loc, "declared here");
+	*wrong = true;
+	return n;
+}
+
+static int64_t batch_of(const Entry *entry)
+{
+	double n = 1;
+	if (!setting_number(entry, "micro", &n))
+		setting_number(entry, "batch", &n);
+	return (int64_t)n;
+}
+
+static bool bound_dims(Elab *e, Item *it, const Entry *entry)
+{
+	bool wrong = false;
+	e->bounds.len = 0;
+	for (int i = 0; i < e->frame->dims.len; i++) {
+		const char *name = e->frame->dims.at[i].name;
+		int64_t n = bound_of(e, it, entry, name, &wrong);
+		if (n == 0 && strcmp(name, "B") == 0)
+			n = batch_of(entry);
+		if (n == 0) {
+			err(e, it->loc, "E0605", "`%s` has no bound here: memory is planned at the bounds of run-time dims", name);
+			help(e, "`dim %s <= 512`, `batch 8, %s=512` in the entry, or --set %s=512", name, name, name);
+			return false;
+		}
+		graph_sym(e->b.g, name, n);
+		vec_push(e->arena, &e->bounds, ((SymBound){ name, dim_const(n) }));
+	}
+	return !wrong;
+}
+
+/* Outputs */
+
+static Value *as_scalar(Elab *e, Val v, Loc loc, const char *what)
+{
+	if (v.kind == V_POISON)
+		return NULL;
+	if (val_is_number(v))
+		return val_value(e, v);
+	if (v.kind == V_TENSOR && v.t->type.dt == DT_F32 && dim_is(type_elems(v.t->type), 1))
+		return v.t->type.rank ? scalar_of(e, v.t) : v.t;
+	err(e, loc, "E0606", "`%s` must be one number, got %s", what, val_describe(e, v));
+	return NULL;
+}
+
+static void run_loss(Elab *e, Stmt *s)
+{
+	if (!s->args || s->args->next || s->args->name) {
+		err(e, s->loc, "E0607", "`loss` wants one expression");
+		return;
+	}
+	Value *v = as_scalar(e, eval(e, s->args->value), s->args->value->loc, "loss");
+	place(e, s->loc);
+	if (frame_var(e->frame, intern("loss")))
+		err(e, s->loc, "E0607", "`loss` is given twice");
+	frame_set(e, intern("loss"), s->loc, v ? val_tensor(v) : (Val){ .kind = V_POISON });
+	frame_var(e->frame, intern("loss"))->used = true;
+	if (v)
+		b_output(&e->b, intern("loss"), v);
+}
+
+static void run_metric(Elab *e, Stmt *s)
+{
+	for (Arg *a = s->args; a; a = a->next) {
+		if (!a->name) {
+			err(e, a->value->loc, "E0607", "a metric has a name: metric acc = accuracy(..)");
+			continue;
+		}
+		Value *v = as_scalar(e, eval(e, a->value), a->value->loc, a->name);
+		place(e, s->loc);
+		if (v)
+			b_output(&e->b, a->name, v);
+	}
+}
+
+static void run_next(Elab *e, Stmt *s)
+{
+	if (!s->args || s->args->next || s->args->name) {
+		err(e, s->loc, "E0607", "`next` wants one expression");
+		return;
+	}
+	Val v = eval(e, s->args->value);
+	place(e, s->loc);
+	frame_set(e, intern("next"), s->loc, v);
+	frame_var(e->frame, intern("next"))->used = true;
+	if (v.kind == V_POISON)
+		return;
+	if (v.kind != V_TENSOR || v.t->type.dt != DT_F32 || v.t->type.rank != 2) {
+		err(e, s->args->value->loc, "E0608", "`next` wants logits [B,V], got %s", val_describe(e, v));
+		if (v.kind == V_TENSOR && v.t->type.rank == 3)
+			help(e, "`[:, -1]` picks the last position");
+		return;
+	}
+	b_output(&e->b, intern("next"), v.t);
+}
+
+static void output_result(Elab *e, Frame *f)
+{
+	Val v = f->result, *items = v.kind == V_LIST ? v.items : &v;
+	int n = v.kind == V_LIST ? v.nitems : 1;
+	for (int i = 0; i < n; i++)
+		if (items[i].kind == V_TENSOR)
+			b_output(&e->b, i ? internf("result.%d", i) : intern("result"), items[i].t);
+}
+
+static void run_values(Elab *e, Item *it)
+{
+	for (Stmt *s = it->body; s; s = s->next) {
+		if (s->kind != S_SETTING)
+			run_statement(e, s);
+		else if (strcmp(s->setting, "loss") == 0)
+			run_loss(e, s);
+		else if (strcmp(s->setting, "metric") == 0)
+			run_metric(e, s);
+		else if (strcmp(s->setting, "next") == 0)
+			run_next(e, s);
+	}
+	if (e->frame->returned)
+		output_result(e, e->frame);
+}
+
+static bool promises_kept(Elab *e, Item *it, EntryKind kind)
+{
+	if (kind == ENTRY_TRAIN && !frame_var(e->frame, intern("loss")))
+		err(e, it->loc, "E0609", "a train entry needs a `loss`");
+	else if (kind == ENTRY_GENERATE && !frame_var(e->frame, intern("next")))
+		err(e, it->loc, "E0609", "a generate entry needs `next`: the logits of the next token");
+	else if (kind == ENTRY_INFER && !e->frame->returned)
+		err(e, it->loc, "E0609", "an infer entry returns something");
+	else
+		return true;
+	return false;
+}
+
+/* Graphs */
+
+static void entry_params(Elab *e, Item *it)
+{
+	for (ParamDecl *p = it->params; p; p = p->next) {
+		Val v = placeholder(e, p->type, p->name, p->loc);
+		bool tensor = v.kind == V_TENSOR || v.kind == V_POISON;
+		if (!tensor)
+			err(e, p->type->loc, "E0419", "an entry's parameters are tensors");
+		vec_push(e->arena, &e->frame->vars, ((Var){ .name = p->name, .val = tensor ? v : (Val){ .kind = V_POISON },
+		         .loc = p->loc, .param = true }));
+	}
+}
+
+static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, bool dropout)
+{
+	int before = diag_errors();
+	e->frame = frame_new(e, e->root, it);
+	e->b = (Builder){ .g = graph_new(e->mod->arena, internf("%s.%s", entry->name, suffix)) };
+	e->training = dropout;
+	e->seed = NULL;
+	e->streams = 0;
+	bind_dims_of(e, it->params);
+	if (!e->symbolic && !bound_dims(e, it, entry))
+		return false;
+	place(e, it->loc);
+	entry_params(e, it);
+	run_values(e, it);
+	e->training = false;
+	if (!e->unsupported && !promises_kept(e, it, entry->kind))
+		return false;
+	if (e->symbolic && !e->unsupported)
+		frame_unused(e, e->frame);
+	vec_push(e->arena, &entry->graphs, e->b.g);
+	return diag_errors() == before;
+}
+
+static bool entry_kind(Elab *e, Item *it, EntryKind *kind)
+{
+	static const char *const names[ENTRY_COUNT] = {
+		[ENTRY_TRAIN] = "train", [ENTRY_EVAL] = "eval", [ENTRY_GENERATE] = "generate", [ENTRY_INFER] = "infer",
+	};
+	for (int i = 0; i < ENTRY_COUNT; i++)
+		if (strcmp(it->entry, names[i]) == 0)
+			return *kind = (EntryKind)i, true;
+	err(e, it->loc, "E0603", "there is no kind of entry `%s`", it->entry);
+	return false;
+}
+
+static void flatten(Elab *e, Item *it, Entry *entry)
+{
+	e->frame = frame_new(e, e->root, it);
+	bind_dims_of(e, it->params);
+	for (Stmt *s = it->body; s; s = s->next)
+		if (s->kind == S_SETTING)
+			setting_flatten(e, entry, s);
+	if (!e->symbolic)
+		setting_override(e, entry);
+}
+
+static bool left_out(Elab *e, Item *it, const char *name)
+{
+	if (!e->unsupported)
+		return false;
+	if (e->symbolic)
+		warn(e, e->unsupported_at, "W0502", "`%s` is left out: %s is not supported by this version", name, e->unsupported);
+	return true;
+}
+
+Entry *entry_elaborate(Elab *e, Item *it)
+{
+	Entry *entry = NEW(e->arena, Entry);
+	entry->name = it->name ? it->name : it->entry;
+	if (!entry_kind(e, it, &entry->kind))
+		return NULL;
+	e->unsupported_quiet = !e->options || e->options->nentries == 0;
+	e->unsupported = NULL;
+	flatten(e, it, entry);
+	bool train = entry->kind == ENTRY_TRAIN;
+	bool ok = !left_out(e, it, entry->name) && entry_graph_of(e, it, entry, "forward", train);
+	if (ok && train && !e->symbolic && e->seed)
+		ok = entry_graph_of(e, it, entry, "eval", false);
+	if (ok && left_out(e, it, entry->name))
+		ok = false;
+	e->unsupported_quiet = false;
+	e->unsupported = NULL;
+	return ok ? entry : NULL;
+}

@@ -1,0 +1,426 @@
+/* expr.c: expressions. Integers are dims (polynomials over symbols), so that shape arithmetic and plain
+ * arithmetic are one; floats and bools may be unknown in check mode; everything else builds values. */
+#include "frontend/elab.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const Val poison = { .kind = V_POISON };
+
+Val eval_in(Elab *e, Frame *f, Expr *x)
+{
+	Frame *saved = e->frame;
+	e->frame = f;
+	Val v = eval(e, x);
+	e->frame = saved;
+	return v;
+}
+
+bool eval_int(Elab *e, Expr *x, const char *what, const Dim **out)
+{
+	Val v = eval(e, x);
+	if (v.kind == V_INT)
+		return *out = v.n, true;
+	if (v.kind != V_POISON)
+		err(e, x->loc, "E0401", "%s must be an integer, got %s", what, val_describe(e, v));
+	return false;
+}
+
+bool eval_const_int(Elab *e, Expr *x, const char *what, int64_t *out)
+{
+	const Dim *d;
+	if (!eval_int(e, x, what, &d))
+		return false;
+	if (dim_is_const(d, out))
+		return true;
+	if (!e->symbolic)
+		err(e, x->loc, "E0402", "%s must be known when compiling, got %s", what, dim_text(d));
+	return false;
+}
+
+/* Integers */
+
+static bool has_runtime_dim(Elab *e, const Dim *d)
+{
+	for (int i = 0; i < e->bounds.len; i++)
+		if (dim_subst(d, e->bounds.at[i].name, dim_const(1)) != d)
+			return true;
+	return false;
+}
+
+/* Division of compile-time integers must come out even; of run-time dims it rounds down. */
+const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b)
+{
+	int64_t x, y;
+	if (dim_is(b, 0)) {
+		err(e, loc, "E0403", "division by zero");
+		return NULL;
+	}
+	if (has_runtime_dim(e, a) || has_runtime_dim(e, b))
+		return dim_div(a, b);
+	if (!dim_is_const(a, &x) || !dim_is_const(b, &y))
+		return dim_div_exact(a, b);
+	if (x % y == 0)
+		return dim_const(x / y);
+	err(e, loc, "E0404", "%lld is not divisible by %lld", (long long)x, (long long)y);
+	help(e, "for a fraction write one of them as a float: %lld.0", (long long)y);
+	return NULL;
+}
+
+static Val int_mod(Elab *e, Loc loc, const Dim *a, const Dim *b)
+{
+	if (dim_is(b, 0))
+		return fail(e, loc, "E0403", "division by zero");
+	return val_int(dim_sub(a, dim_mul(b, dim_div(a, b))));
+}
+
+static Val int_pow(const Dim *a, const Dim *b)
+{
+	int64_t x, n;
+	if (!dim_is_const(b, &n))
+		return val_unknown(V_FLOAT);
+	if (n < 0)
+		return dim_is_const(a, &x) ? val_float(pow((double)x, (double)n)) : val_unknown(V_FLOAT);
+	const Dim *r = dim_const(1);
+	for (int64_t i = 0; i < n && i < 64; i++)
+		r = dim_mul(r, a);
+	return val_int(r);
+}
+
+static Val int_compare(BinOp op, const Dim *a, const Dim *b)
+{
+	int64_t d;
+	if (!dim_is_const(dim_sub(a, b), &d))
+		return val_unknown(V_BOOL);
+	switch (op) {
+	case B_EQ: return val_bool(d == 0);
+	case B_NE: return val_bool(d != 0);
+	case B_LT: return val_bool(d < 0);
+	case B_GT: return val_bool(d > 0);
+	case B_LE: return val_bool(d <= 0);
+	default:   return val_bool(d >= 0);
+	}
+}
+
+static Val int_binary(Elab *e, Loc loc, BinOp op, const Dim *a, const Dim *b)
+{
+	const Dim *q;
+	switch (op) {
+	case B_ADD: return val_int(dim_add(a, b));
+	case B_SUB: return val_int(dim_sub(a, b));
+	case B_MUL: return val_int(dim_mul(a, b));
+	case B_DIV: return (q = int_div(e, loc, a, b)) ? val_int(q) : poison;
+	case B_MOD: return int_mod(e, loc, a, b);
+	case B_POW: return int_pow(a, b);
+	default:    return int_compare(op, a, b);
+	}
+}
+
+/* Floats, bools, strings */
+
+static bool is_compare(BinOp op)
+{
+	return op == B_EQ || op == B_NE || op == B_LT || op == B_GT || op == B_LE || op == B_GE;
+}
+
+static Val float_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
+{
+	double x, y;
+	if (!val_number(a, &x) || !val_number(b, &y))
+		return val_unknown(is_compare(op) ? V_BOOL : V_FLOAT);
+	switch (op) {
+	case B_ADD: return val_float(x + y);
+	case B_SUB: return val_float(x - y);
+	case B_MUL: return val_float(x * y);
+	case B_DIV: return y == 0 ? fail(e, loc, "E0403", "division by zero") : val_float(x / y);
+	case B_MOD: return val_float(fmod(x, y));
+	case B_POW: return val_float(pow(x, y));
+	case B_EQ:  return val_bool(x == y);
+	case B_NE:  return val_bool(x != y);
+	case B_LT:  return val_bool(x < y);
+	case B_GT:  return val_bool(x > y);
+	case B_LE:  return val_bool(x <= y);
+	default:    return val_bool(x >= y);
+	}
+}
+
+static Val bool_binary(BinOp op, Val a, Val b)
+{
+	bool and = op == B_AND;
+	if (a.known && (a.f != 0) != and)   /* false and .., true or .. */
+		return a;
+	if (b.known && (b.f != 0) != and)
+		return b;
+	return a.known && b.known ? val_bool(and ? a.f != 0 && b.f != 0 : a.f != 0 || b.f != 0) : val_unknown(V_BOOL);
+}
+
+static Val same_or_not(BinOp op, Val a, Val b)
+{
+	if (!a.known || !b.known)
+		return val_unknown(V_BOOL);
+	bool eq = a.kind == V_STRING ? a.s == b.s : a.f == b.f;
+	return val_bool(eq == (op == B_EQ));
+}
+
+/* Masks */
+
+static Val mask_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
+{
+	if (op == B_MASK_OR)
+		return unsupported(e, loc, "`|` of masks");
+	Val v = { .kind = V_MASK };
+	v.mask.causal = a.mask.causal || b.mask.causal;
+	v.mask.unknown = a.mask.unknown || b.mask.unknown;
+	v.mask.keys = a.mask.keys ? a.mask.keys : b.mask.keys;
+	if (a.mask.keys && b.mask.keys) {
+		Val both[2] = { val_tensor(a.mask.keys), val_tensor(b.mask.keys) };
+		Val k = tensor_op(e, loc, OP_AND, both, 2);
+		if (k.kind == V_POISON)
+			return k;
+		v.mask.keys = k.t;
+	}
+	return v;
+}
+
+/* Tensors */
+
+void place(Elab *e, Loc loc)
+{
+	loc = at_user(e, loc);
+	if (loc.src)
+		e->b.loc = (Where){ loc.src->name, loc_line(loc), loc_col(loc) };
+}
+
+/* A number beside an i32 tensor is i32, if it is an integer; beside others f32. */
+static Value *operand(Elab *e, Val v, DType beside)
+{
+	int64_t n;
+	if (v.kind != V_INT || beside != DT_I32)
+		return val_value(e, v);
+	return dim_is_const(v.n, &n) || e->symbolic ? b_const(&e->b, DT_I32, dim_is_const(v.n, &n) ? (double)n : 1)
+		: b_dim(&e->b, v.n);
+}
+
+static void note_misfit(Elab *e, Loc loc, Type a, Type b)
+{
+	for (int i = 1; i <= MIN(a.rank, b.rank); i++) {
+		const Dim *x = a.dim[a.rank - i], *y = b.dim[b.rank - i];
+		if (x == y || dim_is(x, 1) || dim_is(y, 1))
+			continue;
+		note(e, loc, "counted from the right, axis %d is %s on one side and %s on the other", i, show_dim(e, x),
+		     show_dim(e, y));
+		return;
+	}
+}
+
+static const char *op_sign(Op op)
+{
+	static const char *const sign[OP_COUNT] = {
+		[OP_ADD] = "+", [OP_SUB] = "-", [OP_MUL] = "*", [OP_DIV] = "/", [OP_POW] = "^", [OP_EQ] = "==", [OP_NE] = "!=",
+		[OP_LT] = "<", [OP_LE] = "<=", [OP_SELECT] = "where", [OP_RMAX] = "max",
+	};
+	return sign[op] ? sign[op] : op_info[op].text;
+}
+
+static bool fits(Elab *e, Loc loc, Op op, Value **in, int n)
+{
+	Type t = in[0]->type;
+	for (int i = 1; i < n; i++) {
+		Type next;
+		if (!type_broadcast(t, in[i]->type, &next)) {
+			err(e, loc, "E0405", "`%s` cannot combine %s with %s", op_sign(op), show_type(e, t), show_type(e, in[i]->type));
+			note_misfit(e, loc, t, in[i]->type);
+			return false;
+		}
+		t = next;
+	}
+	return true;
+}
+
+/* i32 beside f32 is the usual reason of a rejected op. */
+static Val wrong_types(Elab *e, Loc loc, Op op, Value **in, int n)
+{
+	const char *got = show_type(e, in[0]->type);
+	for (int i = 1; i < n; i++)
+		got = internf("%s %s %s", got, i == n - 1 ? "and" : ",", show_type(e, in[i]->type));
+	Val v = fail(e, loc, "E0406", "`%s` cannot take %s", op_sign(op), got);
+	for (int i = 0; i < n; i++)
+		if (in[i]->type.dt != DT_F32) {
+			help(e, "`f32(x)` converts %s to floats", dtype_name[in[i]->type.dt]);
+			break;
+		}
+	return v;
+}
+
+Val tensor_op(Elab *e, Loc loc, Op op, const Val *v, int n)
+{
+	Value *in[3];
+	DType beside = DT_F32;
+	for (int i = 0; i < n; i++) {
+		if (v[i].kind == V_POISON)
+			return poison;
+		if (v[i].kind != V_TENSOR && !val_is_number(v[i]) && v[i].kind != V_BOOL)
+			return fail(e, loc, "E0407", "`%s` wants tensors or numbers, got %s", op_sign(op), val_describe(e, v[i]));
+		if (v[i].kind == V_TENSOR && v[i].t->type.dt == DT_I32)
+			beside = DT_I32;
+	}
+	place(e, loc);
+	for (int i = 0; i < n; i++)
+		in[i] = operand(e, v[i], beside);
+	if (!fits(e, loc, op, in, n))
+		return poison;
+	Type t;
+	Attrs a = {0};
+	if (op_type(op, in, n, &a, &t))
+		return wrong_types(e, loc, op, in, n);
+	return val_tensor(build(&e->b, op, in, n, &a, NULL));
+}
+
+/* Powers with a known small exponent are products and roots. */
+static Val tensor_pow(Elab *e, Loc loc, Val a, Val b)
+{
+	double p;
+	Val one = val_float(1), aa[2] = { a, a };
+	if (a.kind != V_TENSOR || !val_number(b, &p))
+		return tensor_op(e, loc, OP_POW, (Val[]){ a, b }, 2);
+	if (p == 2)
+		return tensor_op(e, loc, OP_MUL, aa, 2);
+	if (p == 3)
+		return tensor_op(e, loc, OP_MUL, (Val[]){ tensor_op(e, loc, OP_MUL, aa, 2), a }, 2);
+	if (p == 0.5)
+		return tensor_op(e, loc, OP_SQRT, &a, 1);
+	if (p == -0.5)
+		return tensor_op(e, loc, OP_RSQRT, &a, 1);
+	if (p == -1)
+		return tensor_op(e, loc, OP_DIV, (Val[]){ one, a }, 2);
+	return tensor_op(e, loc, OP_POW, (Val[]){ a, b }, 2);
+}
+
+static Val tensor_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
+{
+	static const Op ops[B_COUNT] = {
+		[B_ADD] = OP_ADD, [B_SUB] = OP_SUB, [B_MUL] = OP_MUL, [B_DIV] = OP_DIV, [B_EQ] = OP_EQ, [B_NE] = OP_NE,
+		[B_LT] = OP_LT, [B_LE] = OP_LE, [B_AND] = OP_AND, [B_OR] = OP_OR, [B_MASK_AND] = OP_AND, [B_MASK_OR] = OP_OR,
+	};
+	if (op == B_POW)
+		return tensor_pow(e, loc, a, b);
+	if (op == B_MATMUL)
+		return matmul(e, loc, a, b);
+	if (op == B_GT || op == B_GE)
+		return tensor_op(e, loc, op == B_GT ? OP_LT : OP_LE, (Val[]){ b, a }, 2);
+	if (op == B_MOD)
+		return unsupported(e, loc, "`%%` of tensors");
+	return tensor_op(e, loc, ops[op], (Val[]){ a, b }, 2);
+}
+
+static Val keys_wanted(Elab *e, Loc loc, Val a, Val b)
+{
+	Val other = a.kind == V_MASK ? b : a;
+	Val v = fail(e, loc, "E0408", "a mask combines with masks only, got %s", val_describe(e, other));
+	if (other.kind == V_TENSOR && other.t->type.dt == DT_BOOL)
+		help(e, "`keys(x)` makes a mask of a bool tensor");
+	return v;
+}
+
+Val eval_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
+{
+	if (a.kind == V_POISON || b.kind == V_POISON)
+		return poison;
+	if (a.kind == V_MASK && b.kind == V_MASK && (op == B_MASK_AND || op == B_MASK_OR))
+		return mask_binary(e, loc, op, a, b);
+	if (a.kind == V_MASK || b.kind == V_MASK)
+		return keys_wanted(e, loc, a, b);
+	if (a.kind == V_TENSOR || b.kind == V_TENSOR)
+		return tensor_binary(e, loc, op, a, b);
+	bool arithmetic = op <= B_POW && op != B_MATMUL;
+	if (a.kind == V_INT && b.kind == V_INT && (arithmetic || is_compare(op)))
+		return int_binary(e, loc, op, a.n, b.n);
+	if (val_is_number(a) && val_is_number(b) && (arithmetic || is_compare(op)))
+		return float_binary(e, loc, op, a, b);
+	if (a.kind == V_BOOL && b.kind == V_BOOL && (op == B_AND || op == B_OR))
+		return bool_binary(op, a, b);
+	if (a.kind == b.kind && (a.kind == V_BOOL || a.kind == V_STRING) && (op == B_EQ || op == B_NE))
+		return same_or_not(op, a, b);
+	if ((a.kind == V_NONE || b.kind == V_NONE) && (op == B_EQ || op == B_NE))
+		return a.kind == V_CALL || b.kind == V_CALL ? val_unknown(V_BOOL) : val_bool((a.kind == b.kind) == (op == B_EQ));
+	return fail(e, loc, "E0407", "`%s` cannot combine %s with %s", binop_text[op], val_describe(e, a), val_describe(e, b));
+}
+
+static Val eval_unary(Elab *e, Expr *x)
+{
+	Val v = eval(e, x->a);
+	if (v.kind == V_POISON)
+		return v;
+	if (x->op == B_NOT && v.kind == V_BOOL)
+		return v.known ? val_bool(v.f == 0) : v;
+	if (x->op == B_NOT && v.kind == V_TENSOR)
+		return tensor_op(e, x->loc, OP_NOT, &v, 1);
+	if (x->op == B_NEG && v.kind == V_INT)
+		return val_int(dim_sub(dim_const(0), v.n));
+	if (x->op == B_NEG && v.kind == V_FLOAT)
+		return v.known ? val_float(-v.f) : v;
+	if (x->op == B_NEG && v.kind == V_TENSOR)
+		return tensor_op(e, x->loc, OP_NEG, &v, 1);
+	return fail(e, x->loc, "E0407", "`%s` cannot take %s", x->op == B_NEG ? "-" : "not", val_describe(e, v));
+}
+
+/* a if b else c, decided when compiling; check mode looks at both sides where it can't know. */
+static Val eval_ternary(Elab *e, Expr *x)
+{
+	Val cond = eval(e, x->b);
+	if (cond.kind == V_POISON)
+		return cond;
+	if (cond.kind != V_BOOL) {
+		Val v = fail(e, x->b->loc, "E0409", "a condition is true or false, got %s", val_describe(e, cond));
+		if (cond.kind == V_TENSOR)
+			help(e, "`where(c, a, b)` chooses element by element");
+		return v;
+	}
+	if (cond.known)
+		return eval(e, cond.f != 0 ? x->a : x->c);
+	Val a = eval(e, x->a), c = eval(e, x->c);
+	return a.kind == V_NONE || a.kind == V_POISON ? c : a;
+}
+
+static Val eval_list(Elab *e, Expr *x)
+{
+	Vec(Val) items = {0};
+	for (Expr *k = x->kids; k; k = k->next)
+		vec_push(e->arena, &items, eval(e, k));
+	return val_list(e, items.at, items.len);
+}
+
+static Val eval_field(Elab *e, Expr *x)
+{
+	Val base = eval(e, x->a);
+	if (base.kind == V_POISON)
+		return base;
+	if (base.kind != V_LAYER)
+		return fail(e, x->loc, "E0305", "%s has no field `%s`", val_describe(e, base), x->name);
+	return layer_field(e, base.layer, x);
+}
+
+Val eval(Elab *e, Expr *x)
+{
+	Val a;
+	switch (x->kind) {
+	case E_NAME:     return name_lookup(e, x);
+	case E_NUMBER:   return x->is_int ? val_int(dim_const(x->integer)) : val_float(x->number);
+	case E_STRING:   return val_string(x->name);
+	case E_TRUE:     return val_bool(true);
+	case E_FALSE:    return val_bool(false);
+	case E_NONE:     return val_none();
+	case E_LIST:     return eval_list(e, x);
+	case E_CALL:     return eval_call(e, x);
+	case E_INDEX:    return eval_index(e, x);
+	case E_FIELD:    return eval_field(e, x);
+	case E_UNARY:    return eval_unary(e, x);
+	case E_BINARY:   a = eval(e, x->a); return eval_binary(e, x->loc, x->op, a, eval(e, x->b));
+	case E_TERNARY:  return eval_ternary(e, x);
+	case E_ARROW:    return fail(e, x->loc, "E0410", "`->` belongs in a layer's declaration or in rearrange and einsum");
+	case E_SLICE:
+	case E_ELLIPSIS: return fail(e, x->loc, "E0410", "a slice belongs between [ and ]");
+	case E_ERROR:    break;
+	}
+	return poison;
+}

@@ -1,0 +1,368 @@
+/* settings.c: an entry's settings as the flat keys of docs/ir.md. Each setting's clauses are data: which calls it
+ * takes, which of their arguments become which keys. */
+#include "frontend/elab.h"
+
+#include <stdlib.h>
+
+typedef enum ArgType { AT_NUMBER, AT_STRING } ArgType;
+typedef struct KeyOf { const char *arg, *key; ArgType type; } KeyOf;   /* arg "0": the first positional one */
+typedef struct Clause { const char *setting, *call, *kind_key, *kind; KeyOf keys[8]; } Clause;
+
+/* Calls inside settings. `kind_key` gets `kind` when the call is there. */
+static const Clause clauses[] = {
+	{ "data", "text", "data.kind", "text", { { "0", "data.file", AT_STRING }, { "valid", "data.valid", AT_STRING },
+		{ "tokenizer", "data.tokenizer", AT_STRING }, { "field", "data.field", AT_STRING }, { "max", "data.max", AT_NUMBER } } },
+	{ "data", "pack", NULL, NULL, { { "0", "data.pack", AT_NUMBER } } },
+	{ "optimizer", "adamw", "optimizer.kind", "adamw", { { "lr", "optimizer.lr", AT_NUMBER },
+		{ "eps", "optimizer.eps", AT_NUMBER }, { "weight_decay", "optimizer.weight_decay", AT_NUMBER } } },
+	{ "optimizer", "adam", "optimizer.kind", "adamw", { { "lr", "optimizer.lr", AT_NUMBER },
+		{ "eps", "optimizer.eps", AT_NUMBER }, { "weight_decay", "optimizer.weight_decay", AT_NUMBER } } },
+	{ "schedule", "warmup", NULL, NULL, { { "0", "schedule.warmup", AT_NUMBER } } },
+	{ "schedule", "constant", "schedule.kind", "constant", { { "steps", "schedule.steps", AT_NUMBER } } },
+	{ "schedule", "cosine_to", "schedule.kind", "cosine", { { "0", "schedule.final", AT_NUMBER },
+		{ "steps", "schedule.steps", AT_NUMBER } } },
+	{ "schedule", "linear_to", "schedule.kind", "linear", { { "0", "schedule.final", AT_NUMBER },
+		{ "steps", "schedule.steps", AT_NUMBER } } },
+	{ "sample", "temperature", NULL, NULL, { { "0", "sample.temperature", AT_NUMBER } } },
+	{ "sample", "top_k", NULL, NULL, { { "0", "sample.top_k", AT_NUMBER } } },
+	{ "sample", "top_p", NULL, NULL, { { "0", "sample.top_p", AT_NUMBER } } },
+	{ "sample", "min_p", NULL, NULL, { { "0", "sample.min_p", AT_NUMBER } } },
+	{ "sample", "greedy", NULL, NULL, { { 0 } } },
+};
+
+/* Real calls and arguments of the language that this version cannot compile. */
+static const char *const later[] = {
+	"chat", "labels_on", "sentence_pairs", "mask_tokens", "pairs", "images", "image", "interactions", "speech", "audio",
+	"captions", "random_crop", "flip", "normalize", "resize", "log_mel", "leave_one_out", "shift", "beam", "lora", "sgd",
+	"lion", "epochs", "patience", "best", "split",
+};
+
+static const struct { const char *key, *doc; } docs[] = {
+	{ "data.file", "training text" }, { "data.valid", "validation text" }, { "data.tokenizer", "tokenizer.json" },
+	{ "optimizer.lr", "learning rate" }, { "optimizer.beta1", "decay of the first moment" },
+	{ "optimizer.beta2", "decay of the second moment" }, { "optimizer.eps", "added to the denominator" },
+	{ "optimizer.weight_decay", "decoupled weight decay" }, { "schedule.warmup", "steps of linear warm-up" },
+	{ "schedule.final", "learning rate at the end" }, { "schedule.steps", "steps in all" },
+	{ "clip", "largest gradient norm; 0: none" }, { "batch", "sequences a step" }, { "micro", "sequences a pass" },
+	{ "T", "tokens a sequence" }, { "validate.every", "steps between validations" },
+	{ "save.every", "steps between checkpoints" }, { "sample.temperature", "0: always the likeliest" },
+	{ "sample.top_k", "only the k likeliest" }, { "sample.top_p", "only the likeliest of this mass" },
+	{ "sample.min_p", "only those this likely beside the likeliest" }, { "limit", "tokens at most" },
+	{ "prompt", "text before the user's" },
+};
+
+static bool is_later(const char *name)
+{
+	for (int i = 0; i < COUNT(later); i++)
+		if (strcmp(later[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* Keys */
+
+static Setting *slot(Elab *e, Entry *entry, const char *key)
+{
+	for (int i = 0; i < entry->settings.len; i++)
+		if (strcmp(entry->settings.at[i].key, key) == 0)
+			return &entry->settings.at[i];
+	vec_push(e->arena, &entry->settings, (Setting){ .key = intern(key) });
+	Setting *s = &entry->settings.at[entry->settings.len - 1];
+	for (int i = 0; i < COUNT(docs); i++)
+		if (strcmp(docs[i].key, key) == 0)
+			s->doc = docs[i].doc;
+	return s;
+}
+
+static void put_number(Elab *e, Entry *entry, const char *key, double x)
+{
+	Setting *s = slot(e, entry, key);
+	s->is_num = true;
+	s->num = x;
+	s->str = NULL;
+}
+
+static void put_string(Elab *e, Entry *entry, const char *key, const char *text)
+{
+	Setting *s = slot(e, entry, key);
+	s->is_num = false;
+	s->str = text;
+}
+
+static void put(Elab *e, Entry *entry, const char *key, ArgType type, Expr *x)
+{
+	double n;
+	Val v = eval(e, x);
+	if (v.kind == V_POISON)
+		return;
+	if (type == AT_STRING ? v.kind != V_STRING : !val_is_number(v)) {
+		err(e, x->loc, "E0620", "%s is wanted here, got %s", type == AT_STRING ? "a string" : "a number", val_describe(e, v));
+		return;
+	}
+	if (type == AT_STRING)
+		put_string(e, entry, key, v.s);
+	else if (val_number(v, &n))
+		put_number(e, entry, key, n);
+}
+
+bool setting_number(const Entry *entry, const char *key, double *out)
+{
+	const Setting *s = entry_setting(entry, key);
+	if (!s || !s->is_num)
+		return false;
+	*out = s->num;
+	return true;
+}
+
+/* Clauses */
+
+static const KeyOf *key_of(const Clause *c, const char *name)
+{
+	for (int i = 0; i < COUNT(c->keys) && c->keys[i].arg; i++)
+		if (strcmp(c->keys[i].arg, name) == 0)
+			return &c->keys[i];
+	return NULL;
+}
+
+static void bad_argument(Elab *e, const Clause *c, Arg *a)
+{
+	const char *names[COUNT(c->keys)];
+	int n = 0;
+	if (a->name && is_later(a->name)) {
+		unsupported(e, a->loc, "`%s` of `%s`", a->name, c->call);
+		return;
+	}
+	for (int i = 0; i < COUNT(c->keys) && c->keys[i].arg; i++)
+		if (c->keys[i].arg[0] != '0')
+			names[n++] = c->keys[i].arg;
+	if (!a->name) {
+		err(e, a->value->loc, "E0431", "`%s` takes no such argument", c->call);
+		return;
+	}
+	err(e, a->loc, "E0430", "`%s` has no argument `%s`", c->call, a->name);
+	suggest(e, a->name, names, n);
+}
+
+static void put_betas(Elab *e, Entry *entry, Arg *a)
+{
+	Expr *b1 = a->value->kind == E_LIST ? a->value->kids : NULL, *b2 = b1 ? b1->next : NULL;
+	if (!b2 || b2->next) {
+		err(e, a->value->loc, "E0620", "`betas` are two numbers: [0.9, 0.95]");
+		return;
+	}
+	put(e, entry, "optimizer.beta1", AT_NUMBER, b1);
+	put(e, entry, "optimizer.beta2", AT_NUMBER, b2);
+}
+
+static void take_clause(Elab *e, Entry *entry, const Clause *c, Arg *args)
+{
+	int at = 0;
+	if (c->kind_key)
+		put_string(e, entry, c->kind_key, c->kind);
+	if (strcmp(c->call, "greedy") == 0)
+		put_number(e, entry, "sample.temperature", 0);
+	if (strcmp(c->call, "adam") == 0)
+		put_number(e, entry, "optimizer.weight_decay", 0);
+	for (Arg *a = args; a; a = a->next) {
+		const KeyOf *k = a->name ? key_of(c, a->name) : at++ == 0 ? key_of(c, "0") : NULL;
+		if (a->name && strcmp(a->name, "betas") == 0 && strcmp(c->setting, "optimizer") == 0)
+			put_betas(e, entry, a);
+		else if (k)
+			put(e, entry, k->key, k->type, a->value);
+		else
+			bad_argument(e, c, a);
+	}
+}
+
+static void unknown_clause(Elab *e, Stmt *s, Expr *x, const char *name)
+{
+	const char *names[COUNT(clauses)];
+	int n = 0;
+	if (is_later(name)) {
+		unsupported(e, x->loc, "`%s`", name);
+		return;
+	}
+	for (int i = 0; i < COUNT(clauses); i++)
+		if (strcmp(clauses[i].setting, s->setting) == 0)
+			names[n++] = clauses[i].call;
+	err(e, x->loc, "E0621", "`%s` has nothing called `%s`", s->setting, name);
+	suggest(e, name, names, n);
+}
+
+/* data, optimizer, schedule, sample: lists of calls */
+static void take_calls(Elab *e, Entry *entry, Stmt *s)
+{
+	for (Arg *a = s->args; a; a = a->next) {
+		Expr *x = a->value, *n = x->kind == E_CALL ? x->a : x;
+		if (a->name && is_later(a->name)) {
+			unsupported(e, a->loc, "`%s` of `%s`", a->name, s->setting);
+			continue;
+		}
+		if (n->kind != E_NAME || a->name) {
+			err(e, x->loc, "E0621", "`%s` wants calls, such as %s", s->setting,
+			    strcmp(s->setting, "sample") == 0 ? "temperature(0.8)" : "warmup(100) or adamw(lr=1e-3)");
+			continue;
+		}
+		int i = 0;
+		while (i < COUNT(clauses) && (strcmp(clauses[i].setting, s->setting) != 0 || strcmp(clauses[i].call, n->name) != 0))
+			i++;
+		if (i < COUNT(clauses))
+			take_clause(e, entry, &clauses[i], x->kind == E_CALL ? x->args : NULL);
+		else
+			unknown_clause(e, s, x, n->name);
+	}
+}
+
+static void take_number(Elab *e, Entry *entry, Stmt *s)
+{
+	if (!s->args || s->args->next || s->args->name)
+		err(e, s->loc, "E0620", "`%s` wants one number", s->setting);
+	else
+		put(e, entry, s->setting, AT_NUMBER, s->args->value);
+}
+
+static void take_string(Elab *e, Entry *entry, Stmt *s)
+{
+	if (!s->args || s->args->next || s->args->name)
+		err(e, s->loc, "E0620", "`%s` wants one string", s->setting);
+	else
+		put(e, entry, s->setting, AT_STRING, s->args->value);
+}
+
+static void take_every(Elab *e, Entry *entry, Stmt *s)
+{
+	if (!s->every)
+		err(e, s->loc, "E0620", "`%s` wants `every`: %s every 1_000", s->setting, s->setting);
+	else
+		put(e, entry, internf("%s.every", s->setting), AT_NUMBER, s->every);
+}
+
+static void take_stop(Elab *e, Entry *entry, Stmt *s)
+{
+	int n = 0;
+	for (Arg *a = s->args; a; a = a->next) {
+		if (a->name && is_later(a->name))
+			unsupported(e, a->loc, "`%s` of `stop`", a->name);
+		else
+			put(e, entry, internf("stop.%d", n++), AT_STRING, a->value);
+	}
+}
+
+static void positive_int(Elab *e, Entry *entry, const char *key, Expr *x)
+{
+	double n;
+	put(e, entry, key, AT_NUMBER, x);
+	if (setting_number(entry, key, &n) && (n < 1 || n != (double)(int64_t)n))
+		err(e, x->loc, "E0622", "`%s` must be a whole number of at least 1, got %g", key, n);
+}
+
+/* batch 480, micro=12, T=1024: named ones are bounds of run-time dims */
+static void take_batch(Elab *e, Entry *entry, Stmt *s)
+{
+	NameList names = {0};
+	unit_names(e, e->root, I_DIM, &names);
+	vec_push(e->arena, &names, "micro");
+	for (Arg *a = s->args; a; a = a->next) {
+		bool dim = a->name && unit_dim(e->root, a->name, NULL);
+		if (!a->name)
+			positive_int(e, entry, "batch", a->value);
+		else if (dim || strcmp(a->name, "micro") == 0)
+			positive_int(e, entry, a->name, a->value);
+		else {
+			err(e, a->loc, "E0430", "`batch` has no argument `%s`", a->name);
+			suggest(e, a->name, names.at, names.len);
+		}
+	}
+}
+
+static void take_precision(Elab *e, Entry *entry, Stmt *s)
+{
+	Expr *x = s->args ? s->args->value : NULL;
+	const char *name = x && x->kind == E_NAME ? x->name : "";
+	if (strcmp(name, "bf16") == 0 || strcmp(name, "f16") == 0)
+		warn(e, s->loc, "W0501", "this version computes in f32 only; `%s` runs in f32", entry->name);
+	else if (strcmp(name, "f32") != 0)
+		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
+}
+
+static void take_freeze(Elab *e, Entry *entry, Stmt *s)
+{
+	weights_freeze(e, s);
+}
+
+static void take_later(Elab *e, Entry *entry, Stmt *s)
+{
+	Expr *x = s->args ? s->args->value : NULL;
+	Expr *n = x && x->kind == E_CALL ? x->a : x;
+	unsupported(e, s->loc, "`%s%s%s`", s->setting, n && n->kind == E_NAME ? " " : "", n && n->kind == E_NAME ? n->name : "");
+}
+
+static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); bool value; } settings[] = {
+	{ "loss", NULL, true }, { "metric", NULL, true }, { "next", NULL, true },
+	{ "data", take_calls, false }, { "optimizer", take_calls, false }, { "schedule", take_calls, false },
+	{ "sample", take_calls, false }, { "clip", take_number, false }, { "limit", take_number, false },
+	{ "prompt", take_string, false }, { "validate", take_every, false }, { "save", take_every, false },
+	{ "stop", take_stop, false }, { "batch", take_batch, false }, { "precision", take_precision, false },
+	{ "freeze", take_freeze, false }, { "adapter", take_later, false }, { "ema", take_later, false },
+	{ "quantize", take_later, false },
+};
+
+bool setting_is_value(const char *name)
+{
+	for (int i = 0; i < COUNT(settings); i++)
+		if (settings[i].value && strcmp(settings[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+void setting_flatten(Elab *e, Entry *entry, Stmt *s)
+{
+	const char *names[COUNT(settings)];
+	for (int i = 0; i < COUNT(settings); i++) {
+		names[i] = settings[i].name;
+		if (strcmp(settings[i].name, s->setting) != 0)
+			continue;
+		if (settings[i].take)
+			settings[i].take(e, entry, s);
+		return;
+	}
+	err(e, s->loc, "E0623", "an entry has no setting `%s`", s->setting);
+	suggest(e, s->setting, names, COUNT(names));
+}
+
+/* --set train.micro=4 */
+
+static bool key_known(Elab *e, const Entry *entry, const char *key)
+{
+	NameList names = {0};
+	for (int i = 0; i < COUNT(docs); i++)
+		vec_push(e->arena, &names, docs[i].key);
+	unit_names(e, e->root, I_DIM, &names);
+	for (int i = 0; i < entry->settings.len; i++)
+		vec_push(e->arena, &names, entry->settings.at[i].key);
+	for (int i = 0; i < names.len; i++)
+		if (strcmp(names.at[i], key) == 0)
+			return true;
+	err(e, (Loc){0}, "E0624", "--set: `%s` has no setting `%s`", entry->name, key);
+	suggest(e, key, names.at, names.len);
+	return false;
+}
+
+void setting_override(Elab *e, Entry *entry)
+{
+	size_t len = strlen(entry->name);
+	for (int i = 0; e->options && i < e->options->nsets; i++) {
+		const char *text = e->options->sets[i], *eq = strchr(text, '=');
+		if (!eq || strncmp(text, entry->name, len) != 0 || text[len] != '.')
+			continue;
+		const char *key = intern_n(text + len + 1, (size_t)(eq - text) - len - 1);
+		char *end;
+		double n = strtod(eq + 1, &end);
+		if (!key_known(e, entry, key))
+			continue;
+		if (end != eq + 1 && !*end)
+			put_number(e, entry, key, n);
+		else
+			put_string(e, entry, key, intern(eq + 1));
+	}
+}

@@ -1,0 +1,294 @@
+/* weights.c: the module's parameters and the `weights` block. An initialiser without selectors is for linears and
+ * embeddings alone; biases start at zero, norms at one. Later lines win. Decay is for tensors of two axes or more. */
+#include "frontend/elab.h"
+
+#include <math.h>
+
+bool glob_match(const char *glob, const char *name)
+{
+	while (*glob && *glob != '*') {
+		if (*glob++ != *name++)
+			return false;
+	}
+	if (!*glob)
+		return !*name;
+	for (glob++;; name++) {
+		if (glob_match(glob, name))
+			return true;
+		if (!*name)
+			return false;
+	}
+}
+
+/* Initialisers */
+
+typedef enum Fan { FAN_NONE, FAN_XAVIER, FAN_KAIMING } Fan;
+typedef struct Init { InitKind kind; double a, b; Fan fan; } Init;
+
+typedef struct InitForm { const char *name; InitKind kind; int args; Fan fan; double a; } InitForm;
+static const InitForm forms[] = {
+	{ "zeros", INIT_ZEROS, 0, FAN_NONE, 0 }, { "ones", INIT_CONSTANT, 0, FAN_NONE, 1 },
+	{ "constant", INIT_CONSTANT, 1, FAN_NONE, 0 }, { "normal", INIT_NORMAL, 1, FAN_NONE, 0 },
+	{ "trunc_normal", INIT_TRUNC_NORMAL, 1, FAN_NONE, 0 }, { "uniform", INIT_UNIFORM, 2, FAN_NONE, 0 },
+	{ "xavier_normal", INIT_NORMAL, 0, FAN_XAVIER, 0 }, { "xavier_uniform", INIT_UNIFORM, 0, FAN_XAVIER, 0 },
+	{ "kaiming_normal", INIT_NORMAL, 0, FAN_KAIMING, 0 }, { "kaiming_uniform", INIT_UNIFORM, 0, FAN_KAIMING, 0 },
+};
+
+static const InitForm *form_named(Elab *e, Expr *x)
+{
+	Expr *n = x->kind == E_CALL ? x->a : x;
+	const char *names[COUNT(forms)];
+	for (int i = 0; i < COUNT(forms); i++) {
+		names[i] = forms[i].name;
+		if (n->kind == E_NAME && strcmp(n->name, forms[i].name) == 0)
+			return &forms[i];
+	}
+	if (n->kind == E_NAME && strcmp(n->name, "sinusoids") == 0) {
+		unsupported(e, x->loc, "`sinusoids`");
+		return NULL;
+	}
+	err(e, x->loc, "E0610", "an initialiser is wanted, such as normal(0.02) or zeros");
+	if (n->kind == E_NAME)
+		suggest(e, n->name, names, COUNT(names));
+	return NULL;
+}
+
+static int init_args(Elab *e, Expr *x, double *v, int max)
+{
+	int n = 0;
+	for (Arg *a = x->kind == E_CALL ? x->args : NULL; a; a = a->next) {
+		Val val = eval(e, a->value);
+		if (val.kind == V_POISON)
+			return -1;
+		if (!val_is_number(val) || a->name) {
+			err(e, a->value->loc, "E0610", "an initialiser takes numbers, got %s", val_describe(e, val));
+			return -1;
+		}
+		if (n < max)
+			val_number(val, &v[n]);
+		n++;
+	}
+	return n;
+}
+
+static bool read_init(Elab *e, Expr *x, Init *out)
+{
+	double v[2] = { 0, 0 };
+	const InitForm *f = form_named(e, x);
+	int n = f ? init_args(e, x, v, 2) : -1;
+	if (n < 0)
+		return false;
+	if (n != f->args) {
+		err(e, x->loc, "E0610", "`%s` takes %d number%s, got %d", f->name, f->args, f->args == 1 ? "" : "s", n);
+		return false;
+	}
+	*out = (Init){ .kind = f->kind, .fan = f->fan, .a = f->a };
+	if (f->kind == INIT_CONSTANT && n == 1)
+		out->a = v[0];
+	else if (f->kind == INIT_NORMAL || f->kind == INIT_TRUNC_NORMAL)
+		out->b = v[0];
+	else if (f->kind == INIT_UNIFORM)
+		out->a = v[0], out->b = v[1];
+	return true;
+}
+
+/* Variance 2/(in+out): Glorot & Bengio 2010; 2/in: He et al. 2015. A uniform on [-a,a) has variance a^2/3. */
+static void apply_fan(Param *p, const Weight *w, Init in)
+{
+	int64_t rows = 1, cols = 1;
+	if (w->type.rank >= 2) {
+		dim_is_const(w->type.dim[0], &rows);
+		dim_is_const(w->type.dim[1], &cols);
+	}
+	double fan_in = (double)(w->in_out ? rows : cols), both = (double)rows + (double)cols;
+	double dev = in.fan == FAN_XAVIER ? sqrt(2 / both) : sqrt(2 / fan_in);
+	if (in.kind == INIT_NORMAL)
+		p->a = 0, p->b = dev;
+	else
+		p->a = -dev * sqrt(3), p->b = dev * sqrt(3);
+}
+
+static void set_init(Param *p, const Weight *w, Init in)
+{
+	p->init = in.kind;
+	p->a = in.a;
+	p->b = in.b;
+	if (in.fan != FAN_NONE)
+		apply_fan(p, w, in);
+}
+
+/* Parameters */
+
+static Init by_role(WeightRole role)
+{
+	static const Init defaults[] = {
+		[WR_MATRIX] = { INIT_NORMAL, 0, 0.02, FAN_NONE }, [WR_TABLE] = { INIT_NORMAL, 0, 0.02, FAN_NONE },
+		[WR_BIAS] = { INIT_ZEROS, 0, 0, FAN_NONE }, [WR_SCALE] = { INIT_CONSTANT, 1, 0, FAN_NONE },
+		[WR_PARAM] = { INIT_ZEROS, 0, 0, FAN_NONE },
+	};
+	return defaults[role];
+}
+
+static Init own_init(Elab *e, const Weight *w, Expr *x)
+{
+	Init in = by_role(w->role);
+	if (x)
+		read_init(e, x, &in);
+	return in;
+}
+
+void param_register(Elab *e, Weight *w, Expr *init)
+{
+	for (int i = 0; i < e->weights.len; i++)
+		if (e->weights.at[i]->name == w->name) {
+			err(e, w->loc, "E0602", "two tensors would be called `%s`", w->name);
+			note(e, e->weights.at[i]->loc, "this is the other one");
+			help(e, "`at \"..\"` gives a layer another name in the checkpoint");
+			return;
+		}
+	Param p = { .name = w->name, .type = w->type, .decay = w->type.rank >= 2 };
+	set_init(&p, w, own_init(e, w, init));
+	w->own_init = init != NULL;
+	vec_push(e->arena, &e->weights, w);
+	vec_push(e->arena, &e->mod->params, p);
+}
+
+/* Selectors */
+
+typedef Vec(const char *) Globs;
+
+static bool globs_of(Elab *e, Expr *list, Globs *out)
+{
+	for (Expr *x = list; x; x = x->next) {
+		if (x->kind != E_STRING) {
+			err(e, x->loc, "E0611", "a selector is a string such as \"*.bias\"");
+			return false;
+		}
+		vec_push(e->arena, out, x->name);
+	}
+	return true;
+}
+
+static bool selected(const Globs *g, const char *name)
+{
+	for (int i = 0; i < g->len; i++)
+		if (glob_match(g->at[i], name))
+			return true;
+	return false;
+}
+
+/* Check mode knows one layer of each repeat only, and leaves this to build mode. */
+static void warn_unmatched(Elab *e, Expr *list)
+{
+	for (Expr *x = list; x && !e->symbolic; x = x->next) {
+		bool any = false;
+		for (int i = 0; i < e->mod->params.len; i++)
+			any |= glob_match(x->name, e->mod->params.at[i].name);
+		if (!any)
+			warn(e, x->loc, "W0601", "no tensor is called \"%s\"", x->name);
+	}
+}
+
+/* The block's lines */
+
+static void apply_init(Elab *e, Stmt *s)
+{
+	Init in;
+	Globs globs = {0};
+	if (!s->args || s->args->next) {
+		err(e, s->loc, "E0610", "`init` wants one initialiser: init normal(0.02)");
+		return;
+	}
+	if (!read_init(e, s->args->value, &in) || !globs_of(e, s->on, &globs))
+		return;
+	warn_unmatched(e, s->on);
+	for (int i = 0; i < e->mod->params.len; i++) {
+		Weight *w = e->weights.at[i];
+		bool general = (w->role == WR_MATRIX || w->role == WR_TABLE) && !w->own_init;
+		if (s->on ? selected(&globs, w->name) : general)
+			set_init(&e->mod->params.at[i], w, in);
+	}
+}
+
+static void apply_prefix(Elab *e, Stmt *s)
+{
+	if (!s->args || s->args->next || s->args->value->kind != E_STRING)
+		err(e, s->loc, "E0612", "`prefix` wants a string: prefix \"transformer.\"");
+	else
+		e->mod->prefix = s->args->value->name;
+}
+
+static void apply_ignore(Elab *e, Stmt *s)
+{
+	Globs globs = {0};
+	if (!s->on)
+		err(e, s->loc, "E0611", "`ignore` wants selectors: ignore on \"*.masked_bias\"");
+	else if (globs_of(e, s->on, &globs))
+		for (int i = 0; i < globs.len; i++)
+			vec_push(e->arena, &e->mod->ignore, globs.at[i]);
+}
+
+static void apply_rename(Elab *e, Stmt *s)
+{
+	Expr *x = s->args ? s->args->value : NULL;
+	if (!x || x->kind != E_ARROW || x->a->kind != E_STRING || x->b->kind != E_STRING)
+		err(e, s->loc, "E0613", "`rename` wants two names: rename \"gamma\" -> \"weight\"");
+	else if (!e->symbolic)
+		warn(e, s->loc, "W0503", "this version does not rename tensors when it loads them");
+}
+
+static void apply_no_decay(Elab *e, Stmt *s)
+{
+	Globs globs = {0};
+	if (!globs_of(e, s->on, &globs))
+		return;
+	warn_unmatched(e, s->on);
+	for (int i = 0; i < e->mod->params.len; i++)
+		if (!s->on || selected(&globs, e->mod->params.at[i].name))
+			e->mod->params.at[i].decay = false;
+}
+
+void weights_freeze(Elab *e, Stmt *s)
+{
+	Globs globs = {0};
+	if (!s->on) {
+		err(e, s->loc, "E0611", "`freeze` wants selectors: freeze on \"wte.*\"");
+		return;
+	}
+	if (!globs_of(e, s->on, &globs))
+		return;
+	warn_unmatched(e, s->on);
+	for (int i = 0; i < e->mod->params.len; i++)
+		if (selected(&globs, e->mod->params.at[i].name))
+			e->mod->params.at[i].frozen = true;
+}
+
+static const struct { const char *name; void (*apply)(Elab *, Stmt *); } lines[] = {
+	{ "init", apply_init }, { "prefix", apply_prefix }, { "ignore", apply_ignore }, { "rename", apply_rename },
+	{ "no_decay", apply_no_decay }, { "freeze", weights_freeze },
+};
+
+static void apply_line(Elab *e, Stmt *s)
+{
+	const char *names[COUNT(lines)];
+	for (int i = 0; i < COUNT(lines); i++) {
+		names[i] = lines[i].name;
+		if (s->kind == S_SETTING && strcmp(s->setting, lines[i].name) == 0) {
+			lines[i].apply(e, s);
+			return;
+		}
+	}
+	if (s->kind == S_ERROR)
+		return;
+	err(e, s->loc, "E0614", "a weights block has init, prefix, ignore, rename, no_decay and freeze");
+	if (s->kind == S_SETTING)
+		suggest(e, s->setting, names, COUNT(names));
+}
+
+void weights_apply(Elab *e, Unit *u)
+{
+	e->frame = frame_new(e, u, NULL);
+	for (Item *it = u->file->items; it; it = it->next)
+		for (Stmt *s = it->kind == I_WEIGHTS ? it->body : NULL; s; s = s->next)
+			apply_line(e, s);
+}
