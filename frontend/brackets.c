@@ -11,6 +11,9 @@ typedef struct Match {
 	Frame frame[MAX_NEST + 1];
 	int depth;
 	uint32_t indent;        /* of the line being read */
+	int swapped;            /* in s->tokens: a closer already reported together with the one before it */
+	uint32_t blamed_at;     /* where a ( or [ was last said to be open still: several there are one mistake */
+	int odd;                /* braces inside brackets, reported and not matched */
 	int header;             /* in `out`: the last item that wants a body and has none; -1 */
 } Match;
 
@@ -82,12 +85,13 @@ static void unclosed(Match *m, Token now, int where)
 {
 	Syntax *s = m->s;
 	Token opener = m->out.at[m->frame[m->depth - 1].opener];
-	if (syntax_failed(s)) {
+	if ((m->blamed_at != now.at || opener.kind == T_LBRACE) && syntax_failed(s)) {
 		diag_error(token_loc(s, opener), "E0107", "expected %s to close the %s opened here",
 		           kind_text(closer_of(opener.kind)), kind_text(opener.kind));
 		if (now.kind != T_EOF)
 			diag_note(token_loc(s, now), "it is still open here");
 	}
+	m->blamed_at = opener.kind == T_LBRACE ? m->blamed_at : now.at;
 	close_before(m, where);
 }
 
@@ -179,28 +183,51 @@ static bool premature(const Match *m, Token t, Token next)
 	return after > indent && next.kind != T_EOF;
 }
 
-static void close_with(Match *m, Token t)
+/* How many frames stay if t closes the innermost it fits, short of a brace for ) and ]; -1: it fits none. */
+static int frames_below(const Match *m, int kind)
 {
-	int below = m->depth;   /* frames left when t has closed its own */
-	while (below && closer_of(m->out.at[m->frame[below - 1].opener].kind) != t.kind &&
-	       (t.kind == T_RBRACE || m->out.at[m->frame[below - 1].opener].kind != T_LBRACE))
-		below--;
-	bool found = below && closer_of(m->out.at[m->frame[below - 1].opener].kind) == t.kind;
-	if (found)
-		while (m->depth > below)
-			unclosed(m, t, m->out.len);
-	if (!found && in_parens(m) && t.kind != T_RBRACE) {
-		Token opener = m->out.at[m->frame[m->depth - 1].opener];
-		if (syntax_failed(m->s)) {
-			diag_error(token_loc(m->s, t), "E0107", "expected %s, found %s", kind_text(closer_of(opener.kind)), kind_text(t.kind));
-			diag_note(token_loc(m->s, opener), "to close the %s opened here", kind_text(opener.kind));
-		}
-		t.kind = (uint16_t)closer_of(opener.kind);
-	} else if (!found && !(t.kind == T_RBRACE && missing_brace(m))) {
+	for (int i = m->depth; i-- > 0;) {
+		int opener = m->out.at[m->frame[i].opener].kind;
+		if (closer_of(opener) == kind)
+			return i;
+		if (opener == T_LBRACE && kind != T_RBRACE)
+			return -1;
+	}
+	return -1;
+}
+
+/* t closes the innermost bracket, whatever it is. */
+static void close_wrong(Match *m, Token t, bool report)
+{
+	Token opener = m->out.at[m->frame[m->depth - 1].opener];
+	if (report && syntax_failed(m->s)) {
+		diag_error(token_loc(m->s, t), "E0107", "expected %s, found %s", kind_text(closer_of(opener.kind)), kind_text(t.kind));
+		diag_note(token_loc(m->s, opener), "to close the %s opened here", kind_text(opener.kind));
+	}
+	t.kind = (uint16_t)closer_of(opener.kind);
+	m->depth--;
+	vec_push(m->s->arena, &m->out, t);
+}
+
+static void close_with(Match *m, int i)
+{
+	Token t = m->s->tokens.at[i], next = m->s->tokens.at[i + 1];
+	int below = frames_below(m, t.kind);
+	bool swapped = in_parens(m) && below >= 0 && below == m->depth - 2 &&
+	               next.kind == closer_of(top_kind(m)) && !next.first;
+	if (swapped || (in_parens(m) && i == m->swapped) || (below < 0 && in_parens(m) && t.kind != T_RBRACE)) {
+		close_wrong(m, t, i != m->swapped);
+		m->swapped = swapped ? i + 1 : m->swapped;
+		return;
+	}
+	int stay = below >= 0 ? below + 1 : t.kind == T_RBRACE ? 0 : m->depth;
+	while (m->depth > stay)
+		unclosed(m, t, m->out.len);
+	if (below < 0 && !(t.kind == T_RBRACE && missing_brace(m))) {
 		stray(m, t);
 		return;
 	}
-	m->depth -= m->depth > 0;
+	m->depth -= below >= 0;
 	vec_push(m->s->arena, &m->out, t);
 }
 
@@ -220,8 +247,44 @@ static void open_with(Match *m, Token t)
 	vec_push(m->s->arena, &m->out, t);
 }
 
-static void match_token(Match *m, Token t, Token next)
+/* Whether the ( or [ around s->tokens.at[i] is closed on the same line. */
+static bool closes_on_line(const Match *m, int i)
 {
+	const Token *at = m->s->tokens.at;
+	int depth = 0;
+	for (i++; !at[i].first; i++) {
+		if (at[i].kind == T_LBRACE || at[i].kind == T_RBRACE)
+			continue;
+		depth += opens(at[i].kind) - closes(at[i].kind);
+		if (depth < 0)
+			return at[i].kind == closer_of(top_kind(m));
+	}
+	return false;
+}
+
+/* What can't stand inside ( ) and [ ], where these are well: `;` is taken for a comma, braces for nothing. */
+static bool misplaced(Match *m, Token t, int i)
+{
+	bool brace = t.kind == T_LBRACE, close = t.kind == T_RBRACE && m->odd;
+	if (!in_parens(m) || !(close || ((brace || t.kind == T_SEMI) && closes_on_line(m, i))))
+		return false;
+	if (!close && syntax_failed(m->s)) {
+		diag_error(token_loc(m->s, t), "E0107", "%s cannot stand inside brackets", kind_text(t.kind));
+		if (!brace)
+			diag_help("it ends a statement; write `,` between values");
+	}
+	m->odd += brace - close;
+	t.muted = true;
+	t.kind = brace || close ? T_BAD : T_COMMA;
+	vec_push(m->s->arena, &m->out, t);
+	return true;
+}
+
+static void match_token(Match *m, int i)
+{
+	Token t = m->s->tokens.at[i], next = m->s->tokens.at[MIN(i + 1, m->s->tokens.len - 1)];
+	if (misplaced(m, t, i))
+		return;
 	if (t.first) {
 		m->indent = 0;
 		while (t.at > m->indent && m->s->src->text[t.at - m->indent - 1] != '\n')
@@ -237,7 +300,7 @@ static void match_token(Match *m, Token t, Token next)
 	else if (closes(t.kind) && m->depth && premature(m, t, next))
 		stray(m, t);
 	else if (closes(t.kind))
-		close_with(m, t);
+		close_with(m, i);
 	else
 		vec_push(m->s->arena, &m->out, t);
 }
@@ -246,8 +309,8 @@ void brackets_match(Syntax *s)
 {
 	if (all_match(s))
 		return;
-	Match m = {.s = s, .header = -1};
+	Match m = {.s = s, .header = -1, .swapped = -1, .blamed_at = UINT32_MAX};
 	for (int i = 0; i < s->tokens.len && !s->stop; i++)
-		match_token(&m, s->tokens.at[i], s->tokens.at[MIN(i + 1, s->tokens.len - 1)]);
+		match_token(&m, i);
 	s->tokens = m.out;
 }

@@ -174,7 +174,7 @@ static Val call_with(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 	else if (l->kind == LK_PARAM)
 		err(e, loc, "E0441", "`%s` is a parameter, which is not called", l->name);
 	else if (one_argument(e, l, args, loc))
-		v = apply_layer(e, l, args->at[0].val, loc);
+		v = apply_layer(e, l, args->at[0].val, args->at[0].loc);
 	e->b.path = path;
 	return v;
 }
@@ -277,7 +277,9 @@ static Val unknown_function(Elab *e, Expr *x)
 	unit_names(e, e->prelude, I_FN, &names);
 	builtin_names(e, &names);
 	Val v = fail(e, x->a->loc, "E0312", "there is no layer or function `%s`", name);
-	if (unit_item(e->frame->unit, I_BLOCK, name, NULL))
+	if (unit_item(e->frame->unit, I_MODEL, name, NULL))
+		help(e, "`%s` is a model: entries call models; a block has layers and other blocks", name);
+	else if (unit_item(e->frame->unit, I_BLOCK, name, NULL))
 		help(e, "`%s` is a block: declare a layer of it first, `layer: %s`", name, name);
 	else if (strcmp(name, "linear") == 0 || strcmp(name, "embedding") == 0 || strcmp(name, "rmsnorm") == 0)
 		help(e, "`%s` is a kind of layer: declare one first, `layer: %s(..)`", name, name);

@@ -157,6 +157,30 @@ static const char *module_name(Unit *u)
 	return u->name;
 }
 
+/* A parameter is frozen for a whole program; two train entries that differ in it don't go together. */
+static void freeze(Elab *e, Item *it)
+{
+	int trains = 0;
+	for (int i = 0; i < e->mod->entries.len; i++)
+		trains += e->mod->entries.at[i]->kind == ENTRY_TRAIN;
+	for (Stmt *s = it->body; s; s = s->next) {
+		if (s->kind != S_SETTING || strcmp(s->setting, "freeze") != 0)
+			continue;
+		if (trains > 1)
+			unsupported(e, s->loc, "`freeze` beside another train entry in one program (--entry chooses)");
+		else
+			weights_freeze(e, s);
+	}
+}
+
+static bool is_built(Elab *e, Item *it)
+{
+	for (int i = 0; i < e->mod->entries.len; i++)
+		if (e->mod->entries.at[i]->name == entry_name(it))
+			return true;
+	return false;
+}
+
 static Module *build_module(Elab *e)
 {
 	int before = diag_errors();
@@ -174,6 +198,9 @@ static Module *build_module(Elab *e)
 		if (entry)
 			vec_push(e->arena, &m->entries, entry);
 	}
+	for (Item *it = e->root->file->items; it; it = it->next)
+		if (it->kind == I_ENTRY && is_built(e, it))
+			freeze(e, it);
 	return diag_errors() == before ? m : NULL;
 }
 

@@ -241,8 +241,8 @@ static Val as_dim(Elab *e, ConfigVal *c, Val v)
 	int64_t n;
 	if (v.kind != V_INT)
 		return wrong_type(e, c, "a dim", v);
-	if (dim_is_const(v.n, &n) && n < 1)
-		return fail(e, c->loc, "E0711", "the dim `%s` must be at least 1, got %lld", c->decl->name, (long long)n);
+	if (dim_is_const(v.n, &n) && (n < 1 || n > INT32_MAX))
+		return fail(e, c->loc, "E0711", "the dim `%s` must be at least 1 and below 2^31, got %lld", c->decl->name, (long long)n);
 	return v;
 }
 

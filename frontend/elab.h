@@ -70,6 +70,7 @@ void help(Elab *, const char *fmt, ...) PRINTF(2, 3);
 void warn(Elab *, Loc, const char *code, const char *fmt, ...) PRINTF(4, 5);
 /* "did you mean `x`?" for the nearest of n names, if any */
 void suggest(Elab *, const char *name, const char *const *names, int n);
+void suggest_among(Elab *, const char *name, const char *const *names, int n);   /* or all n, if none is near */
 typedef Vec(const char *) NameList;
 
 /* modules.c: files and what they declare */
@@ -131,6 +132,8 @@ Val eval(Elab *, Expr *);
 Val eval_in(Elab *, Frame *, Expr *);
 Val eval_binary(Elab *, Loc, BinOp, Val, Val);
 bool eval_int(Elab *, Expr *, const char *what, const Dim **);          /* false after an error */
+bool extent_ok(Elab *, Loc, const Dim *);       /* reports a constant below 1 */
+bool eval_extent(Elab *, Expr *, const Dim **); /* of a tensor's axis */
 bool eval_const_int(Elab *, Expr *, const char *what, int64_t *);       /* also false if unknown */
 const Dim *int_div(Elab *, Loc, const Dim *, const Dim *);  /* NULL after an error */
 /* elementwise op with broadcasting over tensors and numbers; reports what does not fit */
@@ -246,6 +249,8 @@ void weights_freeze(Elab *, Stmt *);
 bool setting_is_value(const char *name);                    /* loss, metric, next: expressions over tensors */
 void setting_flatten(Elab *, Entry *, Stmt *);
 void setting_override(Elab *, Entry *);                     /* --set train.micro=4 */
+bool setting_asked(Elab *, const Entry *, const char *key); /* by --set train.T=64 */
+void setting_put(Elab *, Entry *, const char *key, double);
 bool setting_number(const Entry *, const char *key, double *);
 
 /* entries.c */

@@ -93,7 +93,7 @@ static Loc setting_loc(Item *it, const char *key)
 	return it->loc;
 }
 
-/* --set T=64, else the entry's `batch .., T=64`, else what `dim T <= N` says; 0: none of them. */
+/* --set train.T=64 or T=64, else the entry's `batch .., T=64`, else what `dim T <= N` says; 0: none of them. */
 static int64_t bound_of(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
 {
 	double set;
@@ -103,8 +103,8 @@ static int64_t bound_of(Elab *e, Item *it, const Entry *entry, const char *name,
 	Val v = d && d->bound ? eval_in(e, frame_new(e, owner, NULL), d->bound) : val_none();
 	if (v.kind == V_INT)
 		dim_is_const(v.n, &declared);
-	bool asked = d && d->set;
-	int64_t n = asked ? d->set : setting_number(entry, name, &set) ? (int64_t)set : declared;
+	bool own = setting_asked(e, entry, name), asked = own || (d && d->set);
+	int64_t n = !own && d && d->set ? d->set : setting_number(entry, name, &set) ? (int64_t)set : declared;
 	if (!declared || n <= declared)
 		return n;
 	if (!asked) {   /* the file's own default, and a preset or --set that made the bound smaller */
@@ -127,7 +127,7 @@ static int64_t batch_of(const Entry *entry)
 	return (int64_t)n;
 }
 
-static bool bound_dims(Elab *e, Item *it, const Entry *entry)
+static bool bound_dims(Elab *e, Item *it, Entry *entry)
 {
 	bool wrong = false;
 	e->bounds.len = 0;
@@ -141,6 +141,8 @@ static bool bound_dims(Elab *e, Item *it, const Entry *entry)
 			help(e, "`dim %s <= 512`, `batch 8, %s=512` in the entry, or --set %s=512", name, name, name);
 			return false;
 		}
+		if (entry_setting(entry, name))
+			setting_put(e, entry, name, (double)n);
 		graph_sym(e->b.g, name, n);
 		vec_push(e->arena, &e->bounds, ((SymBound){ name, dim_const(n) }));
 	}
@@ -330,7 +332,7 @@ Entry *entry_elaborate(Elab *e, Item *it)
 	flatten(e, it, entry);
 	bool train = entry->kind == ENTRY_TRAIN;
 	bool ok = !left_out(e, it, entry->name) && entry_graph_of(e, it, entry, "forward", train);
-	if (ok && train && !e->symbolic && e->seed)
+	if (ok && train && !e->symbolic)
 		ok = entry_graph_of(e, it, entry, "eval", false);
 	if (ok && left_out(e, it, entry->name))
 		ok = false;

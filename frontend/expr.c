@@ -26,6 +26,20 @@ bool eval_int(Elab *e, Expr *x, const char *what, const Dim **out)
 	return false;
 }
 
+bool extent_ok(Elab *e, Loc loc, const Dim *d)
+{
+	int64_t n;
+	if (!dim_is_const(d, &n) || (n >= 1 && n <= INT32_MAX))
+		return true;
+	err(e, loc, "E0456", "an extent is at least 1 and below 2^31, got %lld", (long long)n);
+	return false;
+}
+
+bool eval_extent(Elab *e, Expr *x, const Dim **out)
+{
+	return eval_int(e, x, "an extent", out) && extent_ok(e, x->loc, *out);
+}
+
 bool eval_const_int(Elab *e, Expr *x, const char *what, int64_t *out)
 {
 	const Dim *d;
@@ -222,6 +236,14 @@ static const char *op_sign(Op op)
 	return sign[op] ? sign[op] : op_info[op].text;
 }
 
+static bool one_dtype(Op op, Value **in, int n)
+{
+	for (int i = 1; i < n; i++)
+		if (in[i]->type.dt != in[0]->type.dt)
+			return op == OP_SELECT;
+	return true;
+}
+
 static bool fits(Elab *e, Loc loc, Op op, Value **in, int n)
 {
 	Type t = in[0]->type;
@@ -267,6 +289,8 @@ Val tensor_op(Elab *e, Loc loc, Op op, const Val *v, int n)
 	place(e, loc);
 	for (int i = 0; i < n; i++)
 		in[i] = operand(e, v[i], beside);
+	if (!one_dtype(op, in, n))
+		return wrong_types(e, loc, op, in, n);
 	if (!fits(e, loc, op, in, n))
 		return poison;
 	Type t;

@@ -374,7 +374,7 @@ static bool unknown_named(Call *c, const Param1 *p, int n, Arg *a)
 	for (int i = 0; i < n; i++)
 		names[i] = p[i].name;
 	err(c->e, a->loc, "E0430", "`%s` has no argument `%s`", c->fn, a->name);
-	suggest(c->e, a->name, names, n);
+	suggest_among(c->e, a->name, names, n);
 	return false;
 }
 

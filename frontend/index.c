@@ -100,8 +100,8 @@ static Val cut(Elab *e, Val x, int axis, Expr *sub)
 	const Dim *len = dim_sub(hi, lo);
 	if (negative(lo) || surely_above(e, hi, extent))
 		return out_of_range(e, sub->loc, internf("%s:%s", dim_text(lo), dim_text(hi)), extent);
-	if (negative(len))
-		return fail(e, sub->loc, "E0412", "the slice %s:%s ends before it starts", dim_text(lo), dim_text(hi));
+	if (negative(len) || dim_is(len, 0))
+		return fail(e, sub->loc, "E0412", "the slice %s:%s is empty", dim_text(lo), dim_text(hi));
 	return slice_axis(e, x, axis, lo, len);
 }
 

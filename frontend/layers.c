@@ -92,7 +92,7 @@ static void allow(LayerArgs *a, int max, const char *const *names, int n)
 		if (known)
 			continue;
 		err(a->e, g->loc, "E0430", "`%s` has no argument `%s`", a->layer, g->name);
-		suggest(a->e, g->name, names, n);
+		suggest_among(a->e, g->name, names, n);
 		a->ok = false;
 	}
 	if (count > max) {
@@ -138,7 +138,7 @@ static int group(LayerArgs *a, Expr *x, const Dim **dims)
 		a->ok &= dims_of_exprs(a->e, x->kids, dims, &n);
 		return n;
 	}
-	a->ok &= eval_int(a->e, x, "a width", &dims[0]);
+	a->ok &= eval_extent(a->e, x, &dims[0]);
 	return 1;
 }
 
@@ -282,7 +282,7 @@ static void make_norm(LayerArgs *a, Layer *l)
 		a->ok = false;
 		return;
 	}
-	a->ok &= eval_int(a->e, width, "a width", &l->in[0]);
+	a->ok &= eval_extent(a->e, width, &l->in[0]);
 	l->nin = 1;
 	l->eps = eps_arg(a, rms ? 1e-6 : 1e-5);
 	l->plus_one = rms && bool_arg(a, "plus_one", false);

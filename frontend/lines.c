@@ -11,6 +11,8 @@ typedef struct Lines {
 	uint16_t inside[MAX_NEST + 1];   /* kinds of the open brackets */
 	int depth;
 	bool ended;                      /* a line break or `;` since the last token */
+	bool after_semi;
+	bool astray;                     /* the item before was none: statements after it are not complained of again */
 } Lines;
 
 static int last_kind(const Lines *l)
@@ -62,7 +64,9 @@ static bool is_keyword(const Lines *l, Token t, int next)
 		return !(start && assigns(next));
 	case T_ON: case T_EVERY:
 		return in_body && kind_ends_operand(last) && next != T_ASSIGN;
-	case T_AT: case T_OF: case T_AS: case T_IN:
+	case T_OF:
+		return in_body && (after_operand || (last == T_REPEAT && next == T_NAME)) && next != T_ASSIGN;
+	case T_AT: case T_AS: case T_IN:
 		return in_body && after_operand && next != T_ASSIGN;
 	case T_FROM: case T_WITH:
 		return !in_parens && after_operand && next != T_ASSIGN;
@@ -105,18 +109,24 @@ static void cut_token(Lines *l, Token t, Token next)
 {
 	l->ended = l->ended || t.first || t.kind == T_EOF;
 	if (t.kind == T_SEMI) {
-		l->ended = true;
+		l->ended = l->after_semi = true;
 		return;
 	}
+	t.first |= l->after_semi;
+	l->after_semi = false;
 	if (t.kind == T_EOF ? last_kind(l) != T_END : ends_before(l, t, next.kind))
 		end_statement(l);
 	l->ended = false;
-	if (is_soft(t.kind) && !is_keyword(l, t, next.kind))
+	bool in_parens = l->depth && l->inside[l->depth - 1] != T_LBRACE;
+	if (is_soft(t.kind) && !is_keyword(l, t, next.first && !in_parens ? T_NL : next.kind))
 		t.kind = T_NAME;
 	bool item = (t.kind >= T_USE && t.kind <= T_INFER) || t.kind == T_REQUIRE;
-	if (l->depth == 0 && last_kind(l) == T_END && kind_is_word(t.kind) && !item) {
-		t.kind = (uint16_t)syntax_bad_item(l->s, t, next.kind);
-		t.muted = t.kind == T_NAME;
+	if (l->depth == 0 && last_kind(l) == T_END) {
+		if (kind_is_word(t.kind) && !item) {
+			t.kind = (uint16_t)syntax_bad_item(l->s, t, next.kind, l->astray);
+			t.muted = t.kind == T_NAME;
+		}
+		l->astray = t.muted;
 	}
 	track(l, t.kind);
 	vec_push(l->s->arena, &l->out, t);

@@ -109,6 +109,9 @@ static bool check_ids(Elab *e, Layer *l, Val ids, Loc loc)
 	    show_dim(e, at_bounds(e, ids.rows)));
 	note(e, l->loc, "declared here");
 	suggest_table(e, ids, loc);
+	for (int i = 0; i < e->bounds.len; i++)
+		if (!e->bounds.at[i].bound && dim_sym(e->bounds.at[i].name) == ids.rows)
+			help(e, "`dim %s <= %s` bounds it", e->bounds.at[i].name, show_dim(e, l->in[0]));
 	return false;
 }
 

@@ -18,7 +18,7 @@
 %code {
 #define YYMAXDEPTH 5000
 /* Ready to report again. Where the feeder has jumped, the token in error is behind us. */
-#define RECOVER do { if (s->jump) yyclearin; yyerrok; } while (0)
+#define RECOVER do { if (s->stop) YYABORT; if (s->jump) yyclearin; yyerrok; } while (0)
 #define YYLLOC_DEFAULT(now, rhs, n) \
 	((now) = (n) ? (Loc){s->src, YYRHSLOC(rhs, 1).at, YYRHSLOC(rhs, n).end} : \
 	         (Loc){s->src, YYRHSLOC(rhs, 0).end, YYRHSLOC(rhs, 0).end})
@@ -56,7 +56,7 @@ static void yyerror(Loc *, Syntax *, const char *);
 %token <name> TRAIN EVAL GENERATE INFER
 
 %type <expr> expr tern or and not cmp bor band sum mul neg pow post prim
-%type <expr> exprs expr_ring sub subs dimx dimxs shape opt_bound opt_init opt_on opt_every
+%type <expr> exprs elem_args expr_ring sub subs dimx dimxs shape opt_bound opt_init opt_on opt_every
 %type <arg> arg args
 %type <type> type types opt_result
 %type <param> param params
@@ -128,14 +128,15 @@ opt_init: %empty { $$ = NULL; } | ASSIGN expr { $$ = $2; } ;
 
 type: NAME { $$ = build_type(s, @$, $1, NULL, false, false, NULL); }
 	| NAME shape { $$ = build_type(s, @$, $1, NULL, false, true, $2); }
-	| NAME LPAREN exprs RPAREN { $$ = build_type(s, @$, $1, $3, false, false, NULL); }
-	| NAME LPAREN exprs RPAREN shape { $$ = build_type(s, @$, $1, $3, false, true, $5); }
-	| NAME LPAREN exprs RPAREN QUESTION { $$ = build_type(s, @$, $1, $3, true, false, NULL); }
-	| NAME LPAREN exprs RPAREN QUESTION shape { $$ = build_type(s, @$, $1, $3, true, true, $6); }
-	| NAME LPAREN error RPAREN { yyerrok; $$ = build_type(s, @$, $1, NULL, false, false, NULL); }
+	| NAME elem_args { $$ = build_type(s, @$, $1, $2, false, false, NULL); }
+	| NAME elem_args shape { $$ = build_type(s, @$, $1, $2, false, true, $3); }
+	| NAME elem_args QUESTION { $$ = build_type(s, @$, $1, $2, true, false, NULL); }
+	| NAME elem_args QUESTION shape { $$ = build_type(s, @$, $1, $2, true, true, $4); }
 	| shape { $$ = build_type(s, @$, NULL, NULL, false, true, $1); }
 	| LPAREN types RPAREN { $$ = build_tuple(s, @$, ring_open($2)); }
 	| LPAREN error RPAREN { yyerrok; $$ = build_tuple(s, @$, NULL); } ;
+elem_args: LPAREN exprs RPAREN { $$ = $2; }   /* a rule of its own, or an error after it would be taken for one in it */
+	| LPAREN error RPAREN { yyerrok; $$ = NULL; } ;
 types: type COMMA type { $$ = ring_add(ring_one($1), ring_one($3)); }
 	| types COMMA type { $$ = ring_add($1, ring_one($3)); } ;
 shape: LBRACKET RBRACKET { $$ = NULL; }

@@ -105,6 +105,20 @@ static void put(Elab *e, Entry *entry, const char *key, ArgType type, Expr *x)
 		put_number(e, entry, key, n);
 }
 
+void setting_put(Elab *e, Entry *entry, const char *key, double x)
+{
+	put_number(e, entry, key, x);
+}
+
+bool setting_asked(Elab *e, const Entry *entry, const char *key)
+{
+	const char *want = internf("%s.%s=", entry->name, key);
+	for (int i = 0; e->options && i < e->options->nsets; i++)
+		if (strncmp(e->options->sets[i], want, strlen(want)) == 0)
+			return true;
+	return false;
+}
+
 bool setting_number(const Entry *entry, const char *key, double *out)
 {
 	const Setting *s = entry_setting(entry, key);
@@ -126,12 +140,14 @@ static const KeyOf *key_of(const Clause *c, const char *name)
 
 static void bad_argument(Elab *e, const Clause *c, Arg *a)
 {
-	const char *names[COUNT(c->keys)];
+	const char *names[COUNT(c->keys) + 1];
 	int n = 0;
 	if (a->name && is_later(a->name)) {
 		unsupported(e, a->loc, "`%s` of `%s`", a->name, c->call);
 		return;
 	}
+	if (strcmp(c->setting, "optimizer") == 0)
+		names[n++] = "betas";
 	for (int i = 0; i < COUNT(c->keys) && c->keys[i].arg; i++)
 		if (c->keys[i].arg[0] != '0')
 			names[n++] = c->keys[i].arg;
@@ -140,7 +156,7 @@ static void bad_argument(Elab *e, const Clause *c, Arg *a)
 		return;
 	}
 	err(e, a->loc, "E0430", "`%s` has no argument `%s`", c->call, a->name);
-	suggest(e, a->name, names, n);
+	suggest_among(e, a->name, names, n);
 }
 
 static void put_betas(Elab *e, Entry *entry, Arg *a)
@@ -285,9 +301,11 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
 }
 
+/* Build mode freezes once it knows which entries are in the program (check.c). */
 static void take_freeze(Elab *e, Entry *entry, Stmt *s)
 {
-	weights_freeze(e, s);
+	if (e->symbolic)
+		weights_freeze(e, s);
 }
 
 static void take_later(Elab *e, Entry *entry, Stmt *s)

@@ -77,6 +77,8 @@ static bool dims_of_list(Elab *e, Val list, Loc loc, Type *t)
 			return false;
 		}
 		t->dim[i] = list.items[i].n;
+		if (!extent_ok(e, loc, t->dim[i]))
+			return false;
 	}
 	return true;
 }
@@ -148,14 +150,16 @@ static void add_atoms(Elab *e, Expr *x, int axis, Atoms *a)
 		add_atoms(e, x->b, axis, a);
 		return;
 	}
-	if (a->n == MAX_RANK) {
+	if (x->kind == E_NUMBER && x->is_int && x->integer == 1)
+		return;   /* an axis of extent 1 comes and goes freely */
+	if (a->n == MAX_RANK || axis >= MAX_RANK) {
 		err(e, x->loc, "E0411", "a tensor has at most %d axes", MAX_RANK);
 		a->ok = false;
 		return;
 	}
 	a->label[a->n] = label_of(x);
 	a->of[a->n] = axis;
-	a->ok &= eval_int(e, x, "an extent", &a->dim[a->n]);
+	a->ok &= eval_extent(e, x, &a->dim[a->n]);
 	a->n++;
 }
 
@@ -289,6 +293,19 @@ static bool spell(Elab *e, Expr *list, Letters *l, char *out)
 	return true;
 }
 
+/* What einsum is told of an operand, against the operand. */
+static bool told_right(Elab *e, Expr *list, Val x)
+{
+	const Dim *dims[MAX_RANK];
+	int n;
+	if (!dims_of_exprs(e, list->kids, dims, &n))
+		return false;
+	if (type_eq(type_make(x.t->type.dt, n, dims), x.t->type))
+		return true;
+	err(e, list->loc, "E0405", "`einsum` is told %s, got %s", show_dims(e, dims, n), val_describe(e, x));
+	return false;
+}
+
 Val fn_einsum(Call *c)
 {
 	Elab *e = c->e;
@@ -304,6 +321,8 @@ Val fn_einsum(Call *c)
 		return poison;
 	if (x.kind != V_TENSOR || y.kind != V_TENSOR)
 		return fail(e, c->loc, "E0443", "`einsum` wants two tensors, got %s and %s", val_describe(e, x), val_describe(e, y));
+	if (!told_right(e, first->value, x) || !told_right(e, second->value->a, y))
+		return poison;
 	return contract(e, c->loc, x.t, y.t, internf("%s,%s->%s", sa, sb, so), "einsum");
 }
 
@@ -314,6 +333,8 @@ Val fn_positions(Call *c)
 	Elab *e = c->e;
 	if (c->arg[0].kind != V_INT)
 		return fail(e, arg_loc(c, 0), "E0443", "`%s` wants a dim, got %s", c->fn, val_describe(e, c->arg[0]));
+	if (!extent_ok(e, arg_loc(c, 0), c->arg[0].n))
+		return poison;
 	Type t = type_make(DT_I32, 1, &c->arg[0].n);
 	Val v = val_tensor(b_iota(&e->b, 0, t));
 	v.rows = c->arg[0].n;
@@ -332,7 +353,7 @@ Val fn_zeros(Call *c)
 	int n;
 	if ((x->kind != E_LIST && x->kind != E_INDEX) || (!id && !f32))
 		return fail(e, x->loc, "E0448", "`zeros` wants a type: zeros([B,T,D]) or zeros(id(V)[B,T])");
-	if (!dims_of_exprs(e, shape, dims, &n) || (id && !eval_int(e, elem->args->value, "id's number of rows", &rows)))
+	if (!dims_of_exprs(e, shape, dims, &n) || (id && !eval_extent(e, elem->args->value, &rows)))
 		return poison;
 	Type t = type_make(id ? DT_I32 : DT_F32, n, dims);
 	Val v = val_tensor(b_expand(&e->b, b_const(&e->b, t.dt, 0), t));
@@ -347,6 +368,8 @@ Val fn_one_hot(Call *c)
 	if (ids.kind != V_TENSOR || ids.t->type.dt != DT_I32 || n.kind != V_INT || ids.t->type.rank == MAX_RANK)
 		return fail(e, c->loc, "E0443", "`one_hot` wants ids and their number, got %s and %s", val_describe(e, ids),
 		            val_describe(e, n));
+	if (!extent_ok(e, arg_loc(c, 1), n.n))
+		return poison;
 	Type t = ids.t->type;
 	t.dim[t.rank++] = dim_const(1);
 	Value *at = b_iota(&e->b, 0, type_make(DT_I32, 1, &n.n));

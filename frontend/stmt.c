@@ -2,6 +2,8 @@
  * call. `if` and `for` are decided when compiling; check mode runs both branches, and a loop's body once. */
 #include "frontend/elab.h"
 
+enum { MAX_ROUNDS = 10000 };   /* of a loop */
+
 static void assign_one(Elab *e, Name *n, Val v)
 {
 	if (v.kind == V_LAYER) {
@@ -110,6 +112,10 @@ static void run_for(Elab *e, Stmt *s)
 	}
 	if (!dim_is_const(lo, &a) || !dim_is_const(hi, &b)) {
 		err(e, s->loc, "E0402", "a loop's range must be known when compiling");
+		return;
+	}
+	if (b - a > MAX_ROUNDS) {
+		err(e, s->loc, "E0438", "a loop of %lld rounds, which are all unrolled", (long long)(b - a));
 		return;
 	}
 	for (int64_t i = a; i < b; i++)

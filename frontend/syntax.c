@@ -136,9 +136,9 @@ static bool has_body(int kind)
 
 static int resume_at(Syntax *s)
 {
-	int depth = 0, i = s->pos, start = s->tokens.at[s->open[s->depth].start].kind;
+	int depth = 0, i = s->pos, start = s->open[s->depth].start;
 	bool parens = in_parens(s);
-	bool body = !parens && has_body(start) && i && s->tokens.at[i - 1].kind != T_RBRACE;
+	bool body = !parens && i > start && has_body(s->tokens.at[start].kind) && s->tokens.at[i - 1].kind != T_RBRACE;
 	for (; i < s->tokens.len - 1; i++) {
 		int kind = s->tokens.at[i].kind;
 		if (depth == 0 && (kind == T_RPAREN || kind == T_RBRACKET || kind == T_RBRACE || (body && kind == T_LBRACE) ||
@@ -184,17 +184,32 @@ static uint32_t indent_at(const Syntax *s, Token t)
 	return n;
 }
 
+/* Ends the line before the token at s->pos - 1, which then begins a statement or an item of its own. */
+static void cut_before_last(Syntax *s)
+{
+	Token *at, last = s->tokens.at[s->pos - 2];
+	vec_push(s->arena, &s->tokens, ((Token){0}));
+	at = &s->tokens.at[s->pos - 1];
+	memmove(at + 1, at, (size_t)(s->tokens.len - s->pos) * sizeof *at);
+	*at = (Token){.at = last.end, .end = last.end, .kind = s->depth ? T_NL : T_END};
+	int kind = keyword_kind(s->src->text + at[1].at, at[1].end - at[1].at);
+	if (s->depth ? kind == T_RETURN || kind == T_FOR || kind == T_IF || kind == T_REQUIRE : kind >= T_USE)
+		at[1].kind = (uint16_t)kind;
+	s->jump = s->pos - 1;
+}
+
 /* `x =`, line break, `y = 1`: the fault shows on the second line and lies in the first. */
 static bool fault_cut_line(const Fault *f)
 {
 	Syntax *s = f->s;
 	int start = s->open[s->depth].start;
-	if (in_parens(s) || !f->prev.first || s->pos - 2 < start || kind_ends_operand(s->tokens.at[s->pos - 2].kind))
-		return false;
-	if (indent_at(s, f->prev) > indent_at(s, s->tokens.at[start]))
+	if (in_parens(s) || !f->prev.first || f->prev.kind != T_NAME || f->found.kind == T_LBRACE || s->pos - 2 < start)
 		return false;
 	Token last = s->tokens.at[s->pos - 2];
-	diag_error(token_loc(s, last), "E0202", "expected an expression after %s on this line", said(s, last));
+	if (kind_ends_operand(last.kind) || indent_at(s, f->prev) > indent_at(s, s->tokens.at[start]))
+		return false;
+	diag_error(token_loc(s, last), "E0202", "nothing follows %s on this line", said(s, last));
+	cut_before_last(s);
 	return true;
 }
 
@@ -209,13 +224,13 @@ static bool fault_item(const Fault *f)
 
 static bool fault_statement(const Fault *f)
 {
-	if (!f->want[T_RETURN])
-		return false;
 	if (f->found.kind == T_RBRACE && f->prev.kind == T_LBRACE) {
-		FAULT(f, "E0205", "this body is empty");
-		diag_help("it needs at least one statement");
+		FAULT(f, "E0205", "there is nothing between these braces");
+		diag_help("at least one line is needed; without any, leave the whole out");
 		return true;
 	}
+	if (!f->want[T_RETURN])
+		return false;
 	FAULT(f, "E0207", "expected a statement, found %s", f->what);
 	if (f->found.kind == T_ELSE)
 		diag_help("`else` follows the `}` of its `if`");
@@ -281,6 +296,14 @@ static bool fault_in_parens(const Fault *f)
 static bool fault_end(const Fault *f)
 {
 	static const char *const starts[] = {"return", "for", "if", "require"};
+	if (f->operation && f->want[T_DOTDOT]) {
+		FAULT(f, "E0206", "expected `..` and an upper bound after %s, found %s", f->after, f->what);
+		return true;
+	}
+	if (f->operation && f->want[T_OF]) {
+		FAULT(f, "E0206", "expected `of` and what is repeated after %s, found %s", f->after, f->what);
+		return true;
+	}
 	if (f->operation && f->want[T_LBRACE]) {
 		FAULT(f, "E0206", "expected `{` to open the body after %s, found %s", f->after, f->what);
 		return true;
@@ -300,6 +323,7 @@ static bool fault_end(const Fault *f)
 static void fault_any(const Fault *f)
 {
 	int kinds[6], n = 0;
+	bool at_line_start = f->prev.kind == T_NL || f->prev.kind == T_END;
 	Str list = {0};
 	for (int kind = T_NL; kind <= T_INFER; kind++) {
 		if (f->want[kind] && n < COUNT(kinds))
@@ -308,12 +332,14 @@ static void fault_any(const Fault *f)
 	}
 	for (int i = 0; i < n && n <= COUNT(kinds); i++)
 		str_printf(&list, "%s%s", i == 0 ? "" : i == n - 1 ? " or " : ", ", kind_text(kinds[i]));
-	if (list.len)
+	if (list.len && at_line_start)
+		FAULT(f, "E0201", "expected %s, found %s", list.at, f->what);
+	else if (list.len)
 		FAULT(f, "E0201", "expected %s after %s, found %s", list.at, f->after, f->what);
 	else
 		FAULT(f, "E0201", "unexpected %s after %s", f->what, f->after);
 	str_free(&list);
-	if (f->want[T_ARROW] && f->found.kind == T_LBRACE)
+	if (f->want[T_ARROW] && !f->operation && f->found.kind == T_LBRACE)
 		diag_help("say what it returns: `-> [B,T,D]`");
 	if (f->prev.kind == T_ELSE && f->found.kind == T_IF)
 		diag_help("write `else { if ... { ... } }`");
@@ -330,13 +356,15 @@ void syntax_error(Syntax *s, const bool want[TOKEN_KINDS])
 		    !fault_in_parens(&f) && !fault_end(&f))
 			fault_any(&f);
 	}
+	if (s->jump)
+		return;
 	int next = resume_at(s);
 	s->jump = next == s->pos ? 0 : next;
 	s->stop |= s->failed_at == s->pos + 1;   /* twice at one token: no progress is to be had */
 	s->failed_at = s->pos + 1;
 }
 
-int syntax_bad_item(Syntax *s, Token t, int next)
+int syntax_bad_item(Syntax *s, Token t, int next, bool astray)
 {
 	const char *word = token_string(s, t);
 	const char *const *items = &keyword[T_USE - T_AND];
@@ -348,9 +376,9 @@ int syntax_bad_item(Syntax *s, Token t, int next)
 			kind = synonym[i].kind;
 	if (statement)
 		kind = T_NAME;
-	if (!syntax_failed(s))
+	if ((astray && kind == T_NAME) || !syntax_failed(s))
 		return kind;
-	diag_error(token_loc(s, t), "E0203", "no item begins with `%s`", word);
+	diag_error(token_loc(s, t), "E0203", "no item begins with %s", said(s, t));
 	if (statement)
 		diag_help("statements stand inside the { } of a block, a model or an entry");
 	else if (kind != T_NAME)

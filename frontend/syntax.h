@@ -73,8 +73,8 @@ const char *keyword_text(int kind);      /* NULL if it is none */
 /* The token at s->pos cannot stand there; `want[kind]` are those that could. Reports, and sets s->jump to where
  * the grammar's `error` productions go on: the closer of the innermost ( or [, or the statement's end or body. */
 void syntax_error(Syntax *, const bool want[TOKEN_KINDS]);
-/* A word at the start of an item that begins none. Reports; the keyword meant, or T_NAME. */
-int syntax_bad_item(Syntax *, Token, int next);
+/* A word at the start of an item that begins none. Reports; the keyword meant, or T_NAME (not reported if `astray`). */
+int syntax_bad_item(Syntax *, Token, int next, bool astray);
 
 
 /* Rings: a list under construction is held by its last member, whose `next` is the first. NULL is empty. */

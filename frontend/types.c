@@ -51,7 +51,7 @@ static bool elem_of(Elab *e, TypeExpr *te, Want *w)
 		w->dt = DT_I32;
 		w->optional = te->optional;
 		if (te->elem_args && !te->elem_args->next)
-			return eval_int(e, te->elem_args, "id's number of rows", &w->rows);
+			return eval_extent(e, te->elem_args, &w->rows);
 		err(e, te->loc, "E0417", "id wants the rows of its table: id(V)");
 		return false;
 	}
@@ -188,6 +188,11 @@ static bool within_bounds(Elab *e, Frame *f, Loc at, const char *callee)
 		Unit *owner;
 		DimBinding b = f->dims.at[i];
 		DimDecl *d = unit_dim(f->unit, b.name, &owner);
+		int64_t n;
+		if (dim_is_const(b.dim, &n) && n < 1) {
+			err(e, at, "E0418", "`%s` would get %s = %lld", callee, b.name, (long long)n);
+			return false;
+		}
 		if (!d || !d->bound)
 			continue;
 		Val v = eval_in(e, frame_new(e, owner, NULL), d->bound);
@@ -204,6 +209,8 @@ static bool within_bounds(Elab *e, Frame *f, Loc at, const char *callee)
 static bool mismatch(Elab *e, ParamDecl *p, Val v, Loc at, const char *callee)
 {
 	err(e, at, "E0420", "`%s` wants %s: %s, got %s", callee, p->name, loc_text(p->type->loc), val_describe(e, v));
+	if (v.kind == V_TENSOR && v.t->type.dt != DT_F32 && !p->type->elem)
+		help(e, "`f32(x)` converts to floats");
 	return false;
 }
 
@@ -282,7 +289,7 @@ bool dims_of_exprs(Elab *e, Expr *list, const Dim **dims, int *n)
 			err(e, x->loc, "E0411", "a tensor has at most %d axes", MAX_RANK);
 			return false;
 		}
-		if (!eval_int(e, x, "an extent", &dims[(*n)++]))
+		if (!eval_extent(e, x, &dims[(*n)++]))
 			return false;
 	}
 	return true;

@@ -208,6 +208,20 @@ void suggest(Elab *e, const char *name, const char *const *names, int n)
 		help(e, "did you mean `%s`?", near);
 }
 
+void suggest_among(Elab *e, const char *name, const char *const *names, int n)
+{
+	Str s = {0};
+	if (diag_nearest(name, names, n)) {
+		suggest(e, name, names, n);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		str_printf(&s, "%s`%s`", i == 0 ? "" : i == n - 1 ? " and " : ", ", names[i]);
+	if (n)
+		help(e, "there %s %s", n == 1 ? "is" : "are", s.at);
+	str_free(&s);
+}
+
 Val unsupported(Elab *e, Loc l, const char *fmt, ...)
 {
 	va_list ap;
