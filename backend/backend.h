@@ -23,7 +23,8 @@ typedef struct Plan {
 	int64_t persistent, arena, scratch;
 } Plan;
 Plan *plan_entry(Module *, Entry *, const Target *);           /* one plan for all functions of an entry */
-void plan_print(Str *, const Plan *, const Entry *);
+void plan_print(Str *, const Plan *, const Entry *);            /* plan_print.c */
+int64_t plan_offset(const Plan *, const Value *root);          /* place.c: byte offset in the arena; bug() if it has none */
 
 typedef enum Emit { EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_PLAN } Emit;
 typedef struct BackendOptions { const Target *target; Emit emit; const char *out; bool static_link, debug; const char *runtime_lib; } BackendOptions;

@@ -50,10 +50,10 @@ static int64_t k_block(const Target *t)
 	return t->l1 / (t->nr * 4);
 }
 
-/* The left block takes half of the second-level cache. */
+/* The left block takes five eighths of the second-level cache: the rest is for accumulators and what is ahead. */
 static int64_t row_tiles(const Target *t, int64_t kc)
 {
-	return MAX(1, t->l2 / 2 / (t->mr * kc * 4));
+	return MAX(1, t->l2 * 5 / 8 / (t->mr * kc * 4));
 }
 
 static void extents(Contract *c)
@@ -128,13 +128,16 @@ static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, 
 	return c->panel_at;
 }
 
-/* The accumulators of the group's j-th panel and a tile: all of them wait when k has several blocks. */
+/* The accumulators of the group's j-th panel and a tile: all of them wait when k has several blocks. With one block the
+ * same few lines serve every tile and stay in first-level cache. */
 static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i)
 {
 	Gen *g = c->g;
 	if (c->once)
 		return g->scratch;
 	LLVMValueRef at = add(g, mul(g, j, gen_i64(g, c->rows)), sub(g, i, t->tile));
+	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
+	at = LLVMBuildSelect(g->b, several, at, gen_i64(g, 0), "");
 	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
 
@@ -161,7 +164,8 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 {
 	Gen *g = c->g;
 	LLVMValueRef line = gen_i64(g, 64), turn = sub(g, i, t->tile), at;
-	int64_t steps = c->kc / TILE_UNROLL, lines = g->t->nr * 4 / 64;
+	int64_t steps = c->kc / TILE_UNROLL, row, lines = g->t->nr * 4 / 64;
+	lines += !(c->sk && dim_is_const(c->sk, &row) && row % 16 == 0);
 	if (c->packed)
 		return (Ahead){ gen_at(g, source, mul(g, turn, gen_i64(g, 64 * steps)), 1), line };
 	if (dim_is(c->sk, 1))
@@ -172,23 +176,48 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 	return (Ahead){ gen_at(g, source, at, 1), stride };
 }
 
-static void one_tile(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef right, LLVMValueRef cols)
+/* Emits `if (cond)`; end_if() ends it. */
+static LLVMBasicBlockRef begin_if(Gen *g, LLVMValueRef cond)
+{
+	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
+	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMBuildCondBr(g->b, cond, yes, after);
+	LLVMPositionBuilderAtEnd(g->b, yes);
+	return after;
+}
+
+static void end_if(Gen *g, LLVMBasicBlockRef after)
+{
+	LLVMBuildBr(g->b, after);
+	LLVMPositionBuilderAtEnd(g->b, after);
+}
+
+/* A share of the tile's next block of k: the panels of a group fetch all of it. */
+static LLVMValueRef left_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	LLVMValueRef h, n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr));
-	LLVMValueRef source = next_source(c, t, b, j);
+	LLVMValueRef h, k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), "");
+	LLVMValueRef at = left_tile(c, t, i, k, &h);
+	return gen_at(g, at, mul(g, j, gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1);
+}
+
+static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef right, LLVMValueRef cols)
+{
+	Gen *g = c->g;
+	LLVMValueRef h, n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)), source = next_source(c, t, b, j);
+	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
 	LLVMValueRef left = left_tile(c, t, i.iv, b->k, &h), acc = accumulators(c, t, j, i.iv);
+	LLVMValueRef m = mul(g, i.iv, gen_i64(g, g->t->mr));
 	Ahead ahead = look_ahead(c, t, source, i.iv);
-	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
-	gen_helper_call(g, c->tile_fn, (LLVMValueRef[]){ left, h, right, b->n, acc, first, ahead.at, ahead.stride }, 8);
-	LLVMBasicBlockRef finish = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "finish");
-	LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "next");
-	LLVMBuildCondBr(g->b, b->last, finish, next);
-	LLVMPositionBuilderAtEnd(g->b, finish);
-	gen_epilogue(g, &c->e, acc, t->batch, mul(g, i.iv, gen_i64(g, g->t->mr)), h, n, cols);
-	LLVMBuildBr(g->b, next);
-	LLVMPositionBuilderAtEnd(g->b, next);
+	LLVMBasicBlockRef after = begin_if(g, b->last);
+	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n);
+	end_if(g, after);
+	gen_helper_call(g, c->tile_fn, (LLVMValueRef[]){ left, h, right, b->n, acc, first, ahead.at, ahead.stride,
+		left_ahead(c, t, b, j, i.iv) }, 9);
+	after = begin_if(g, b->last);
+	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, cols);
+	end_if(g, after);
 	gen_loop_end(g, &i);
 }
 
@@ -204,7 +233,7 @@ static void group(Contract *c, const Task *t)
 	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
 	LLVMValueRef panel = add(g, t->panel, j.iv);
 	LLVMValueRef cols = smaller(g, sub(g, c->n, mul(g, panel, nr)), nr);
-	one_tile(c, t, &b, j.iv, right_panel(c, t, panel, &b, cols), cols);
+	one_panel(c, t, &b, j.iv, right_panel(c, t, panel, &b, cols), cols);
 	gen_loop_end(g, &j);
 	gen_loop_end(g, &k);
 }

@@ -183,48 +183,42 @@ LLVMValueRef gen_elem(Gen *g, Value *v, LLVMValueRef *operands, LLVMValueRef ind
 	return emitters[v->op](&e);
 }
 
-/* 32 x 32 -> high and low 32 bits */
-static void multiply(Gen *g, LLVMValueRef x, uint32_t by, LLVMValueRef *hi, LLVMValueRef *lo) {
-	LLVMTypeRef narrow = LLVMTypeOf(x), wide = g->i64;
-	LLVMValueRef m = gen_i64(g, by), p, s = gen_i64(g, 32), lane[64];
-	unsigned n = 1;
+/* n in the shape of t, an i64 or a vector of them. */
+static LLVMValueRef wide_const(LLVMTypeRef t, uint64_t n) {
+	LLVMValueRef lane[64];
 
-	if (LLVMGetTypeKind(narrow) == LLVMVectorTypeKind) {
-		n = LLVMGetVectorSize(narrow);
-		wide = LLVMVectorType(g->i64, n);
-		for (unsigned i = 0; i < n; i++)
-			lane[i] = m;
-		m = LLVMConstVector(lane, n);
-		for (unsigned i = 0; i < n; i++)
-			lane[i] = s;
-		s = LLVMConstVector(lane, n);
-	}
-	p = LLVMBuildMul(g->b, LLVMBuildZExt(g->b, x, wide, ""), m, "");
-	*lo = LLVMBuildTrunc(g->b, p, narrow, "");
-	*hi = LLVMBuildTrunc(g->b, LLVMBuildLShr(g->b, p, s, ""), narrow, "");
+	if (LLVMGetTypeKind(t) != LLVMVectorTypeKind)
+		return LLVMConstInt(t, n, 0);
+	for (unsigned i = 0; i < LLVMGetVectorSize(t); i++)
+		lane[i] = LLVMConstInt(LLVMGetElementType(t), n, 0);
+	return LLVMConstVector(lane, LLVMGetVectorSize(t));
 }
 
 /* Philox2x32 with 10 rounds (Salmon, Moraes, Dror & Shaw 2011, sec. 3.3): key seed, counter (index, stream); the
- * top 24 bits of the first word as a float in [0, 1). */
+ * top 24 bits of the first word as a float in [0, 1). Words stay in the low halves of 64-bit lanes, whose high
+ * halves a widening multiplication ignores. */
 LLVMValueRef gen_philox(Gen *g, LLVMValueRef seed, LLVMValueRef stream, LLVMValueRef index) {
-	LLVMTypeRef t = LLVMTypeOf(index);
-	int lanes = LLVMGetTypeKind(t) == LLVMVectorTypeKind ? g->t->lanes : 1;
-	LLVMValueRef x = index, y = stream, key = seed, hi, lo, bump, top, unit;
+	LLVMTypeRef narrow = LLVMTypeOf(index), wide = g->i64, real = g->f32;
+	LLVMValueRef x, y, key, p, bump, low, half;
 
-	bump = gen_i32(g, 0x9E3779B9);
-	top = gen_i32(g, 8);
-	unit = gen_f32(g, 1.0 / 16777216);
-	if (lanes > 1) {
-		bump = gen_splat(g, bump);
-		top = gen_splat(g, top);
-		unit = gen_splat(g, unit);
+	if (LLVMGetTypeKind(narrow) == LLVMVectorTypeKind) {
+		wide = LLVMVectorType(g->i64, LLVMGetVectorSize(narrow));
+		real = LLVMVectorType(g->f32, LLVMGetVectorSize(narrow));
 	}
+	x = LLVMBuildZExt(g->b, index, wide, "");
+	y = LLVMBuildZExt(g->b, stream, wide, "");
+	key = LLVMBuildZExt(g->b, seed, wide, "");
+	bump = wide_const(wide, 0x9E3779B9);
+	low = wide_const(wide, 0xFFFFFFFF);
+	half = wide_const(wide, 32);
 	for (int round = 0; round < 10; round++) {
-		multiply(g, x, 0xD256D193, &hi, &lo);
-		x = LLVMBuildXor(g->b, LLVMBuildXor(g->b, hi, key, ""), y, "");
-		y = lo;
+		p = LLVMBuildMul(g->b, LLVMBuildAnd(g->b, x, low, ""), wide_const(wide, 0xD256D193), "");
+		x = LLVMBuildXor(g->b, LLVMBuildLShr(g->b, p, half, ""), LLVMBuildXor(g->b, key, y, ""), "");
+		y = p;
 		key = LLVMBuildAdd(g->b, key, bump, "");
 	}
-	x = LLVMBuildLShr(g->b, x, top, "");
-	return LLVMBuildFMul(g->b, LLVMBuildSIToFP(g->b, x, gen_type(g, DT_F32, lanes), ""), unit, "");
+	x = LLVMBuildLShr(g->b, LLVMBuildAnd(g->b, x, low, ""), wide_const(wide, 8), "");
+	x = LLVMBuildSIToFP(g->b, LLVMBuildTrunc(g->b, x, narrow, ""), real, "");
+	p = LLVMGetTypeKind(narrow) == LLVMVectorTypeKind ? gen_splat(g, gen_f32(g, 1.0 / 16777216)) : gen_f32(g, 1.0 / 16777216);
+	return LLVMBuildFMul(g->b, x, p, "");
 }

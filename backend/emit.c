@@ -73,6 +73,10 @@ void gen_begin(Gen *g, const char *name, const KernelArgs *ka) {
 
 LLVMValueRef gen_end(Gen *g) {
 	LLVMBuildRetVoid(g->b);
+	return gen_end_plain(g);
+}
+
+LLVMValueRef gen_end_plain(Gen *g) {
 	LLVMPositionBuilderAtEnd(g->b, g->entry);
 	LLVMBuildBr(g->b, g->cache->body);
 	LLVMDisposeBuilder(g->b);
@@ -317,6 +321,10 @@ LLVMValueRef gen_call(Gen *g, const char *intrinsic, LLVMTypeRef overload, LLVMV
 LLVMValueRef gen_call2(Gen *g, const char *intrinsic, LLVMTypeRef a, LLVMTypeRef b, LLVMValueRef *in, int nin) {
 	LLVMTypeRef over[2] = { a, b };
 	return intrinsic2(g, intrinsic, over, 2, in, nin);
+}
+
+LLVMValueRef gen_call_plain(Gen *g, const char *intrinsic, LLVMValueRef *in, int nin) {
+	return intrinsic2(g, intrinsic, NULL, 0, in, nin);
 }
 
 /* Alignment is the element's: views start anywhere, and unaligned vectors cost nothing where they are aligned. */

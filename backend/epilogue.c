@@ -200,3 +200,32 @@ void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLV
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
+
+static void prefetch(Gen *g, LLVMValueRef p)
+{
+	LLVMValueRef in[4] = { p, gen_i32(g, 0), gen_i32(g, 2), gen_i32(g, 1) };
+	gen_call(g, "llvm.prefetch", g->ptr, in, 4);
+}
+
+/* One row of a memory of full shape: nr elements may straddle one line more than they fill. */
+static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const Place *p)
+{
+	const Dim *sn = axes_stride(e->x, e->x->n, a);
+	int size = dtype_size[v->type.dt];
+	if (!sn || !dim_is(sn, 1) || !strcmp(e->x->m, ""))
+		return;
+	LLVMValueRef at = gen_at(g, gen_base(g, v), offset_at(g, e, a, row_offset(g, e, a, p), p->n), size);
+	for (int byte = 0; byte < g->t->nr * size; byte += 64)
+		prefetch(g, gen_at(g, at, gen_i64(g, byte), 1));
+	prefetch(g, gen_at(g, at, gen_i64(g, g->t->nr * size - 1), 1));
+}
+
+void gen_epilogue_ahead(Gen *g, Epilogue *e, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n)
+{
+	Place p = { .batch = batch, .n = n };
+	Loop r = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));
+	p.m = LLVMBuildNSWAdd(g->b, m, r.iv, "");
+	for (int i = 0; i < e->c->outs.len; i++)
+		prefetch_row(g, e, e->c->outs.at[i], &e->out[i], &p);
+	gen_loop_end(g, &r);
+}

@@ -47,6 +47,7 @@ void gen_begin(Gen *, const char *name, const KernelArgs *);
 LLVMValueRef gen_end(Gen *);
 /* The same for a function of another type, whose parameters the caller sets (g->dims before gen_dim). */
 void gen_begin_plain(Gen *, const char *name, LLVMTypeRef);
+LLVMValueRef gen_end_plain(Gen *);                            /* the caller has built its return */
 LLVMValueRef gen_base(Gen *, Value *);                        /* ptr to the first element of an operand or output */
 const View *gen_view(Gen *, Value *);                         /* its resolved view */
 LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number passed for it */
@@ -71,6 +72,7 @@ LLVMValueRef gen_load(Gen *, DType, LLVMValueRef ptr, int lanes, LLVMValueRef ma
 void gen_store(Gen *, DType, LLVMValueRef value, LLVMValueRef ptr, LLVMValueRef mask);
 LLVMValueRef gen_call(Gen *, const char *intrinsic, LLVMTypeRef overload, LLVMValueRef *in, int nin);  /* "llvm.fma" */
 LLVMValueRef gen_call2(Gen *, const char *intrinsic, LLVMTypeRef, LLVMTypeRef, LLVMValueRef *in, int nin);  /* two overloads */
+LLVMValueRef gen_call_plain(Gen *, const char *intrinsic, LLVMValueRef *in, int nin);  /* none: a target's own */
 
 /* elem.c: one elementwise op, const, iota, dimval or random on registers. Operands are all scalars or all
  * vectors of t->lanes; lanes (1 or t->lanes) says which to make for ops without operands. index (i64) is for
@@ -133,6 +135,9 @@ void machine_free(Machine);
 void machine_optimise(Machine, LLVMModuleRef);                 /* the light pipeline; bug() on an invalid module */
 LLVMMemoryBufferRef machine_emit(Machine, LLVMModuleRef, bool assembly);
 
+/* link.c: object file and runtime into o->out; false after diag_error. */
+bool link_program(const char *object, const BackendOptions *o);
+
 /* axes.c: a contraction's letters in their four groups, and where elements lie in terms of them. Letters of batch, m
  * and n are in the result's order, k's in operand 0's; outermost first. */
 typedef struct Axes {
@@ -153,9 +158,10 @@ LLVMValueRef gen_offset(Gen *, const Axes *, const char *group, const Access *, 
 Gen gen_helper_begin(const Gen *, const char *name, const char *params);
 LLVMValueRef gen_helper_end(Gen *);
 void gen_helper_call(Gen *, LLVMValueRef fn, LLVMValueRef *in, int nin);
-/* void (a, h, b, k, acc, first, pf, stride): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr); a: a left tile's
- * k-th column on, b: a right panel's k-th row on, acc: rows of nr floats, aligned to a vector as b is. Every
- * TILE_UNROLL steps a line is prefetched into the second-level cache, at pf, pf + stride bytes, ..: any address will do. */
+/* void (a, h, b, k, acc, first, right, stride, left): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr); a: a left
+ * tile's k-th column on, b: a right panel's k-th row on, acc: rows of nr floats, aligned to a vector as b is. Every
+ * TILE_UNROLL steps two lines are prefetched into the second-level cache, at right, right + stride bytes, .. and at left,
+ * left + 64, ..: any address will do. */
 enum { TILE_UNROLL = 4 };
 LLVMValueRef gen_tile_function(const Gen *);
 
@@ -166,6 +172,8 @@ Epilogue epilogue_of(Gen *, const Cluster *, const Axes *);
  * <= nr); computes the members and stores what leaves. All i64. */
 void gen_epilogue(Gen *, Epilogue *, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
 	LLVMValueRef n, LLVMValueRef cols);
+/* Fetches what gen_epilogue will write into the second-level cache. */
+void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n);
 
 /* pack.c: void (dst, src, sk, sw, k, count): one panel. src element (k, c) at k*sk + c*sw. Side 0: dst element at
  * k*count + c; side 1: at k*nr + c, columns from count to nr zero. sk, sw: the strides where known, else NULL. */

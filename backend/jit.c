@@ -10,7 +10,7 @@
 typedef struct Step { SnKernel *fn; int64_t *args; bool single; } Step;
 typedef struct Job {
 	Step *steps;
-	int nsteps, threads;
+	int nsteps, threads, nr;
 	char *arena;
 	int64_t dims[64], scratch;
 	pthread_barrier_t barrier;
@@ -94,34 +94,75 @@ static int64_t elems(Env *env, const Type *t, int64_t *shape) {
 	return n;
 }
 
+/* Where in memory the element of index idx[] lies, in elements from the value's first. */
+typedef struct Places { const Value *v; int64_t shape[MAX_RANK], step[MAX_RANK]; int nr; } Places;
+
+static bool is_packed(const Value *v) { return v->op == OP_STATE && v->a.spec && v->a.side == 1; }
+
+/* The linear index and extent of a group of operand 1's letters. */
+static int64_t linear(const Places *p, const Axes *x, const char *group, const int64_t *idx, int64_t *extent) {
+	int64_t at = 0;
+
+	*extent = 1;
+	for (; *group; group++) {
+		int axis = (int)(strchr(x->in[1], *group) - x->in[1]);
+		at = at * p->shape[axis] + idx[axis];
+		*extent *= p->shape[axis];
+	}
+	return at;
+}
+
+/* In panel order (docs/ir.md, pack): batch, panel of nr columns, row k, column. */
+static int64_t packed_place(const Places *p, const int64_t *idx) {
+	Axes x = axes_of(p->v->a.spec, NULL, &p->v->type);
+	int64_t nk, nn, nb, k = linear(p, &x, x.k, idx, &nk), n = linear(p, &x, x.n, idx, &nn);
+	int64_t panels = (nn + p->nr - 1) / p->nr;
+
+	return ((linear(p, &x, x.batch, idx, &nb) * panels + n / p->nr) * nk + k) * p->nr + n % p->nr;
+}
+
+static int64_t place(const Places *p, int64_t i) {
+	int64_t idx[MAX_RANK], at = 0;
+
+	for (int a = p->v->type.rank - 1; a >= 0; a--) {
+		idx[a] = i % p->shape[a];
+		i /= p->shape[a];
+		at += idx[a] * p->step[a];
+	}
+	return is_packed(p->v) ? packed_place(p, idx) : at;
+}
+
+static void put(char *base, DType dt, int64_t at, double x) {
+	if (dt == DT_F32)
+		((float *)base)[at] = (float)x;
+	else if (dt == DT_I32)
+		((int32_t *)base)[at] = (int32_t)x;
+	else
+		base[at] = x != 0;
+}
+
+static double get(const char *base, DType dt, int64_t at) {
+	return dt == DT_F32 ? ((const float *)base)[at] : dt == DT_I32 ? ((const int32_t *)base)[at] : base[at];
+}
+
 /* Elements of v, by its view, to or from a dense array of doubles. */
 static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *dense, bool in) {
-	int64_t shape[MAX_RANK], n = elems(env, &v->type, shape), at, rest, step;
+	DType dt = v->type.dt;
+	Places p = { .v = v, .nr = j->nr };
+	int64_t n = elems(env, &v->type, p.shape);
 	View view;
 
 	if (!view_of(v, &view))
 		bug("%s has no place in memory", op_info[v->op].text);
-	char *base = j->arena + plan_offset(plan, view.root) + extent(env, view.offset) * dtype_size[v->type.dt];
+	for (int a = 0; a < v->type.rank; a++)
+		p.step[a] = extent(env, view.stride[a]);
+	char *base = j->arena + plan_offset(plan, view.root) + extent(env, view.offset) * dtype_size[dt];
 	for (int64_t i = 0; i < n; i++) {
-		at = 0;
-		rest = i;
-		for (int a = v->type.rank - 1; a >= 0; a--) {
-			step = extent(env, view.stride[a]);
-			at += rest % shape[a] * step;
-			rest /= shape[a];
-		}
-		if (v->type.dt == DT_F32 && in)
-			((float *)base)[at] = (float)dense[i];
-		else if (v->type.dt == DT_F32)
-			dense[i] = ((float *)base)[at];
-		else if (v->type.dt == DT_I32 && in)
-			((int32_t *)base)[at] = (int32_t)dense[i];
-		else if (v->type.dt == DT_I32)
-			dense[i] = ((int32_t *)base)[at];
-		else if (in)
-			base[at] = dense[i] != 0;
+		int64_t at = place(&p, i);
+		if (in)
+			put(base, dt, at, dense[i]);
 		else
-			dense[i] = base[at];
+			dense[i] = get(base, dt, at);
 	}
 }
 
@@ -199,7 +240,7 @@ bool backend_run(Graph *g, Env *env, const Target *t, int threads) {
 	Kernels *k = kernels_new(g->arena, t, g->name);
 	LaunchList launches = kernels_of(k, g, g->syms.at, g->syms.len);
 	LLVMOrcLLJITRef jit = load(k);
-	Job j = { .threads = threads, .arena = aligned(plan->persistent + plan->arena) };
+	Job j = { .threads = threads, .nr = t->nr, .arena = aligned(plan->persistent + plan->arena) };
 	bool ok;
 
 	for (int i = 0; i < g->syms.len && i < COUNT(j.dims); i++)

@@ -15,7 +15,7 @@ typedef struct Tile { LLVMValueRef at[MAX_ROWS][MAX_COLS]; } Tile;
 typedef struct Micro {
 	Gen g;
 	int h, nv;                                  /* rows; vectors a row */
-	LLVMValueRef a, lda, b, k, acc, first, pf, stride;  /* parameters */
+	LLVMValueRef a, lda, b, k, acc, first, right, stride, left;  /* parameters */
 } Micro;
 
 static void copy_attribute(const Gen *g, LLVMValueRef fn, const char *key)
@@ -130,7 +130,11 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	Tile before = *t, phis, now;
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, lo, hi, ""), loop, done);
 	LLVMPositionBuilderAtEnd(g->b, loop);
-	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k"), line = n > 1 ? LLVMBuildPhi(g->b, g->ptr, "line") : NULL;
+	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k"), right = NULL, left = NULL;
+	if (n > 1) {
+		right = LLVMBuildPhi(g->b, g->ptr, "right");
+		left = LLVMBuildPhi(g->b, g->ptr, "left");
+	}
 	tile_phis(m, &phis, &before, from);
 	LLVMValueRef a = gen_at(g, m->a, LLVMBuildNSWMul(g->b, k, m->lda, ""), 4);
 	LLVMValueRef b = gen_at(g, m->b, LLVMBuildNSWMul(g->b, k, gen_i64(g, g->t->nr), ""), 4);
@@ -143,9 +147,11 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	LLVMBasicBlockRef both[2] = { from, loop };
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, k, gen_i64(g, n), "");
 	LLVMAddIncoming(k, (LLVMValueRef[]){ lo, next }, both, 2);
-	if (line) {
-		prefetch(g, line);
-		LLVMAddIncoming(line, (LLVMValueRef[]){ m->pf, gen_at(g, line, m->stride, 1) }, both, 2);
+	if (n > 1) {
+		prefetch(g, right);
+		prefetch(g, left);
+		LLVMAddIncoming(right, (LLVMValueRef[]){ m->right, gen_at(g, right, m->stride, 1) }, both, 2);
+		LLVMAddIncoming(left, (LLVMValueRef[]){ m->left, gen_at(g, left, gen_i64(g, 64), 1) }, both, 2);
 	}
 	tile_incoming(m, &phis, &now, loop);
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, hi, ""), loop, done);
@@ -186,7 +192,7 @@ static void finish(Micro *m, Tile *t)
 		}
 }
 
-/* void (a, lda, b, k, acc, first, pf, stride) for h rows; of the full height, lda is known. */
+/* void (a, lda, b, k, acc, first, right, stride, left) for h rows; of the full height, lda is known. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h)
 {
 	char name[32];
@@ -194,9 +200,9 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h)
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
-	Micro m = { .g = gen_helper_begin(outer, name, "pipipipi"), .h = h, .nv = outer->t->nr / outer->t->lanes };
+	Micro m = { .g = gen_helper_begin(outer, name, "pipipipip"), .h = h, .nv = outer->t->nr / outer->t->lanes };
 	Gen *g = &m.g;
-	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.pf, &m.stride };
+	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.stride, &m.left };
 	for (int i = 0; i < COUNT(param); i++)
 		*param[i] = LLVMGetParam(g->fn, (unsigned)i);
 	if (h == g->t->mr)
@@ -219,24 +225,24 @@ static void low_rows(Gen *g, LLVMValueRef *p, int n)
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
 	LLVMValueRef a = gen_at(g, p[0], l.iv, 4);
 	LLVMValueRef acc = gen_at(g, p[4], LLVMBuildNSWMul(g->b, l.iv, gen_i64(g, g->t->nr), ""), 4);
-	gen_helper_call(g, micro_kernel(g, n), (LLVMValueRef[]){ a, h, p[2], p[3], acc, p[5], p[6], p[7] }, 8);
+	gen_helper_call(g, micro_kernel(g, n), (LLVMValueRef[]){ a, h, p[2], p[3], acc, p[5], p[6], p[7], p[8] }, 9);
 	gen_loop_end(g, &l);
 }
 
 /* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
 LLVMValueRef gen_tile_function(const Gen *outer)
 {
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tile"), p[8];
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tile"), p[9];
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, "sn_tile", "pipipipi"), *g = &s;
-	for (int i = 0; i < 8; i++)
+	Gen s = gen_helper_begin(outer, "sn_tile", "pipipipip"), *g = &s;
+	for (int i = 0; i < 9; i++)
 		p[i] = LLVMGetParam(g->fn, (unsigned)i);
 	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "full");
 	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, p[1], gen_i64(g, g->t->mr), ""), full, low);
 	LLVMPositionBuilderAtEnd(g->b, full);
-	gen_helper_call(g, micro_kernel(g, g->t->mr), p, 8);
+	gen_helper_call(g, micro_kernel(g, g->t->mr), p, 9);
 	LLVMBuildRetVoid(g->b);
 	LLVMPositionBuilderAtEnd(g->b, low);
 	for (int n = 8; n >= 1; n /= 2)

@@ -1,8 +1,8 @@
-/* place.c: from values to bytes: the plan's slots looked up, for whoever fills launches. Params and states are one
- * buffer in all functions of an entry, so they are found by name. */
+/* place.c: from values to bytes: the plan's slots looked up, for whoever fills launches. Params, states and inputs
+ * are one buffer in all functions of an entry, so they are found by name. */
 #include "backend/gen.h"
 
-static bool persistent(const Value *v) { return v->op == OP_PARAM || v->op == OP_STATE; }
+static bool persistent(const Value *v) { return v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT; }
 
 static const Slot *slot_of(const Plan *p, const Value *root) {
 	for (int i = 0; i < p->slots.len; i++)

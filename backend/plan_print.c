@@ -26,29 +26,47 @@ static bool is_source(const Value *v)
 	return v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT;
 }
 
+/* Functions share what stays: each name counts once. */
+static bool counts(const Plan *p, int at)
+{
+	const Slot *a = &p->slots.at[at];
+	if (!stays(a) || !is_source(a->value))
+		return false;
+	for (int i = 0; i < at; i++) {
+		const Value *v = p->slots.at[i].value;
+		if (v->op == a->value->op && v->a.name == a->value->a.name)
+			return false;
+	}
+	return true;
+}
+
+static void print_group(Str *s, const Plan *p, int from, const char *group)
+{
+	int64_t bytes = 0;
+	int tensors = 0;
+	for (int i = from; i < p->slots.len; i++) {
+		if (!counts(p, i) || group_of(p->slots.at[i].value) != group)
+			continue;
+		tensors++;
+		bytes += p->slots.at[i].bytes;
+	}
+	str_printf(s, "  %-12s %5d tensors %14lld\n", group, tensors, (long long)bytes);
+}
+
 static void print_persistent(Str *s, const Plan *p)
 {
 	const char *done[64];
 	int n = 0;
 	str_printf(s, "stays: %lld bytes\n", (long long)p->persistent);
 	for (int i = 0; i < p->slots.len; i++) {
-		const Slot *a = &p->slots.at[i];
-		const char *group = stays(a) && is_source(a->value) ? group_of(a->value) : NULL;
+		const char *group = counts(p, i) ? group_of(p->slots.at[i].value) : NULL;
 		bool seen = !group || n == COUNT(done);
 		for (int k = 0; k < n && !seen; k++)
 			seen = done[k] == group;
 		if (seen)
 			continue;
 		done[n++] = group;
-		int64_t bytes = 0;
-		int tensors = 0;
-		for (int k = i; k < p->slots.len; k++) {
-			const Slot *b = &p->slots.at[k];
-			bool counts = stays(b) && is_source(b->value) && group_of(b->value) == group;
-			tensors += counts;
-			bytes += counts ? b->bytes : 0;
-		}
-		str_printf(s, "  %-12s %5d tensors %14lld\n", group, tensors, (long long)bytes);
+		print_group(s, p, i, group);
 	}
 }
 

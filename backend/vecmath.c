@@ -92,28 +92,45 @@ static LLVMValueRef two_to(Gen *g, LLVMValueRef n, LLVMTypeRef type) {
 
 /* r = x - n ln 2 with n = round(x / ln 2), ln 2 in two parts of which the first has 10 bits, so that n times it is
  * exact (Cody & Waite 1980, ch. 6); and q with e^r = 1 + r + r^2 q, |r| <= ln2/2, relative error 3.3e-9. */
-static LLVMValueRef exp_reduce(Gen *g, LLVMValueRef x, LLVMValueRef *n, LLVMValueRef *q) {
-	static const double c[] = { 0.49999993051, 0.166665147891, 0.0416684567387, 0.00836941904746, 0.00138131469211 };
-	LLVMValueRef nf = round_i32(g, x, num(x, 1.44269504088896341), n), r;
+typedef struct ExpParts { LLVMValueRef n, nf, r, q; } ExpParts;
 
-	r = vec_fma(g, nf, num(x, -0.693359375), x);
-	r = vec_fma(g, nf, num(x, 2.12194440054690583e-4), r);
-	*q = poly(g, r, c, COUNT(c));
-	return r;
+static ExpParts exp_reduce(Gen *g, LLVMValueRef x) {
+	static const double c[] = { 0.49999993051, 0.166665147891, 0.0416684567387, 0.00836941904746, 0.00138131469211 };
+	ExpParts e;
+
+	e.nf = round_i32(g, x, num(x, 1.44269504088896341), &e.n);
+	e.r = vec_fma(g, e.nf, num(x, -0.693359375), x);
+	e.r = vec_fma(g, e.nf, num(x, 2.12194440054690583e-4), e.r);
+	e.q = poly(g, e.r, c, COUNT(c));
+	return e;
 }
 
-/* e^x, <= 2 ulp also for denormal results; inf above 88.7228, 0 below -103.97. The scale 2^n is applied in two
- * halves because n goes beyond the exponent's range at both ends. */
-LLVMValueRef vec_exp(Gen *g, LLVMValueRef x) {
-	LLVMTypeRef type = LLVMTypeOf(x);
-	LLVMValueRef n, q, r, y, half, rest;
+/* y 2^n, n from -152 to 130, beyond the exponent's range at both ends: in two halves, or by AVX-512's own
+ * instruction. */
+static LLVMValueRef scale_by(Gen *g, LLVMValueRef y, const ExpParts *e) {
+	LLVMTypeRef type = LLVMTypeOf(y);
+	LLVMValueRef half, rest;
 
-	x = clamp(g, x, -105, 90);
-	r = exp_reduce(g, x, &n, &q);
-	y = add(g, vec_fma(g, mul(g, r, r), q, r), num(x, 1));
-	half = LLVMBuildAShr(g->b, n, whole(n, 1), "");
-	rest = LLVMBuildSub(g->b, n, half, "");
-	return mul(g, mul(g, y, two_to(g, half, type)), two_to(g, rest, type));
+	if (g->t->lanes == 16 && type == g->vf) {
+		LLVMValueRef in[5] = { y, e->nf, LLVMConstNull(type), LLVMConstInt(LLVMInt16TypeInContext(g->ctx), 0xffff, 0),
+				       gen_i32(g, 4 /* current rounding */) };
+		return gen_call_plain(g, "llvm.x86.avx512.mask.scalef.ps.512", in, 5);
+	}
+	half = LLVMBuildAShr(g->b, e->n, whole(e->n, 1), "");
+	rest = LLVMBuildSub(g->b, e->n, half, "");
+	return LLVMBuildFMul(g->b, mul(g, y, two_to(g, half, type)), two_to(g, rest, type), "");
+}
+
+/* e^x, <= 2 ulp also for denormal results; inf above 88.7228, 0 below -103.97. Arguments far below, such as masked
+ * scores, never reach the scaling: a product that underflows costs a hundred cycles on x86. */
+LLVMValueRef vec_exp(Gen *g, LLVMValueRef x) {
+	LLVMValueRef zero = num(x, 0), gone = LLVMBuildFCmp(g->b, LLVMRealOLT, x, num(x, -104), ""), y;
+	ExpParts e;
+
+	x = select_if(g, LLVMRealOGT, x, num(x, 90), num(x, 90), x);
+	e = exp_reduce(g, LLVMBuildSelect(g->b, gone, zero, x, ""));
+	y = add(g, vec_fma(g, mul(g, e.r, e.r), e.q, e.r), num(x, 1));
+	return LLVMBuildSelect(g->b, gone, zero, scale_by(g, y, &e), "");
 }
 
 /* log x, <= 2 ulp. x = 2^e m with m in [sqrt(1/2), sqrt 2); log m = f - f^2/2 + f^3 P(f), f = m - 1 (the scheme of
@@ -147,12 +164,13 @@ LLVMValueRef vec_log(Gen *g, LLVMValueRef x) {
  * 2^n - 1 is exact for n < 25, and beyond |x| = 9.02 the result rounds to 1. */
 LLVMValueRef vec_tanh(Gen *g, LLVMValueRef x) {
 	LLVMTypeRef type = LLVMTypeOf(x);
-	LLVMValueRef a = unary(g, "llvm.fabs", x), n, q, r, s, em1, in[2];
+	LLVMValueRef a = unary(g, "llvm.fabs", x), s, em1, in[2];
+	ExpParts e;
 
 	a = select_if(g, LLVMRealOGT, a, num(x, 9.5), num(x, 9.5), a);
-	r = exp_reduce(g, add(g, a, a), &n, &q);
-	s = two_to(g, n, type);
-	em1 = vec_fma(g, s, vec_fma(g, mul(g, r, r), q, r), sub(g, s, num(x, 1)));
+	e = exp_reduce(g, add(g, a, a));
+	s = two_to(g, e.n, type);
+	em1 = vec_fma(g, s, vec_fma(g, mul(g, e.r, e.r), e.q, e.r), sub(g, s, num(x, 1)));
 	in[0] = LLVMBuildFDiv(g->b, em1, add(g, em1, num(x, 2)), "");
 	in[1] = x;
 	return gen_call(g, "llvm.copysign", type, in, 2);

@@ -1,13 +1,9 @@
 /* bundle.c: see bundle.h. */
 #include "bench/bundle.h"
 
-#include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
-#include <llvm-c/Target.h>
-#include <llvm-c/TargetMachine.h>
-#include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -34,11 +30,6 @@ static double now(void)
 Bundle *bundle_new(Arena *a, const Target *t, const Sym *syms, int nsyms)
 {
 	Bundle *k = NEW(a, Bundle);
-	LLVMInitializeX86TargetInfo();
-	LLVMInitializeX86Target();
-	LLVMInitializeX86TargetMC();
-	LLVMInitializeX86AsmPrinter();
-	LLVMInitializeX86AsmParser();
 	*k = (Bundle){ .a = a, .t = t, .syms = syms, .nsyms = nsyms };
 	k->tsc = LLVMOrcCreateNewThreadSafeContext();
 	k->ctx = LLVMOrcThreadSafeContextGetContext(k->tsc);
@@ -113,7 +104,7 @@ int bundle_add_tile(Bundle *k, int64_t depth)
 	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
 	LLVMValueRef b = gen_at(&g, g.scratch, gen_i64(&g, mr * nr), 4), a = gen_at(&g, b, gen_i64(&g, depth * nr), 4);
 	Loop l = gen_loop_begin(&g, zero, rounds, gen_i64(&g, 1));
-	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero }, 8);
+	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero, a }, 9);
 	gen_loop_end(&g, &l);
 	gen_end(&g);
 	int64_t *args = NEW_ARRAY(k->a, int64_t, 1), bytes = (depth * (mr + nr) + mr * nr) * 4;
@@ -127,42 +118,19 @@ static void check(LLVMErrorRef e)
 		bug("%s", LLVMGetErrorMessage(e));
 }
 
-static LLVMTargetMachineRef machine(const Target *t)
-{
-	LLVMTargetRef llvm;
-	char *error, *triple = LLVMGetDefaultTargetTriple();
-	if (LLVMGetTargetFromTriple(triple, &llvm, &error))
-		bug("%s", error);
-	return LLVMCreateTargetMachine(llvm, triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
-}
-
-static void optimise(Bundle *k, LLVMTargetMachineRef tm)
-{
-	char *error = NULL, *layout;
-	LLVMTargetDataRef data = LLVMCreateTargetDataLayout(tm);
-	layout = LLVMCopyStringRepOfTargetData(data);
-	LLVMSetDataLayout(k->mod, layout);
-	LLVMSetTarget(k->mod, LLVMGetDefaultTargetTriple());
-	if (LLVMVerifyModule(k->mod, LLVMReturnStatusAction, &error))
-		bug("%s", error);
-	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-	check(LLVMRunPasses(k->mod, "function(mem2reg,instcombine<no-verify-fixpoint>,early-cse,simplifycfg,loop-mssa(licm),loop-simplify)", tm, options));
-	LLVMDisposePassBuilderOptions(options);
-}
-
 Shot *bundle_finish(Bundle *k, const char *asm_path)
 {
-	char *error;
 	double start = now();
-	LLVMTargetMachineRef tm = machine(k->t);
-	LLVMMemoryBufferRef object;
+	Machine m = machine_new(k->t);
 	LLVMOrcLLJITRef jit;
-	optimise(k, tm);
-	if (asm_path && LLVMTargetMachineEmitToFile(tm, LLVMCloneModule(k->mod), asm_path, LLVMAssemblyFile, &error))
-		bug("%s", error);
-	if (LLVMTargetMachineEmitToMemoryBuffer(tm, k->mod, LLVMObjectFile, &error, &object))
-		bug("%s", error);
+	machine_optimise(m, k->mod);
+	if (asm_path) {
+		LLVMMemoryBufferRef text = machine_emit(m, LLVMCloneModule(k->mod), true);
+		file_write_atomic(asm_path, LLVMGetBufferStart(text), LLVMGetBufferSize(text));
+	}
+	LLVMMemoryBufferRef object = machine_emit(m, k->mod, false);
 	k->seconds = now() - start;
+	machine_free(m);
 	check(LLVMOrcCreateLLJIT(&jit, NULL));
 	check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), object));
 	for (int i = 0; i < k->launch.len; i++) {

@@ -99,13 +99,24 @@ static json_t *json_path(json_t *root, const char *path)
 	return root;
 }
 
+/* A config file of another kind of model lacks most keys: said rather than passed over. */
+static void missing_key(Elab *e, ConfigVal *c)
+{
+	const char *t = c->decl->type->elem ? c->decl->type->elem : "";
+	bool size = strcmp(t, "dim") == 0 || strcmp(t, "int") == 0;
+	if (size && c->decl->from && c->expr && c->expr->kind == E_NUMBER)
+		warn(e, c->decl->from_loc, "W0701", "the config file has no `%s`; `%s` keeps its default", c->decl->from, c->decl->name);
+}
+
 static void apply_json(Elab *e, Unit *u, json_t *root)
 {
 	for (int i = 0; i < u->config.len; i++) {
 		ConfigVal *c = &u->config.at[i];
 		json_t *v = c->decl->from ? json_path(root, c->decl->from) : NULL;
-		if (!v)
+		if (!v) {
+			missing_key(e, c);
 			continue;
+		}
 		bool rope = strcmp(c->decl->type->elem ? c->decl->type->elem : "", "rope") == 0;
 		Expr *x = json_is_null(v) && rope ? literal(e, E_NONE, c->decl->from_loc) : expr_from_json(e, v, c->decl->from_loc);
 		if (x) {
@@ -142,11 +153,6 @@ static void unknown_config(Elab *e, Loc loc, const char *name)
 	unit_names(e, e->root, I_DIM, &names);
 	err(e, loc, "E0701", "the config has no `%s`", name);
 	suggest(e, name, names.at, names.len);
-}
-
-static bool is_literal(const Expr *x)
-{
-	return x->kind == E_NUMBER || (x->kind == E_UNARY && x->a->kind == E_NUMBER);
 }
 
 /* A dim computed from others is an abbreviation that nothing can set, unless it has a `from` key. */

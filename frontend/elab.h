@@ -132,6 +132,7 @@ Val eval(Elab *, Expr *);
 Val eval_in(Elab *, Frame *, Expr *);
 Val eval_binary(Elab *, Loc, BinOp, Val, Val);
 bool eval_int(Elab *, Expr *, const char *what, const Dim **);          /* false after an error */
+bool is_literal(const Expr *);                  /* a number as it stands, or negated */
 bool extent_ok(Elab *, Loc, const Dim *);       /* reports a constant below 1 */
 bool eval_extent(Elab *, Expr *, const Dim **); /* of a tensor's axis */
 bool eval_const_int(Elab *, Expr *, const char *what, int64_t *);       /* also false if unknown */

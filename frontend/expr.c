@@ -26,6 +26,11 @@ bool eval_int(Elab *e, Expr *x, const char *what, const Dim **out)
 	return false;
 }
 
+bool is_literal(const Expr *x)
+{
+	return x->kind == E_NUMBER || (x->kind == E_UNARY && x->a->kind == E_NUMBER);
+}
+
 bool extent_ok(Elab *e, Loc loc, const Dim *d)
 {
 	int64_t n;

@@ -86,11 +86,6 @@ static Val fn_convert(Call *c)
 
 /* Axes */
 
-static bool is_literal(const Expr *x)
-{
-	return x->kind == E_NUMBER || (x->kind == E_UNARY && x->a->kind == E_NUMBER);
-}
-
 static int recall(Elab *e, Expr *x)
 {
 	for (int i = 0; i < e->axes.len; i++)

@@ -82,8 +82,10 @@ static Val pick(Elab *e, Val x, int axis, Expr *sub)
 		help(e, "an embedding is indexed by calling it: `wte(ids)`");
 		return v;
 	}
+	if (v.kind == V_POISON)
+		return v;
 	if (v.kind != V_INT)
-		return v.kind == V_POISON ? v : fail(e, sub->loc, "E0413", "a subscript is an integer or a slice, got %s", val_describe(e, v));
+		return fail(e, sub->loc, "E0413", "a subscript is an integer or a slice, got %s", val_describe(e, v));
 	i = from_end(v.n, extent);
 	if (negative(i) || surely_above(e, dim_add(i, dim_const(1)), extent))
 		return out_of_range(e, sub->loc, internf("index %s", dim_text(v.n)), extent);

@@ -133,7 +133,7 @@ static bool repeated(Elab *e, Loc l, const char *code)
 {
 	for (int i = 0; i < e->reported.len; i++) {
 		Reported *r = &e->reported.at[i];
-		if (r->loc.src == l.src && r->loc.at == l.at && strcmp(r->code, code) == 0)
+		if (l.src && r->loc.src == l.src && r->loc.at == l.at && strcmp(r->code, code) == 0)
 			return true;
 	}
 	vec_push(e->arena, &e->reported, ((Reported){ l, code }));

@@ -154,7 +154,7 @@ static void visit(Sorter *s, int k);
 static void visit_value(Sorter *s, const Value *v, const Cluster *reader) {
 	int k = vmap_get(s->owner, v);
 	if (k >= 0) {
-		if (s->state[k] == OPEN_ && !s->cycle[0]) {
+		if (s->state[k] == OPEN_ && s->cycle[0] == s->cycle[1]) {
 			s->cycle[0] = reader;
 			s->cycle[1] = s->all.at[k];
 		}
@@ -200,7 +200,7 @@ static Sorter sort(Graph *g) {
 
 ClusterList clusters_of(Graph *g) {
 	Sorter s = sort(g);
-	if (s.cycle[0])
+	if (s.cycle[0] != s.cycle[1])   /* one that needs itself is for cluster_illegal() to say */
 		bug("%s: kernels %d and %d need each other", g->name, s.cycle[0]->id, s.cycle[1]->id);
 	return s.sorted;
 }
@@ -297,6 +297,9 @@ static const char *illegal_rows(const Cluster *c) {
 		Value *v = c->vals.at[i];
 		if (!generic_member(v))
 			return why(v, "cannot be computed in a rows kernel");
+		const char *e = bad_memory_operands(c, v);
+		if (e)
+			return e;
 		if (!broadcasts(v->type, c->space))
 			return why(v, "does not fit the iteration space");
 		if (lower(v) == LOWER_REDUCE) {
@@ -304,9 +307,6 @@ static const char *illegal_rows(const Cluster *c) {
 			if (!broadcasts(v->in[0]->type, c->space) || (axes && axes != last_axis_mask(c->space)))
 				return why(v, "reduces other axes than the last");
 		}
-		const char *e = bad_memory_operands(c, v);
-		if (e)
-			return e;
 	}
 	for (int i = 0; i < c->outs.len; i++)
 		if (!covers(c->outs.at[i]->type, c->space) && !covers(c->outs.at[i]->type, outer))

@@ -237,6 +237,9 @@ static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen) {
 	return false;
 }
 
+/* Numbers left out are 0; text and dims must be there. */
+enum { NEEDED_STR = 1, NEEDED_DIM = 1, NEEDED_F64 = 0, NEEDED_INT = 0, NEEDED_MASK = 0, NEEDED_PERM = 0 };
+
 static bool attributes(Parser *p, Op op, Attrs *a) {
 	const char *from = p->p;
 	uint32_t seen = 0;
@@ -249,23 +252,11 @@ static bool attributes(Parser *p, Op op, Attrs *a) {
 			return false;
 	}
 	uint32_t missing = op_info[op].attrs & ~seen;
-#define STR 1
-#define DIM 1
-#define F64 0
-#define INT 0
-#define MASK 0
-#define PERM 0
 #define X(field, kind) \
-	if (kind && (missing & A_##field)) \
+	if (NEEDED_##kind && (missing & A_##field)) \
 		return FAIL(p, from, "E0903", "%s needs the attribute `" #field "`", op_info[op].text);
 	ATTRS(X)
 #undef X
-#undef STR
-#undef DIM
-#undef F64
-#undef INT
-#undef MASK
-#undef PERM
 	return true;
 }
 

@@ -72,30 +72,20 @@ static void put_PERM(Str *s, const int8_t (*x)[MAX_RANK], int rank) {
 	str_puts(s, rank ? "]" : "[]");
 }
 
-/* Attributes of the op's row always (numbers even when 0), others only when set. */
+/* Attributes of the op's row always (text and dims only where set), others only when set. */
+enum { ALWAYS_STR = 0, ALWAYS_DIM = 0, ALWAYS_F64 = 1, ALWAYS_INT = 1, ALWAYS_MASK = 1, ALWAYS_PERM = 1 };
+
 static void print_attrs(Str *s, const Value *v) {
 	const char *sep = " {";
 	uint32_t mine = op_info[v->op].attrs;
-#define STR 0
-#define DIM 0
-#define F64 1
-#define INT 1
-#define MASK 1
-#define PERM 1
 #define X(field, kind) \
-	if (((mine & A_##field) && kind) || set_##kind(&v->a.field, v->type.rank)) { \
+	if ((ALWAYS_##kind && (mine & A_##field)) || set_##kind(&v->a.field, v->type.rank)) { \
 		str_printf(s, "%s" #field "=", sep); \
 		put_##kind(s, &v->a.field, v->type.rank); \
 		sep = ", "; \
 	}
 	ATTRS(X)
 #undef X
-#undef STR
-#undef DIM
-#undef F64
-#undef INT
-#undef MASK
-#undef PERM
 	str_puts(s, *sep == ',' ? "}" : "");
 }
 

@@ -112,13 +112,13 @@ static Value *param_gradient(Tape *t, Builder *b, const Param *p)
 	return sum ? sum : build(b, OP_CONST, NULL, 0, &(Attrs){ .value = 0 }, &p->type);
 }
 
-/* grad.<p> becomes its old value, where `accumulate`, plus the gradient. */
+/* grad.<p> becomes the gradient, plus its old value where `accumulate`: written so that all of it follows from g,
+ * and can be done where g is computed. */
 static void store_gradient(Tape *t, Builder *b, const Param *p)
 {
 	Value *g = param_gradient(t, b, p);
 	Value *state = b_source(b, OP_STATE, internf("grad.%s", p->name), p->type);
-	Value *old = b_select(b, t->accumulate, state, b_const(b, DT_F32, 0));
-	b_store(b, state, b_binary(b, OP_ADD, old, g));
+	b_store(b, state, b_select(b, t->accumulate, b_binary(b, OP_ADD, g, state), g));
 }
 
 /* The first value that reads this parameter? All others come after it. */

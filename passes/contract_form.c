@@ -123,6 +123,23 @@ static Value *spread(Form *f, int side, const char *space)
 	return with_axes(f->b, f->in[side], rank, dims);
 }
 
+/* Operand 1 gets an axis for the letter, along which it repeats. */
+static void stretch(Form *f, char c)
+{
+	Value *v = f->in[1];
+	const Dim *dims[MAX_RANK] = { dim_const(1) };
+	Letters old;
+	for (int i = 0; i < v->type.rank; i++)
+		dims[i + 1] = v->type.dim[i];
+	v = with_axes(f->b, v, v->type.rank + 1, dims);
+	Type t = v->type;
+	t.dim[0] = extent(f, c);
+	f->in[1] = b_expand(f->b, v, t);
+	strcpy(old, f->s.at[1]);
+	f->s.at[1][0] = c;
+	strcpy(f->s.at[1] + 1, old);
+}
+
 static Value *by_products(Form *f)
 {
 	const Dim *dims[MAX_RANK];
@@ -227,11 +244,47 @@ static Value *packed(Form *f, int side, const char *spec)
 	return build(f->b, OP_PACK, &f->in[side], 1, &a, NULL);
 }
 
-/* Operand 1 is read in vectors along n: packed where n is not dense in memory. */
+/* The kernel packs a raw operand 1 by itself, again for each block of rows. With so many rows that an operand not dense
+ * along n is better packed once. */
+enum { MANY_ROWS = 1024 };
+
+static int64_t rows(const Form *f)
+{
+	int64_t n;
+	const Dim *d = dim_const(1);
+	for (const char *c = f->m; *c; c++)
+		d = dim_mul(d, extent(f, *c));
+	return graph_bound(f->b->g, d, &n) ? n : INT64_MAX;
+}
+
 static bool pack_right(Form *f, bool ahead)
 {
 	const Dim *stride;
-	return (ahead && is_parameter(f->in[1])) || !one_axis(f->in[1], f->s.at[1], f->n, &stride) || !dim_is(stride, 1);
+	if (ahead && is_parameter(f->in[1]))
+		return true;
+	if (!one_axis(f->in[1], f->s.at[1], f->n, &stride))
+		bug("contract \"%s,%s->%s\": operand 1 does not lie as one axis", f->s.at[0], f->s.at[1], f->s.at[2]);
+	return !dim_is(stride, 1) && rows(f) >= MANY_ROWS;
+}
+
+/* m's letters that are not neighbours in the result, but for the one with most elements: they become batch letters, with
+ * stride 0 in operand 1. Only where that is not packed, so that nothing is packed more than once. */
+static void surplus_to_batch(Form *f)
+{
+	size_t nm = strlen(f->m), first = strcspn(f->s.at[2], f->m);
+	int64_t best = -1, n;
+	char keep = 0;
+	if (strspn(f->s.at[2] + first, f->m) == nm)
+		return;
+	for (const char *c = f->m; *c; c++)
+		if (graph_bound(f->b->g, extent(f, *c), &n) && n > best) {
+			best = n;
+			keep = *c;
+		}
+	for (const char *c = f->m; *c; c++)
+		if (*c != keep)
+			stretch(f, *c);
+	classify(f);
 }
 
 Value *legal_contract(Builder *b, Value *a, Value *c, const char *spec, bool ahead)
@@ -245,6 +298,8 @@ Value *legal_contract(Builder *b, Value *a, Value *c, const char *spec, bool ahe
 	if (degenerate(&f))
 		return by_products(&f);
 	choose_sides(&f);
+	if (!(ahead && is_parameter(f.in[1])))
+		surplus_to_batch(&f);
 	result_order(&f, order);
 	order_operands(&f);
 	spec = internf("%s,%s->%s", f.s.at[0], f.s.at[1], order);

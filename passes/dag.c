@@ -19,6 +19,14 @@ static Value *shown(Value *v)
 	return v;
 }
 
+/* Who first writes the memory that v shows. */
+static Value *writer(Value *v)
+{
+	for (v = shown(v); v->op == OP_SCATTER_ADD; v = shown(v->in[0]))
+		;
+	return v;
+}
+
 static void add_edge(Dag *d, Edges *e, const Value *from, const Value *to)
 {
 	if (from->id > to->id)
@@ -66,15 +74,15 @@ static void overwriting_edges(Dag *d, Edges *e)
 		if (g->vals.at[i]->op == OP_STORE || g->vals.at[i]->op == OP_WRITE)
 			g->vals.at[i]->in[0]->mark = g;
 	list_reads(d, &reads);
-	for (int i = 0; i < d->n && reads.len; i++) {
+	for (int i = 0; i < d->n; i++) {
 		Value *v = g->vals.at[i];
 		if (v->op == OP_WRITE) {
 			readers_before(d, e, &reads, v->in[0], v->in[1]);
-			if (v->in[0]->op == OP_WRITE)
+			if (!(op_info[v->in[0]->op].flags & OPF_SOURCE))
 				add_edge(d, e, v->in[0], v->in[1]);
 		}
 		if (v->op == OP_STORE && store_target(v->in[1]) != v->in[0])
-			readers_before(d, e, &reads, v->in[0], shown(v->in[1]));
+			readers_before(d, e, &reads, v->in[0], writer(v->in[1]));
 	}
 }
 

@@ -94,7 +94,7 @@ static Value *stored_to(Fusion *f, const Value *v)
 		Value *u = f->g->vals.at[f->users[i]];
 		if (u->op == OP_STORE && u->in[1] == v)
 			return u->in[0];
-		if (op_info[u->op].flags & OPF_VIEW) {
+		if (op_info[u->op].flags & OPF_VIEW || (u->op == OP_SCATTER_ADD && u->in[0] == v)) {
 			Value *t = stored_to(f, u);
 			if (t)
 				return t;
@@ -124,11 +124,15 @@ static bool all_in_place(Fusion *f, const int *members, int n, const Value *targ
 	return true;
 }
 
+Value *overwritten_by(Fusion *f, const Value *v)
+{
+	return v->dest && v->dest->op == OP_WRITE ? store_target(v->dest) : stored_to(f, v);
+}
+
 bool hazard(Fusion *f, const int *members, int n)
 {
 	for (int i = 0; i < n; i++) {
-		const Value *v = f->g->vals.at[members[i]];
-		const Value *target = v->dest && v->dest->op == OP_WRITE ? store_target(v->dest) : stored_to(f, v);
+		const Value *target = overwritten_by(f, f->g->vals.at[members[i]]);
 		if (target && !all_in_place(f, members, n, target))
 			return true;
 	}
@@ -249,6 +253,7 @@ static Fusion fusion_new(Graph *g)
 	int n = g->vals.len;
 	f.role = NEW_ARRAY(g->arena, Role, n);
 	f.group = NEW_ARRAY(g->arena, Group, n);
+	f.stored = NEW_ARRAY(g->arena, bool, n);
 	index_users(&f);
 	mark_overwritten(g);
 	for (int i = 0; i < n; i++) {
@@ -265,20 +270,32 @@ static Fusion fusion_new(Graph *g)
 
 typedef struct Clones {
 	Fusion *f;
-	int kernel;
+	Value ***operands;        /* of each value, as they were before clones took their place */
+	int rep, kernel;
 	const Type *space;        /* of a contraction: its epilogue's clones have the full shape */
 	Vec(Value *) from, to;    /* made for the current kernel */
 } Clones;
 
+static Value *clone_once(Clones *c, Value *v);
+
+/* Is v computed again in the kernel of these clones, which is not its own? */
+static bool is_cloned(const Clones *c, const Value *v)
+{
+	const Fusion *f = c->f;
+	if (f->role[v->id] != R_MEMBER)
+		return f->role[v->id] == R_FREE;
+	return !f->stored[v->id] && dag_rep(f->d, v->id) != c->rep;
+}
+
 static Value *clone(Clones *c, Value *v)
 {
-	if (c->f->role[v->id] != R_FREE)
-		return v->repl;
 	Graph *g = c->f->g;
 	Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
 	Value *in[3];
-	for (int i = 0; i < v->nin; i++)
-		in[i] = clone(c, v->in[i]);
+	for (int i = 0; i < v->nin; i++) {
+		Value *o = c->operands[v->id][i];
+		in[i] = is_cloned(c, o) ? clone_once(c, o) : o->repl;
+	}
 	Value *r = c->space ? free_for_epilogue(&b, v, in, c->space)
 	                    : build(&b, v->op, in, v->nin, &v->a, op_type_given(v->op) ? &v->type : NULL);
 	r->kernel = c->kernel;
@@ -315,19 +332,23 @@ static void finish(Fusion *f)
 	int *number = NEW_ARRAY(g->arena, int, g->vals.len);
 	number_kernels(f, number);
 	Clones *per = NEW_ARRAY(g->arena, Clones, g->vals.len);
+	Value ***operands = NEW_ARRAY(g->arena, Value **, g->vals.len);
 	ValueList old = graph_take(g);
 	for (int i = 0; i < old.len; i++) {
 		Value *v = old.at[i];
+		operands[i] = v->in;
 		if (f->role[i] == R_FREE)
 			continue;
+		v->in = NEW_ARRAY(g->arena, Value *, v->nin);
 		int rep = dag_rep(f->d, i);
 		Clones *c = &per[rep];
 		c->f = f;
+		c->operands = operands;
+		c->rep = rep;
 		c->kernel = number[rep];
 		c->space = f->group[rep].kind == K_CONTRACT ? &f->group[rep].anchor->type : NULL;
 		for (int k = 0; k < v->nin; k++)
-			if (f->role[v->in[k]->id] == R_FREE)
-				v->in[k] = clone_once(c, v->in[k]);
+			v->in[k] = is_cloned(c, operands[i][k]) ? clone_once(c, operands[i][k]) : operands[i][k];
 		v->kernel = f->role[i] == R_MEMBER ? number[rep] : 0;
 		graph_keep(g, v);
 	}
@@ -339,6 +360,8 @@ void fuse(Graph *g)
 	fuse_epilogues(&f);
 	fuse_cols(&f);
 	fuse_rows(&f);
+	fuse_recompute(&f);
 	finish(&f);
+	dce(g);
 	graph_number(g);
 }

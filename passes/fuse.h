@@ -42,6 +42,7 @@ typedef struct Fusion {
 	Dag *d;
 	Role *role;
 	Group *group;
+	bool *stored;              /* by recompute: leaves its kernel through memory */
 	int *users, *first_user;   /* positions of the users of value i: users[first_user[i] .. first_user[i+1]) */
 } Fusion;
 
@@ -55,16 +56,20 @@ int row_axis(const Type *);               /* the last axis that is not 1; 0 if t
 uint32_t row_mask(const Type *);
 bool reduces_rows(const Value *);         /* over its operand's row axis alone */
 bool join(Fusion *, int a, int b);        /* dag_join, and the groups are one; keeps a's kind, anchor and space */
+Value *overwritten_by(Fusion *, const Value *);   /* the state in whose memory v is computed; NULL */
 /* A state's memory may be computed in place by this kernel only if it reads that state where it writes. */
 bool hazard(Fusion *, const int *members, int n);
 int members_of(Fusion *, int rep, int *out);  /* in order; at most MAX_MEMBERS + 1 are given */
+
+/* fuse_recompute.c: last of all; fills f->stored. What leaves its kernel without being stored is cloned like R_FREE. */
+void fuse_recompute(Fusion *f);
 
 /* fuse_contract.c, fuse_rows.c, fuse_cols.c: the kinds of kernels; in this order. */
 void fuse_epilogues(Fusion *);
 void fuse_cols(Fusion *);
 void fuse_rows(Fusion *);
 /* fuse_contract.c: can the contraction's epilogue read this value from memory, or compute it (R_FREE)? */
-bool epilogue_reads(Fusion *, const Value *contract, Value *operand);
+bool epilogue_reads(Fusion *, Value *contract, Value *operand);
 /* A clone of the free v whose operands are cloned already; 0: NULL where it can not have the epilogue's shape. */
 Value *free_for_epilogue(Builder *, Value *v, Value **in, const Type *space);
 

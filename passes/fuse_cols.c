@@ -17,12 +17,44 @@ static bool room(Fusion *f, int rep)
 	return f->group[rep].n < MAX_MEMBERS;
 }
 
+static int index_in(const int *set, int n, int id)
+{
+	for (int i = 0; i < n; i++)
+		if (set[i] == id)
+			return i;
+	return -1;
+}
+
+/* Nothing that is reduced depends on what was reduced before; the set is in no order. */
+static bool one_pass(Fusion *f, int *set, int n, const Value *anchor)
+{
+	bool after[2 * (MAX_MEMBERS + 1)] = {0};
+	for (int i = 1; i < n; i++) {
+		int v = set[i], at = i;
+		for (; at > 0 && set[at - 1] > v; at--)
+			set[at] = set[at - 1];
+		set[at] = v;
+	}
+	for (int i = 0; i < n; i++) {
+		const Value *v = f->g->vals.at[set[i]];
+		bool reduces = op_info[v->op].lower == LOWER_REDUCE;
+		for (int k = 0; k < v->nin; k++) {
+			int o = index_in(set, i, v->in[k]->id);
+			after[i] |= o >= 0 && after[o];
+		}
+		if (after[i] && (reduces || !same_dims(&v->type, &anchor->type)))
+			return false;
+		after[i] |= reduces;
+	}
+	return true;
+}
+
 /* One join of v into the kernel of anchor, if that is allowed. */
 static bool take(Fusion *f, Value *anchor, Value *v)
 {
 	int set[MAX_MEMBERS + 2], n = members_of(f, dag_rep(f->d, anchor->id), set);
 	set[n++] = v->id;
-	return !hazard(f, set, n) && join(f, anchor->id, v->id);
+	return one_pass(f, set, n, anchor) && !hazard(f, set, n) && join(f, anchor->id, v->id);
 }
 
 static bool read_only_by(Fusion *f, const Value *v, int rep)
@@ -82,7 +114,7 @@ static void join_alike(Fusion *f, int a, int b)
 		return;
 	int n = members_of(f, ra, set);
 	n += members_of(f, rb, set + n);
-	if (!hazard(f, set, n))
+	if (one_pass(f, set, n, f->group[ra].anchor) && !hazard(f, set, n))
 		join(f, MIN(ra, rb), MAX(ra, rb));
 }
 
@@ -92,9 +124,9 @@ static void join_readers(Fusion *f, const Value *v)
 	int first = -1;
 	for (int i = f->first_user[v->id]; i < f->first_user[v->id + 1]; i++) {
 		int u = f->users[i];
-		if (!is_cols(f, u) || same_dims(&f->g->vals.at[u]->type, &f->group[dag_rep(f->d, u)].anchor->type))
-			if (!is_cols(f, u) || op_info[f->g->vals.at[u]->op].lower != LOWER_REDUCE)
-				continue;
+		const Value *r = f->g->vals.at[u];
+		if (!is_cols(f, u) || (is_elementwise(r) && same_dims(&r->type, &f->group[dag_rep(f->d, u)].anchor->type)))
+			continue;
 		if (first >= 0)
 			join_alike(f, first, u);
 		else

@@ -1,15 +1,15 @@
 /* fuse_contract.c: epilogues. What follows a contraction element by element, in its result's shape, is computed
  * before the result leaves the registers.
  *
- * First the largest set that could follow is found, then what gains nothing is taken off its end: a value whose
- * operands leave the kernel anyway and whose readers are rows kernels, which can compute it themselves. */
+ * First the largest set that could follow is found, with what is computed for it alone; then those ends are cut off
+ * that rows and cols kernels can compute and without which fewer tensors are written. */
 #include "passes/fuse.h"
 
 typedef struct Grow {
 	Fusion *f;
 	Value *c;              /* the contraction */
 	Spec s;
-	int set[MAX_MEMBERS];  /* in order, the contraction first */
+	int set[MAX_MEMBERS + 2];  /* in order, the contraction first */
 	int n;
 } Grow;
 
@@ -98,15 +98,16 @@ static bool in_set(const Grow *w, int id)
 	return false;
 }
 
+static bool operand_fits(const Grow *w, Value *o)
+{
+	return in_set(w, o->id) || (w->f->role[o->id] == R_FREE ? reads_free(w, o, false) : reads_memory(w, o));
+}
+
 static bool operands_fit(const Grow *w, const Value *u)
 {
-	for (int i = 0; i < u->nin; i++) {
-		Value *o = u->in[i];
-		if (in_set(w, o->id))
-			continue;
-		if (!(w->f->role[o->id] == R_FREE ? reads_free(w, o, false) : reads_memory(w, o)))
+	for (int i = 0; i < u->nin; i++)
+		if (!operand_fits(w, u->in[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -116,88 +117,116 @@ static bool place_fits(const Grow *w, Value *u)
 	return !u->dest || reads_memory(w, u);
 }
 
-static bool could_follow(Grow *w, Value *u)
+/* An elementwise op in no kernel yet, of the result's shape and the same direction of the computation. */
+static bool candidate(const Grow *w, const Value *u)
 {
-	Fusion *f = w->f;
-	bool alone = f->role[u->id] == R_MEMBER && is_elementwise(u) && f->d->next[u->id] == u->id;
-	if (!alone || w->n >= MAX_MEMBERS || u->grad != w->c->grad || !same_dims(&u->type, &w->c->type))
-		return false;
-	if (!operands_fit(w, u) || !place_fits(w, u))
-		return false;
-	w->set[w->n] = u->id;
-	return !dag_cyclic(f->d, w->set, w->n + 1) && !hazard(f, w->set, w->n + 1);
+	const Fusion *f = w->f;
+	return f->role[u->id] == R_MEMBER && is_elementwise(u) && f->d->next[u->id] == u->id && w->n < MAX_MEMBERS &&
+	       u->grad == w->c->grad && same_dims(&u->type, &w->c->type) && !in_set(w, u->id);
 }
 
-/* Adds readers of members until none fits; the set stays in the graph's order. */
+static bool no_harm(Grow *w)
+{
+	return w->n <= MAX_MEMBERS && !dag_cyclic(w->f->d, w->set, w->n) && !hazard(w->f, w->set, w->n);
+}
+
+/* Operands of u that are computed for it alone come along; the set is as before where that does not work out. */
+static void take_producers(Grow *w, const Value *u)
+{
+	for (int i = 0; i < u->nin; i++) {
+		Value *o = u->in[i];
+		int before = w->n;
+		if (!candidate(w, o) || o->dest || w->f->first_user[o->id + 1] - w->f->first_user[o->id] != 1 || !operands_fit(w, o))
+			continue;
+		w->set[w->n++] = o->id;
+		if (no_harm(w))
+			take_producers(w, o);
+		else
+			w->n = before;
+	}
+}
+
+/* Adds u with its producers if that can be one kernel. */
+static bool take(Grow *w, Value *u)
+{
+	if (!candidate(w, u) || !operands_fit(w, u) || !place_fits(w, u))
+		return false;
+	w->set[w->n++] = u->id;
+	if (!no_harm(w)) {
+		w->n--;
+		return false;
+	}
+	take_producers(w, u);
+	return true;
+}
+
 static void grow(Grow *w)
 {
+	const Fusion *f = w->f;
 	for (bool more = true; more;) {
 		more = false;
-		for (int i = 0; i < w->n; i++) {
-			Fusion *f = w->f;
-			for (int k = f->first_user[w->set[i]]; k < f->first_user[w->set[i] + 1]; k++) {
-				Value *u = f->g->vals.at[f->users[k]];
-				if (in_set(w, u->id) || !could_follow(w, u))
-					continue;
-				w->n++;
-				more = true;
-			}
+		for (int i = 0; i < w->n; i++)
+			for (int k = f->first_user[w->set[i]]; k < f->first_user[w->set[i] + 1]; k++)
+				more |= take(w, f->g->vals.at[f->users[k]]);
+	}
+}
+
+/* Tensors that the members not in `cut` write. */
+static int outputs(const Grow *w, const bool *cut)
+{
+	const Fusion *f = w->f;
+	int n = 0;
+	for (int i = 0; i < w->n; i++) {
+		bool out = f->g->vals.at[w->set[i]]->dest != NULL;
+		for (int k = f->first_user[w->set[i]]; k < f->first_user[w->set[i] + 1] && !cut[i]; k++) {
+			int at = 0;
+			while (at < w->n && w->set[at] != f->users[k])
+				at++;
+			out |= at == w->n || cut[at];
 		}
+		n += out && !cut[i];
 	}
+	return n;
 }
 
-static bool read_in_set(const Grow *w, int id)
+/* Marks u and all members that need it; false if one of them is read by what is no elementwise op or reduction. */
+static bool cut_from(const Grow *w, int u, bool *cut)
 {
 	const Fusion *f = w->f;
-	for (int k = f->first_user[id]; k < f->first_user[id + 1]; k++)
-		if (in_set(w, f->users[k]))
-			return true;
-	return false;
-}
-
-/* Is the value read outside the set, or by u alone inside it? */
-static bool leaves_anyway(const Grow *w, const Value *o, int u)
-{
-	const Fusion *f = w->f;
-	for (int k = f->first_user[o->id]; k < f->first_user[o->id + 1]; k++)
-		if (f->users[k] != u && !in_set(w, f->users[k]))
-			return true;
-	return o->dest != NULL;
-}
-
-static bool rows_could(const Grow *w, const Value *u)
-{
-	const Fusion *f = w->f;
-	if (u->dest)
+	const Value *v = f->g->vals.at[w->set[u]];
+	cut[u] = true;
+	if (v->dest)
 		return false;
-	for (int k = f->first_user[u->id]; k < f->first_user[u->id + 1]; k++) {
+	for (int k = f->first_user[v->id]; k < f->first_user[v->id + 1]; k++) {
 		const Value *r = f->g->vals.at[f->users[k]];
-		if (!(is_elementwise(r) || (op_info[r->op].lower == LOWER_REDUCE && reduces_rows(r))))
+		if (!is_elementwise(r) && op_info[r->op].lower != LOWER_REDUCE)
 			return false;
+		for (int i = 0; i < w->n; i++)
+			if (w->set[i] == r->id && !cut[i] && !cut_from(w, i, cut))
+				return false;
 	}
 	return true;
 }
 
-static bool gains_nothing(const Grow *w, const Value *u)
+static void drop(Grow *w, const bool *cut)
 {
-	if (read_in_set(w, u->id) || !rows_could(w, u))
-		return false;
-	for (int i = 0; i < u->nin; i++)
-		if (in_set(w, u->in[i]->id) && !leaves_anyway(w, u->in[i], u->id))
-			return false;
-	return true;
+	int n = 0;
+	for (int i = 0; i < w->n; i++)
+		if (!cut[i])
+			w->set[n++] = w->set[i];
+	w->n = n;
 }
 
+/* Leaves to rows and cols kernels what makes this one write more tensors than without it. */
 static void prune(Grow *w)
 {
-	for (bool more = true; more;) {
-		more = false;
-		for (int i = w->n - 1; i > 0; i--) {
-			if (!gains_nothing(w, w->f->g->vals.at[w->set[i]]))
-				continue;
-			memmove(&w->set[i], &w->set[i + 1], sizeof *w->set * (size_t)(--w->n - i));
-			more = true;
-		}
+	static const bool none[MAX_MEMBERS + 2];
+	for (int u = 1; u < w->n; u++) {
+		bool cut[MAX_MEMBERS + 2] = {0};
+		if (!cut_from(w, u, cut) || outputs(w, cut) >= outputs(w, none))
+			continue;
+		drop(w, cut);
+		u = 0;
 	}
 }
 
@@ -214,7 +243,7 @@ static void sort_set(Grow *w)
 /* Joins in order; what can't be joined by itself leaves those that need it out too. */
 static void join_set(Grow *w)
 {
-	int wanted[MAX_MEMBERS], n = w->n;
+	int wanted[MAX_MEMBERS + 2], n = w->n;
 	memcpy(wanted, w->set, sizeof *wanted * (size_t)n);
 	w->n = 1;
 	for (int i = 1; i < n; i++) {
@@ -222,6 +251,14 @@ static void join_set(Grow *w)
 		if (operands_fit(w, u) && join(w->f, w->c->id, u->id))
 			w->set[w->n++] = u->id;
 	}
+}
+
+bool epilogue_reads(Fusion *f, Value *contract, Value *operand)
+{
+	Grow w = { .f = f, .c = contract };
+	if (spec_parse(contract->a.spec, &w.s))
+		bug("contract \"%s\"", contract->a.spec);
+	return f->role[operand->id] == R_FREE ? reads_free(&w, operand, true) : reads_memory(&w, operand);
 }
 
 void fuse_epilogues(Fusion *f)

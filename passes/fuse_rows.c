@@ -91,6 +91,13 @@ static bool repeats_little(Union *u, const Value *v)
 	       v->op != OP_POW && v->op != OP_SIN && v->op != OP_COS && v->op != OP_SQRT && v->op != OP_RSQRT;
 }
 
+/* What is computed in a state's memory must be of the space's shape: smaller values may be computed more than once, which
+ * would read what was already overwritten. */
+static bool overwrites_once(Union *u, const Value *v)
+{
+	return same_dims(&v->type, &u->space) || !overwritten_by(u->f, v);
+}
+
 static int count_tensors(Union *u)
 {
 	int n = 0;
@@ -121,7 +128,7 @@ static bool union_fits(Union *u)
 	u->n += members_of(f, u->b, u->set + u->n);
 	for (int i = 0; i < u->n; i++) {
 		const Value *v = f->g->vals.at[u->set[i]];
-		if (!member_fits(u, v) || !repeats_little(u, v))
+		if (!member_fits(u, v) || !repeats_little(u, v) || !overwrites_once(u, v))
 			return false;
 	}
 	return count_tensors(u) <= MAX_TENSORS && !hazard(f, u->set, u->n);
@@ -136,14 +143,32 @@ static bool try_join(Fusion *f, const Value *x, const Value *v)
 	return true;
 }
 
+/* Kernels that read the same tensor of their space's shape become one, if they are near. */
+static void join_readers(Fusion *f, const Value *x)
+{
+	const Value *first = NULL;
+	if (f->role[x->id] == R_FREE)
+		return;
+	for (int i = f->first_user[x->id]; i < f->first_user[x->id + 1]; i++) {
+		const Value *u = f->g->vals.at[f->users[i]];
+		if (!is_rows(f, u) || needs_memory(u) || !same_dims(&x->type, &f->group[dag_rep(f->d, u->id)].space))
+			continue;
+		if (first)
+			try_join(f, first, u);
+		else
+			first = u;
+	}
+}
+
 void fuse_rows(Fusion *f)
 {
-	for (int i = 0; i < f->g->vals.len; i++) {
+	int n = f->g->vals.len;
+	for (int i = 0; i < n; i++) {
 		Value *v = f->g->vals.at[i];
-		if (!is_rows(f, v))
-			continue;
-		for (int k = 0; k < v->nin; k++)
+		for (int k = 0; is_rows(f, v) && k < v->nin; k++)
 			if (is_rows(f, v->in[k]))
 				try_join(f, v->in[k], v);
 	}
+	for (int i = 0; i < n; i++)
+		join_readers(f, f->g->vals.at[i]);
 }

@@ -12,12 +12,20 @@ Value *with_axes(Builder *b, Value *x, int rank, const Dim *const *dims)
 	return type_eq(t, x->type) ? x : b_reshape(b, x, t);
 }
 
+static bool is_new(const Graph *g, const Value *r, int first)
+{
+	for (int i = first; i < g->vals.len; i++)
+		if (g->vals.at[i] == r)
+			return true;
+	return false;
+}
+
 /* r is used as v was; a new one also has v's place in the old graph. */
-static void stand_in(Value *v, Value *r)
+static void stand_in(Value *v, Value *r, bool new)
 {
 	v->repl = r;
 	r->uses += v->uses;
-	if (r->mark)
+	if (!new)
 		return;
 	r->mark = v->mark;
 	r->id = v->id;
@@ -26,9 +34,6 @@ static void stand_in(Value *v, Value *r)
 void layout_rewrite(Graph *g, LayoutRule *rule)
 {
 	graph_number(g);
-	for (int i = 0; i < g->vals.len; i++)
-		if (!g->vals.at[i]->mark)
-			g->vals.at[i]->mark = g;
 	ValueList old = graph_take(g);
 	for (int i = 0; i < old.len; i++) {
 		Value *v = old.at[i];
@@ -40,7 +45,7 @@ void layout_rewrite(Graph *g, LayoutRule *rule)
 		for (int k = first; k < g->vals.len; k++)
 			g->vals.at[k]->repl = g->vals.at[k];
 		if (r)
-			stand_in(v, r);
+			stand_in(v, r, is_new(g, r, first));
 		else
 			graph_keep(g, v);
 	}
@@ -75,7 +80,9 @@ static Value *legal_ahead(Builder *b, Value *v)
 static void lay_out(Graph *g, LayoutRule *rule)
 {
 	layout_fold(g);
+	dce(g);
 	layout_rewrite(g, rule);
+	dce(g);
 	layout_place(g);
 	dce(g);
 }

@@ -98,7 +98,7 @@ static Value *fold_transpose(Builder *b, Value *v)
 }
 
 /* Elementwise over expands: over what they expand; the result is expanded if it turned out smaller. */
-static Value *fold_elementwise(Builder *b, Value *v)
+static Value *fold_expanded(Builder *b, Value *v)
 {
 	Value *in[3];
 	Type t;
@@ -112,6 +112,117 @@ static Value *fold_elementwise(Builder *b, Value *v)
 		return NULL;
 	Value *r = build(b, v->op, in, v->nin, &v->a, NULL);
 	return type_eq(r->type, v->type) ? r : b_expand(b, r, v->type);
+}
+
+static bool same_dims(const Type *a, const Type *b)
+{
+	bool same = a->rank == b->rank;
+	for (int i = 0; same && i < a->rank; i++)
+		same = a->dim[i] == b->dim[i];
+	return same;
+}
+
+/* Does the reshape only add or drop axes of extent 1? */
+static bool only_units(const Type *a, const Type *b)
+{
+	int i = 0;
+	for (int k = 0; k < b->rank; k++) {
+		if (dim_is(b->dim[k], 1))
+			continue;
+		while (i < a->rank && dim_is(a->dim[i], 1))
+			i++;
+		if (i == a->rank || a->dim[i++] != b->dim[k])
+			return false;
+	}
+	while (i < a->rank && dim_is(a->dim[i], 1))
+		i++;
+	return i == a->rank;
+}
+
+/* o, which broadcasts to the shape `from`, as what broadcasts alike to `to`, `from` but for axes of extent 1. */
+static Value *respread(Builder *b, Value *o, const Type *from, const Type *to)
+{
+	const Dim *dims[MAX_RANK];
+	int k = from->rank - 1;
+	if (!o->type.rank)
+		return o;
+	for (int i = to->rank - 1; i >= 0; i--) {
+		dims[i] = dim_const(1);
+		if (dim_is(to->dim[i], 1))
+			continue;
+		while (dim_is(from->dim[k], 1))
+			k--;
+		int at = k-- - (from->rank - o->type.rank);
+		if (at >= 0)
+			dims[i] = o->type.dim[at];
+	}
+	return with_axes(b, o, to->rank, dims);
+}
+
+static bool computed(const Value *v)
+{
+	Lower l = op_info[v->op].lower;
+	return l != LOWER_NONE && !(op_info[v->op].flags & OPF_SOURCE);
+}
+
+static bool reshapes(const Value *v, const Type *from)
+{
+	return v->op == OP_RESHAPE && same_dims(&v->in[0]->type, from);
+}
+
+/* Elementwise behind a result whose axes of extent 1 were dropped or added: done in the result's own shape, so that
+ * both can be one kernel; the reshape goes behind. */
+static Value *fold_units(Builder *b, Value *v)
+{
+	Value *in[3], *x = NULL;
+	for (int i = 0; i < v->nin && !x; i++) {
+		const Value *r = v->in[i];
+		if (r->op == OP_RESHAPE && same_dims(&r->type, &v->type) && computed(r->in[0]) && only_units(&r->in[0]->type, &r->type))
+			x = r->in[0];
+	}
+	if (!x || same_dims(&x->type, &v->type))
+		return NULL;
+	for (int i = 0; i < v->nin; i++)
+		in[i] = reshapes(v->in[i], &x->type) ? v->in[i]->in[0] : respread(b, v->in[i], &v->type, &x->type);
+	return b_reshape(b, build(b, v->op, in, v->nin, &v->a, NULL), v->type);
+}
+
+/* One value a row of p. */
+static bool narrow(const Value *x, const Value *p)
+{
+	return x->type.rank == p->type.rank && dim_is(x->type.dim[p->type.rank - 1], 1);
+}
+
+/* p = e / s or e (1 / s), with e = exp(..) and s one value a row: s, and *e; else NULL. */
+static Value *softmax_sum(const Value *p, Value **e)
+{
+	if (p->op != OP_DIV && p->op != OP_MUL)
+		return NULL;
+	int at = p->in[0]->op == OP_EXP ? 0 : 1;
+	Value *other = p->in[!at];
+	*e = p->in[at];
+	if ((*e)->op != OP_EXP || !narrow(other, p))
+		return NULL;
+	if (p->op == OP_DIV)
+		return at == 0 ? other : NULL;
+	bool inverse = other->op == OP_DIV && other->in[0]->op == OP_CONST && other->in[0]->a.value == 1;
+	return inverse && narrow(other->in[1], p) ? other->in[1] : NULL;
+}
+
+/* The e of a softmax p read by p's backward part: p s, since p is kept for a contraction anyway (marked in e). */
+static Value *fold_softmax_exp(Builder *b, Value *v)
+{
+	Value *in[3], *same;
+	bool found = false;
+	for (int i = 0; i < v->nin; i++) {
+		Value *e = in[i] = v->in[i], *p = e->op == OP_EXP && !e->grad && e->mark ? ((Value *)e->mark)->repl : NULL;
+		Value *s = p && v->grad ? softmax_sum(p, &same) : NULL;
+		if (!s || same != e)
+			continue;
+		in[i] = b_binary(b, OP_MUL, p, s);
+		found = true;
+	}
+	return found ? build(b, v->op, in, v->nin, &v->a, NULL) : NULL;
 }
 
 /* The axis of x's shape where the concat's axis begins, such that pieces of x's shape join there; -1: none. */
@@ -164,6 +275,33 @@ static Value *fold_gather(Builder *b, Value *v)
 	return b_slice(b, table, 0, dim_const(0), ids->type.dim[0]);
 }
 
+/* Rows 0, 1, .. added to: the sum with the rows and zeros behind. */
+static Value *fold_scatter(Builder *b, Value *v)
+{
+	Value *base = v->in[0], *ids = v->in[1];
+	int64_t rows, n;
+	if (ids->op != OP_IOTA || ids->type.rank != 1 || !dim_is_const(base->type.dim[0], &rows))
+		return NULL;
+	if (!graph_bound(b->g, ids->type.dim[0], &n) || n > rows)
+		return NULL;
+	Value *x = v->in[2];
+	if (ids->type.dim[0] != base->type.dim[0])
+		x = b_pad(b, x, 0, dim_const(0), dim_sub(base->type.dim[0], ids->type.dim[0]));
+	return b_binary(b, OP_ADD, base, x);
+}
+
+static Value *fold_elementwise(Builder *b, Value *v)
+{
+	static Value *(*const rules[])(Builder *, Value *) = { fold_expanded, fold_units, fold_softmax_exp };
+	Value *last = NULL;
+	for (int i = 0; i < COUNT(rules) && op_info[v->op].flags & OPF_ELEMENTWISE; i++) {
+		Value *r = rules[i](b, v);
+		if (r)
+			last = v = r;
+	}
+	return last;
+}
+
 static Value *fold(Builder *b, Value *v)
 {
 	if (op_info[v->op].flags & OPF_ELEMENTWISE)
@@ -175,11 +313,30 @@ static Value *fold(Builder *b, Value *v)
 	case OP_TRANSPOSE: return fold_transpose(b, v);
 	case OP_CONCAT: return fold_concat(b, v);
 	case OP_GATHER: return fold_gather(b, v);
+	case OP_SCATTER_ADD: return fold_scatter(b, v);
 	default: return NULL;
+	}
+}
+
+/* In the mark of an e^x: the softmax made of it that a contraction reads through views. */
+static void find_softmax(Graph *g)
+{
+	for (int i = 0; i < g->vals.len; i++)
+		g->vals.at[i]->mark = NULL;
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *c = g->vals.at[i], *e;
+		for (int k = 0; c->op == OP_CONTRACT && k < 2; k++) {
+			Value *p = c->in[k];
+			while (op_info[p->op].flags & OPF_VIEW)
+				p = p->in[0];
+			if (softmax_sum(p, &e))
+				e->mark = p;
+		}
 	}
 }
 
 void layout_fold(Graph *g)
 {
+	find_softmax(g);
 	layout_rewrite(g, fold);
 }

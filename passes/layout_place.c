@@ -139,7 +139,7 @@ static Value *place_write(Builder *b, Value *v)
 {
 	Value *to = v->in[0], *x = v->in[1];
 	bool in_place = note(v)->stored && note(to)->last_reader <= v->id;
-	bool early = in_place && note(to)->last_reader >= x->id;
+	bool early = !in_place || note(to)->last_reader >= x->id;   /* the memory is not ready for x when x is computed */
 	if (!in_place)
 		to = copy_of(b, to);
 	if (placeable(x) && x->uses == 1 && !early) {
@@ -151,6 +151,14 @@ static Value *place_write(Builder *b, Value *v)
 	return write_into(b, v, to, copy_of(b, x));
 }
 
+/* Does v show all elements of the memory behind it, in their order? */
+static bool shows_all(Value *v)
+{
+	View w;
+	return view_of(v, &w) && view_contiguous(&w, v->type) && dim_is(w.offset, 0) &&
+	       type_elems(v->type) == type_elems(w.root->type);
+}
+
 /* Does v read the target other than element by element where it writes? */
 static bool reads_elsewhere(const Value *v, const Value *target)
 {
@@ -158,28 +166,36 @@ static bool reads_elsewhere(const Value *v, const Value *target)
 		View w;
 		if (!view_of(v->in[i], &w) || w.root != target)
 			continue;
-		if (!(op_info[v->op].flags & OPF_ELEMENTWISE) || !view_contiguous(&w, v->type) || !dim_is(w.offset, 0) ||
-		    v->in[i]->type.rank != v->type.rank || !type_eq(v->in[i]->type, target->type))
+		if (!(op_info[v->op].flags & OPF_ELEMENTWISE) || !shows_all(v->in[i]) ||
+		    type_elems(v->type) != type_elems(target->type))
 			return true;
 	}
 	return false;
 }
 
-static bool stored_in_place(const Value *v)
+/* The value that would be computed in the target's memory: v itself, what it shows under another shape, or where a
+ * scatter_add adds. */
+static Value *computed_there(Value *v)
 {
-	const Value *target = v->in[0], *x = v->in[1];
-	return placeable(x) && !note(x)->taken && note(target)->last_reader <= x->id && !reads_elsewhere(x, target);
+	View w;
+	if (!shows_all(v) || !view_of(v, &w))
+		return v;
+	v = w.root;
+	while (v->op == OP_SCATTER_ADD)
+		v = v->in[0];
+	return v;
 }
 
 static Value *place_store(Builder *b, Value *v)
 {
 	if (v->op != OP_STORE || store_target(v->in[1]) == v->in[0])
 		return NULL;
-	if (stored_in_place(v)) {
-		note(v->in[1])->taken = true;
+	Value *target = v->in[0], *x = computed_there(v->in[1]);
+	if (placeable(x) && !note(x)->taken && note(target)->last_reader <= x->id && !reads_elsewhere(x, target)) {
+		note(x)->taken = true;
 		return NULL;
 	}
-	return b_store(b, v->in[0], copy_of(b, v->in[1]));
+	return b_store(b, target, copy_of(b, v->in[1]));
 }
 
 /* The operand of a scatter_add that is its memory: a kernel's result used there alone. */
@@ -188,11 +204,11 @@ static bool own_memory(const Value *v)
 	return (placeable(v) || v->op == OP_SCATTER_ADD) && v->uses == 1;
 }
 
-/* An output lies in memory that stays: not a state's, which a store may change. */
+/* An output lies in memory that stays, at a place known ahead: not a state's, which a store may change. */
 static bool lasts(Value *v)
 {
 	View w;
-	return view_of(v, &w) && view_contiguous(&w, v->type) && !is_state(w.root);
+	return view_of(v, &w) && view_contiguous(&w, v->type) && dim_is_const(w.offset, NULL) && !is_state(w.root);
 }
 
 /* The operands of v that must be in memory: all of views, and those that kernels address by themselves. */
@@ -219,15 +235,32 @@ static Value *place(Builder *b, Value *v)
 		return own_memory(v->in[0]) ? NULL : b_scatter_add(b, copy_of(b, v->in[0]), v->in[1], v->in[2]);
 	case OP_OUTPUT:
 		return lasts(v->in[0]) ? NULL : b_output(b, v->a.name, copy_of(b, v->in[0]));
+	case OP_STORE:   /* another state's old value: taken out before any state changes */
+		if (store_target(v->in[1]) == v->in[0] || !is_state(store_target(v->in[1])))
+			return NULL;
+		return b_store(b, v->in[0], copy_of(b, v->in[1]));
 	default: return NULL;
 	}
 }
 
-/* Stores last: by then every other value is where it stays. */
+/* Stores happen at the end of the call, whatever their place in the list: there copies for them come behind all readers
+ * of the old value. */
+static void stores_last(Graph *g)
+{
+	ValueList old = graph_take(g);
+	for (int last = 0; last < 2; last++)
+		for (int i = 0; i < old.len; i++)
+			if ((old.at[i]->op == OP_STORE) == last)
+				vec_push(g->arena, &g->vals, old.at[i]);
+}
+
+/* Stores are placed last: by then every other value is where it stays. */
 void layout_place(Graph *g)
 {
+	stores_last(g);
 	take_notes(g);
 	layout_rewrite(g, place);
+	stores_last(g);
 	take_notes(g);
 	layout_rewrite(g, place_store);
 }

@@ -211,6 +211,20 @@ static Value *add_of_scatter(Builder *b, Value *v)
 	return NULL;
 }
 
+/* select(c, scatter_add(y, ids, rows) + x, the same scatter_add), as sums of gradients are: the rows are added to
+ * select(c, y + x, y). */
+static Value *select_rule(Builder *b, Value *v)
+{
+	Value *sum = v->in[1], *s = v->in[2];
+	if (sum->op != OP_ADD || sum->uses != 1 || s->op != OP_SCATTER_ADD || s->uses != 2 || !type_eq(sum->type, v->type))
+		return NULL;
+	if (!type_eq(s->type, v->type) || (sum->in[0] != s && sum->in[1] != s))
+		return NULL;
+	Value *x = sum->in[sum->in[0] == s];
+	Value *base = b_select(b, v->in[0], b_binary(b, OP_ADD, s->in[0], x), s->in[0]);
+	return b_scatter_add(b, base, s->in[1], s->in[2]);
+}
+
 static Value *add_rule(Builder *b, Value *v)
 {
 	Value *r = add_of_scatter(b, v);
@@ -242,6 +256,7 @@ static Value *contract_rule(Builder *b, Value *v)
 static Rule *const rules[OP_COUNT] = {
 	[OP_RESHAPE] = reshape_rule, [OP_TRANSPOSE] = transpose_rule, [OP_SLICE] = slice_rule, [OP_EXPAND] = expand_rule,
 	[OP_CONCAT] = concat_rule, [OP_PAD] = pad_rule, [OP_ADD] = add_rule, [OP_CONTRACT] = contract_rule,
+	[OP_SELECT] = select_rule,
 };
 
 Value *simplify_movement(Builder *b, Value *v)

@@ -39,6 +39,8 @@ bool grad_expands(Op);                                             /* differenti
 Value *simplify_const(Builder *b, Value *v);                       /* fold.c: of constants alone */
 Value *simplify_algebra(Builder *b, Value *v);                     /* algebra.c: elementwise ops, reductions */
 Value *simplify_movement(Builder *b, Value *v);                    /* movement.c: views, concat, pad, scatter */
+Value *simplify_slice(Builder *b, Value *v);                       /* slices.c: of a value that is used no otherwise */
+void simplify_note_slices(Graph *);                                /* before a round of simplify_slice */
 bool const_value(const Value *v, double *x);                       /* v is a const; its value */
 
 /* copy.c: a graph of its own with the same values (kernel numbers and destinations included). */

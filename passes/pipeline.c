@@ -112,6 +112,45 @@ static bool wants_print(const PassOptions *o, const char *pass)
 	return false;
 }
 
+static bool look_bound(void *ctx, const char *sym, int64_t *bound)
+{
+	return graph_bound(ctx, dim_sym(sym), bound);
+}
+
+static double bytes_of(Graph *g, const ValueList *list)
+{
+	double sum = 0;
+	for (int i = 0; i < list->len; i++) {
+		Type t = list->at[i]->type;
+		int64_t n;
+		if (graph_bound(g, type_elems(t), &n))
+			sum += (double)n * dtype_size[t.dt];
+	}
+	return sum;
+}
+
+/* What kernels read and write. */
+static double traffic(Graph *g)
+{
+	double sum = 0;
+	ClusterList all = clusters_of(g);
+	for (int i = 0; i < all.len; i++)
+		sum += bytes_of(g, &all.at[i]->ins) + bytes_of(g, &all.at[i]->outs);
+	return sum;
+}
+
+/* Kernels so far, arithmetic and bytes at the bounds: each op's own, or the kernels' once there are some. */
+static void print_stats(FILE *out, Graph *g, const char *step, int values_before, clock_t begun)
+{
+	double ms = 1e3 * (double)(clock() - begun) / CLOCKS_PER_SEC;
+	Cost c = graph_cost(g, look_bound, g);
+	int kernels = 0;
+	for (int i = 0; i < g->vals.len; i++)
+		kernels = MAX(kernels, g->vals.at[i]->kernel);
+	fprintf(out, "%-20s %-13s %6d -> %6d values %5d kernels %10.4g FLOP %10.4g B %8.2f ms\n", g->name, step, values_before,
+		g->vals.len, kernels, c.flops, kernels ? traffic(g) : c.bytes, ms);
+}
+
 /* What is asked for behind every step of the road. False if the graph does not verify. */
 static bool after(Graph *g, const char *step, int values_before, clock_t begun, const PassOptions *o)
 {
@@ -119,8 +158,7 @@ static bool after(Graph *g, const char *step, int values_before, clock_t begun, 
 		return true;
 	FILE *out = o->out ? o->out : stderr;
 	if (o->stats)
-		fprintf(out, "%-24s %-12s %7d -> %7d values %9.3f ms\n", g->name, step, values_before, g->vals.len,
-			1e3 * (double)(clock() - begun) / CLOCKS_PER_SEC);
+		print_stats(out, g, step, values_before, begun);
 	if (wants_print(o, step)) {
 		Str s = { 0 };
 		graph_print(&s, g);

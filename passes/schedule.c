@@ -69,24 +69,36 @@ static bool has(const Ints *l, int x)
 	return false;
 }
 
+/* The value whose memory v shows: a scatter_add's is its first operand's. */
+static Value *memory_of(Value *v)
+{
+	View w;
+	while (view_of(v, &w)) {
+		if (w.root->op != OP_SCATTER_ADD)
+			return w.root;
+		v = w.root->in[0];
+	}
+	return v;
+}
+
 /* Notes that unit u reads, or writes, the memory behind v. Sources stay, so they don't count. */
 static void touch(Sched *s, int u, Value *v, bool writes)
 {
-	View w;
-	if (!s->units.at[u].kernel || !view_of(v, &w) || op_info[w.root->op].flags & OPF_SOURCE)
+	const Value *root = memory_of(v);
+	if (!s->units.at[u].kernel || op_info[root->op].flags & OPF_SOURCE)
 		return;
-	if (s->unit_of[w.root->id] == u && !writes)
+	if (s->unit_of[root->id] == u && !writes)
 		return;
-	Piece *p = &s->pieces[w.root->id];
+	Piece *p = &s->pieces[root->id];
 	Ints *list = writes ? &p->writers : &p->readers;
 	if (!has(list, u))
 		vec_push(s->g->arena, list, u);
-	if (!has(&s->touches[u], w.root->id))
-		vec_push(s->g->arena, &s->touches[u], w.root->id);
+	if (!has(&s->touches[u], root->id))
+		vec_push(s->g->arena, &s->touches[u], root->id);
 }
 
-/* Values in memory (`mark`: read by another unit, or placed) and who writes and reads them. */
-static void make_pieces(Sched *s)
+/* Values in memory are marked: read by another unit, or placed. */
+static void mark_in_memory(Sched *s)
 {
 	Graph *g = s->g;
 	for (int i = 0; i < g->vals.len; i++)
@@ -95,6 +107,13 @@ static void make_pieces(Sched *s)
 		for (int k = 0; k < g->vals.at[i]->nin; k++)
 			if (s->unit_of[g->vals.at[i]->in[k]->id] != s->unit_of[i])
 				g->vals.at[i]->in[k]->mark = g;
+}
+
+/* Who writes and reads what, and its size: 0 for what stays, in a state's memory or an output's. */
+static void make_pieces(Sched *s)
+{
+	Graph *g = s->g;
+	mark_in_memory(s);
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
 		for (int k = 0; k < v->nin; k++)
@@ -104,17 +123,16 @@ static void make_pieces(Sched *s)
 			touch(s, s->unit_of[i], v, true);
 	}
 	for (int i = 0; i < g->vals.len; i++) {
-		Value *v = g->vals.at[i];
 		Piece *p = &s->pieces[i];
+		Type t = g->vals.at[i]->type;
 		p->left = p->readers.len;
-		if (p->writers.len && graph_bound(g, type_elems(v->type), &p->bytes))
-			p->bytes *= dtype_size[v->type.dt];
+		if (p->writers.len && graph_bound(g, type_elems(t), &p->bytes))
+			p->bytes *= dtype_size[t.dt];
 	}
 	for (int i = 0; i < g->vals.len; i++) {
-		View w;
 		Value *v = g->vals.at[i];
-		if (op_info[v->op].flags & OPF_ROOT && view_of(v->in[v->nin - 1], &w))
-			s->pieces[w.root->id].bytes = 0;   /* stays: in a state's memory or an output's */
+		if (op_info[v->op].flags & OPF_ROOT)
+			s->pieces[memory_of(v->in[v->nin - 1])->id].bytes = 0;
 	}
 }
 

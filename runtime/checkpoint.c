@@ -139,10 +139,9 @@ bool sn_checkpoint_is_run(const char *dir) {
 }
 
 static char *with_model(const char *dir, const char *link) {
-	char *path = sn_format("%s/%s", dir, link), *model = sn_format("%s/model.safetensors", path);
-	bool there = sn_exists(model);
+	char *path = sn_format("%s/%s", dir, link), *model = sn_weights_file(path);
 	free(model);
-	if (there)
+	if (model)
 		return path;
 	free(path);
 	return NULL;

@@ -72,16 +72,10 @@ SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, in
 }
 
 static int load(SnSession *s, const SnOptions *o, const char *checkpoint) {
-	if (!checkpoint) {
-		sn_init_params(s, (uint32_t)sn_num(o, "seed", 1));
-		return SN_OK;
-	}
-	if (!sn_is_dir(checkpoint))
+	if (checkpoint)
 		return sn_weights_load(s, o->program, checkpoint);
-	char *path = sn_format("%s/model.safetensors", checkpoint);
-	int code = sn_weights_load(s, o->program, path);
-	free(path);
-	return code;
+	sn_init_params(s, (uint32_t)sn_num(o, "seed", 1));
+	return SN_OK;
 }
 
 static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint) {

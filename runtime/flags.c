@@ -196,6 +196,10 @@ bool sn_given(const SnOptions *o, const char *key) {
 	return f && o->flag[f - flags].given;
 }
 
+bool sn_overridden(const SnOptions *o, const char *key) {
+	return sn_given(o, key) || json_object_get(o->saved, key);
+}
+
 double sn_num(const SnOptions *o, const char *key, double otherwise) {
 	const Flag *f = by_key(key);
 	if (f && o->flag[f - flags].given)
@@ -247,8 +251,6 @@ static void print_default(FILE *out, const SnOptions *o, const Flag *f) {
 		fprintf(out, " [%g]", s->num);
 	else if (s && s->str)
 		fprintf(out, " [%s]", sn_text(s->str));
-	if (s && s->doc && *sn_text(s->doc))
-		fprintf(out, " %s", sn_text(s->doc));
 }
 
 void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c) {

@@ -249,14 +249,10 @@ static int open_tokenizer(Generator *g, const char *checkpoint) {
 }
 
 static int load(Generator *g, const char *checkpoint) {
-	if (!checkpoint) {
-		sn_init_params(&g->s, (uint32_t)sn_num(g->o, "seed", 1));
-		return SN_OK;
-	}
-	char *path = sn_is_dir(checkpoint) ? sn_format("%s/model.safetensors", checkpoint) : sn_format("%s", checkpoint);
-	int code = sn_weights_load(&g->s, g->o->program, path);
-	free(path);
-	return code;
+	if (checkpoint)
+		return sn_weights_load(&g->s, g->o->program, checkpoint);
+	sn_init_params(&g->s, (uint32_t)sn_num(g->o, "seed", 1));
+	return SN_OK;
 }
 
 static void find_stops(Generator *g) {

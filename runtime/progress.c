@@ -26,7 +26,8 @@ static void curve_add(SnCurve *c, int64_t step, double loss) {
 }
 
 static void curve_reserve(SnCurve *c, int64_t more) {
-	c->cap = c->n + more;
+	enum { MOST = 1 << 24 };
+	c->cap = c->n + (more < 0 ? 0 : more < MOST ? more : MOST);
 	c->at = sn_realloc(c->at, sizeof *c->at * (size_t)(c->cap ? c->cap : 1));
 }
 
@@ -46,8 +47,6 @@ static bool recall(SnProgress *p, const char *line, size_t n, int64_t step) {
 }
 
 static int recall_all(SnProgress *p, const char *path, int64_t step) {
-	if (!sn_exists(path))
-		return SN_OK;
 	SnFile f;
 	int code = sn_file_map(&f, path);
 	if (code)
@@ -61,7 +60,7 @@ static int recall_all(SnProgress *p, const char *path, int64_t step) {
 	}
 	bool cut = at < f.n;
 	sn_file_unmap(&f);
-	return cut && truncate(path, (off_t)at) < 0 ? sn_fail(SN_FAIL, "%s: %s", path, strerror(errno)) : SN_OK;
+	return cut && ftruncate(p->metrics, (off_t)at) < 0 ? sn_fail(SN_FAIL, "%s: %s", path, strerror(errno)) : SN_OK;
 }
 
 int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total, bool quiet) {
@@ -70,15 +69,11 @@ int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total
 	p->bar = !quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
 	p->every = total > 20 ? total / 20 : 1;
 	char *path = sn_format("%s/metrics.jsonl", dir);
-	int code = recall_all(p, path, step);
-	if (!code) {
-		p->metrics = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-		if (p->metrics < 0)
-			code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
-	}
+	p->metrics = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	int code = p->metrics < 0 ? sn_fail(SN_FAIL, "%s: %s", path, strerror(errno)) : recall_all(p, path, step);
 	free(path);
-	curve_reserve(&p->train, total - step > 0 ? total - step : 0);
-	curve_reserve(&p->valid, total - step > 0 ? total - step : 0);
+	curve_reserve(&p->train, total - step);
+	curve_reserve(&p->valid, total - step);
 	if (code)
 		sn_progress_close(p);
 	return code;
@@ -113,44 +108,48 @@ static void time_text(char *out, size_t n, double seconds) {
 
 /* The figures of one step, the important ones first: what does not fit is cut off. */
 static int figures(const SnProgress *p, const SnStep *s, char *out, size_t size) {
-	char left[64], value[64] = "";
+	char left[64], value[64] = "", speed[64] = "";
 	time_text(left, sizeof left, p->rate * (double)(p->total - s->step));
 	if (!isnan(p->value))
 		snprintf(value, sizeof value, "  val %.4f", p->value);
-	return snprintf(out, size, "loss %.4f%s  %.0f tok/s  %s left  lr %.2e  |g| %.2f", s->loss, value, (double)s->tokens / s->seconds, left, s->lr, s->grad_norm);
+	if (s->flops > 0)
+		snprintf(speed, sizeof speed, "  %.1f GFLOP/s", s->flops / s->seconds * 1e-9);
+	return snprintf(out, size, "loss %.4f%s  %.0f tok/s  %s left  lr %.2e  |g| %.2f%s", s->loss, value, (double)s->tokens / s->seconds, left, s->lr,
+	                s->grad_norm, speed);
 }
 
 static void draw_bar(SnProgress *p, const SnStep *s) {
+	enum { LEAST = 8, MOST = 40 };
 	double now = sn_clock();
 	if (now - p->drawn < 0.1 && s->step < p->total)
 		return;
 	p->drawn = now;
-	char text[256], head[64], bar[41];
+	char text[400], head[64], bar[MOST + 1];
 	int width = columns() - 1, n = figures(p, s, text, sizeof text);
-	int h = snprintf(head, sizeof head, "%lld/%lld ", (long long)s->step, (long long)p->total);
-	int room = width - h - n - 4, cells = room > 40 ? 40 : room;
-	if (cells < 5) {
-		fprintf(stderr, "\r\033[K%.*s", width, text);
-		return;
-	}
-	int full = (int)((double)cells * (double)s->step / (double)p->total);
+	int h = snprintf(head, sizeof head, "%lld/%lld", (long long)s->step, (long long)p->total);
+	int cells = width - h - n - 5;
+	cells = cells < LEAST ? LEAST : cells > MOST ? MOST : cells;
+	int full = (int)((double)cells * (double)s->step / (double)p->total), room = width - h - cells - 5;
 	memset(bar, '.', (size_t)cells);
 	memset(bar, '#', (size_t)(full < cells ? full : cells));
 	bar[cells] = 0;
-	fprintf(stderr, "\r\033[K%s[%s]  %s", head, bar, text);
+	fprintf(stderr, "\r\033[K%s [%s]  %.*s", head, bar, room > 0 ? room : 0, text);
 }
 
 void sn_progress_clear(SnProgress *p) {
 	if (p->bar && p->drawn > 0)
 		fprintf(stderr, "\r\033[K");
+	p->drawn = 0;
 }
 
 void sn_progress_step(SnProgress *p, const SnStep *s) {
-	char line[256];
-	double rate = s->tokens / s->seconds;
+	char line[400], norm[32] = "null";
+	double rate = (double)s->tokens / s->seconds;
 	p->rate = p->rate > 0 ? 0.9 * p->rate + 0.1 * s->seconds : s->seconds;
-	int n = snprintf(line, sizeof line, "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,\"tokens_per_second\":%.0f,\"gflops\":%.1f,\"time\":%.3f}\n",
-	                 (long long)s->step, s->loss, s->lr, s->grad_norm, (long long)(s->tokens * s->step), rate, s->flops / s->seconds * 1e-9, p->base + sn_clock() - p->started);
+	if (!isnan(s->grad_norm))
+		snprintf(norm, sizeof norm, "%.9g", s->grad_norm);
+	int n = snprintf(line, sizeof line, "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%s,\"tokens\":%lld,\"tokens_per_second\":%.0f,\"gflops\":%.1f,\"time\":%.3f}\n",
+	                 (long long)s->step, s->loss, s->lr, norm, (long long)(s->tokens * s->step), rate, s->flops / s->seconds * 1e-9, p->base + sn_clock() - p->started);
 	record(p, line, n);
 	curve_add(&p->train, s->step, s->loss);
 	if (p->bar) {

@@ -76,61 +76,109 @@ static int by_place(const void *x, const void *y) {
 	return (a->bytes > b->bytes) - (a->bytes < b->bytes);
 }
 
-/* In order of their places the tensors must follow one another to the end. */
-static int check_places(SnSafetensors *f, const char *data, size_t size) {
-	qsort(f->tensors, (size_t)f->n, sizeof *f->tensors, by_place);
+/* In order of their places one file's tensors, the last n read, must follow one another to the end. */
+static int check_places(SnSafetensors *f, int n, const char *data, size_t size) {
+	SnStTensor *t = f->tensors + f->n - n;
+	qsort(t, (size_t)n, sizeof *t, by_place);
 	const char *next = data;
-	for (int i = 0; i < f->n; i++) {
-		if (f->tensors[i].at < next)
-			return bad(f, &f->tensors[i], "overlaps another tensor");
-		if (f->tensors[i].at > next)
-			return bad(f, &f->tensors[i], "a hole lies before it");
-		next += f->tensors[i].bytes;
+	for (int i = 0; i < n; i++) {
+		if (t[i].at < next)
+			return bad(f, &t[i], "overlaps another tensor");
+		if (t[i].at > next)
+			return bad(f, &t[i], "a hole lies before it");
+		next += t[i].bytes;
 	}
 	return next == data + size ? SN_OK : bad(f, NULL, "bytes follow the last tensor");
 }
 
-static int read_header(SnSafetensors *f) {
-	uint64_t length = 0;
-	if (f->file.n < 8)
-		return bad(f, NULL, "shorter than 8 bytes");
-	for (int i = 7; i >= 0; i--)
-		length = length << 8 | (unsigned char)f->file.at[i];
-	if (length > HEADER_MAX || length > f->file.n - 8)
-		return bad(f, NULL, "the header's length reaches beyond the file or 100 MB");
-	json_error_t err;
-	f->header = json_loadb(f->file.at + 8, length, JSON_REJECT_DUPLICATES, &err);
-	if (!json_is_object(f->header))
-		return sn_fail(SN_DATA, "%s: not a valid safetensors file: header: %s", f->path, f->header ? "not an object" : err.text);
-	f->tensors = sn_alloc(sizeof *f->tensors * (json_object_size(f->header) + 1));
-	const char *name, *data = f->file.at + 8 + length;
-	size_t size = f->file.n - 8 - length;
+static int read_tensors(SnSafetensors *f, json_t *header, const char *data, size_t size) {
+	const char *name;
 	json_t *j;
-	json_object_foreach(f->header, name, j) {
+	int first = f->n;
+	f->tensors = sn_realloc(f->tensors, sizeof *f->tensors * ((size_t)f->n + json_object_size(header) + 1));
+	json_object_foreach(header, name, j) {
 		if (!strcmp(name, "__metadata__"))
 			continue;
+		if (first && sn_st_find(f, name))
+			return sn_fail(SN_DATA, "%s: tensor %s is in two of its files", f->path, name);
 		int code = read_tensor(f, &f->tensors[f->n], name, j, data, (int64_t)size);
 		if (code)
 			return code;
 		f->n++;
 	}
-	return check_places(f, data, size);
+	return check_places(f, f->n - first, data, size);
+}
+
+static int read_shard(SnSafetensors *f, const char *path) {
+	SnShard *s = &f->shards[f->nshard++];
+	uint64_t length = 0;
+	int code = sn_file_map(&s->file, path);
+	if (code)
+		return code;
+	if (s->file.n < 8)
+		return bad(f, NULL, "shorter than 8 bytes");
+	for (int i = 7; i >= 0; i--)
+		length = length << 8 | (unsigned char)s->file.at[i];
+	if (length > HEADER_MAX || length > s->file.n - 8)
+		return bad(f, NULL, "the header's length reaches beyond the file or 100 MB");
+	json_error_t err;
+	s->header = json_loadb(s->file.at + 8, length, JSON_REJECT_DUPLICATES, &err);
+	if (!json_is_object(s->header))
+		return sn_fail(SN_DATA, "%s: not a valid safetensors file: header: %s", path, s->header ? "not an object" : err.text);
+	return read_tensors(f, s->header, s->file.at + 8 + length, s->file.n - 8 - length);
+}
+
+/* The index names each tensor's file, in the index's own directory; the files are read in the order of first mention. */
+static int read_index(SnSafetensors *f, json_t *index) {
+	json_t *map = json_object_get(index, "weight_map"), *value, *seen = json_object();
+	const char *tensor, *slash = strrchr(f->path, '/');
+	int code = json_is_object(map) ? SN_OK : sn_fail(SN_DATA, "%s: no weight_map", f->path);
+	f->shards = sn_alloc(sizeof *f->shards * (json_object_size(map) + 1));
+	json_object_foreach(map, tensor, value) {
+		const char *name = json_string_value(value);
+		if (code)
+			break;
+		if (!name || !*name || strchr(name, '/')) {
+			code = sn_fail(SN_DATA, "%s: %s: not a file's name", f->path, tensor);
+		} else if (!json_object_get(seen, name)) {
+			char *path = sn_format("%.*s%s", slash ? (int)(slash + 1 - f->path) : 0, f->path, name);
+			json_object_set_new(seen, name, json_true());
+			code = read_shard(f, path);
+			free(path);
+		}
+	}
+	json_object_foreach(map, tensor, value)
+		if (!code && !sn_st_find(f, tensor))
+			code = sn_fail(SN_DATA, "%s: tensor %s is in none of its files", f->path, tensor);
+	json_decref(seen);
+	return code;
 }
 
 int sn_st_open(SnSafetensors *f, const char *path) {
+	static const char tail[] = ".index.json";
 	*f = (SnSafetensors){.path = path};
-	int code = sn_file_map(&f->file, path);
-	if (!code)
-		code = read_header(f);
+	size_t n = strlen(path), k = sizeof tail - 1;
+	int code;
+	if (n > k && !strcmp(path + n - k, tail)) {
+		json_t *index = sn_json_read(path);
+		code = index ? read_index(f, index) : SN_DATA;
+		json_decref(index);
+	} else {
+		f->shards = sn_alloc(sizeof *f->shards);
+		code = read_shard(f, path);
+	}
 	if (code)
 		sn_st_close(f);
 	return code;
 }
 
 void sn_st_close(SnSafetensors *f) {
+	for (int i = 0; i < f->nshard; i++) {
+		json_decref(f->shards[i].header);
+		sn_file_unmap(&f->shards[i].file);
+	}
+	free(f->shards);
 	free(f->tensors);
-	json_decref(f->header);
-	sn_file_unmap(&f->file);
 	*f = (SnSafetensors){0};
 }
 

@@ -28,12 +28,12 @@ int sn_main(int argc, char **argv);
 int sn_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* "prog: ..."; returns code */
 static inline const char *sn_text(const void *p) { return p; }                      /* rt.def's PTR to a string */
 void sn_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));            /* a line of information */
-void *sn_alloc(size_t bytes);                                 /* zeroed; never NULL: says so and exits with 1 */
-void *sn_realloc(void *, size_t bytes);                       /* as sn_alloc, new bytes not zeroed */
+void *sn_alloc(size_t bytes) __attribute__((returns_nonnull));   /* zeroed; never NULL: says so and exits with 1 */
+void *sn_realloc(void *, size_t bytes) __attribute__((returns_nonnull));   /* as sn_alloc, new bytes not zeroed */
 typedef struct SnStr { char *s; size_t n, cap; } SnStr;       /* growing; s is NUL-terminated once non-empty; free(s) */
 void sn_str_add(SnStr *, const char *, size_t n);
 void sn_str_printf(SnStr *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-char *sn_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));         /* malloc'ed */
+char *sn_format(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));   /* malloc'ed */
 /* The nearest of n names by Damerau-Levenshtein distance within a third of the length; NULL if none is near. */
 const char *sn_nearest(const char *name, const char *const *names, int n);
 bool sn_glob(const char *pattern, const char *s);             /* * and ? match within and across dots */
@@ -166,6 +166,7 @@ void sn_flags_help(FILE *, const SnOptions *, const SnCommand *);
 double sn_num(const SnOptions *, const char *key, double otherwise);
 const char *sn_str(const SnOptions *, const char *key, const char *otherwise);
 bool sn_given(const SnOptions *, const char *key);            /* by a flag */
+bool sn_overridden(const SnOptions *, const char *key);       /* by a flag, or by one the resumed run was given */
 json_t *sn_options_save(const SnOptions *);                   /* what a resumed run needs: new object */
 const SnSetting *sn_setting(const SnSetting *, int64_t n, const char *key);
 int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 0 if unknown */
@@ -179,8 +180,10 @@ typedef struct SnStTensor {
 	const char *at;               /* little-endian elements */
 	size_t bytes;
 } SnStTensor;
-typedef struct SnSafetensors { SnFile file; json_t *header; SnStTensor *tensors; int n; const char *path; } SnSafetensors;
-int sn_st_open(SnSafetensors *, const char *path);            /* checks all of the file; SN_DATA */
+typedef struct SnShard { SnFile file; json_t *header; } SnShard;
+typedef struct SnSafetensors { SnShard *shards; int nshard; SnStTensor *tensors; int n; const char *path; } SnSafetensors;
+/* A .safetensors file, or the .index.json of one cut into several. Checks all of it; keeps path. SN_DATA. */
+int sn_st_open(SnSafetensors *, const char *path);
 void sn_st_close(SnSafetensors *);
 const SnStTensor *sn_st_find(const SnSafetensors *, const char *name);
 void sn_st_read(const SnStTensor *, float *out);              /* elems floats; kind must not be OTHER */
@@ -188,7 +191,9 @@ void sn_st_read(const SnStTensor *, float *out);              /* elems floats; k
 int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix);
 
 /* weights.c: a checkpoint's tensors into the parameters */
-int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* a .safetensors file; SN_DATA */
+/* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
+int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* SN_DATA */
+char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 
 /* checkpoint.c: a run directory. See docs/runtime.md for the layout. */

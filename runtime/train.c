@@ -131,16 +131,9 @@ static int open_dir(Train *t) {
 	return code ? code : lock_dir(t);
 }
 
-static int load_weights(Train *t, const char *checkpoint) {
-	char *path = sn_is_dir(checkpoint) ? sn_format("%s/model.safetensors", checkpoint) : sn_format("%s", checkpoint);
-	int code = sn_weights_load(&t->s, t->o->program, path);
-	free(path);
-	return code;
-}
-
 static int load_resumed(Train *t, const char *checkpoint) {
 	char *path = sn_format("%s/optimizer.safetensors", checkpoint);
-	int code = load_weights(t, checkpoint);
+	int code = sn_weights_load(&t->s, t->o->program, checkpoint);
 	if (!code)
 		code = sn_states_load(&t->s, path);
 	free(path);
@@ -181,7 +174,7 @@ static int open_all(Train *t, const char *resumed, const char *initial) {
 	if (resumed)
 		code = load_resumed(t, resumed);
 	else if (initial)
-		code = load_weights(t, initial);
+		code = sn_weights_load(&t->s, t->o->program, initial);
 	else
 		sn_init_params(&t->s, t->seed);
 	t->state.data_hash = t->data.hash;

@@ -207,7 +207,18 @@ static int load(Match *m) {
 	return SN_OK;
 }
 
-int sn_weights_load(SnSession *s, const SnProgram *program, const char *path) {
+char *sn_weights_file(const char *dir) {
+	static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char *path = sn_format("%s/%s", dir, names[i]);
+		if (sn_exists(path))
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+static int load_file(SnSession *s, const SnProgram *program, const char *path) {
 	SnSafetensors file;
 	int code = sn_st_open(&file, path);
 	if (code)
@@ -226,6 +237,15 @@ int sn_weights_load(SnSession *s, const SnProgram *program, const char *path) {
 	free(m.found);
 	free(m.used);
 	sn_st_close(&file);
+	return code;
+}
+
+int sn_weights_load(SnSession *s, const SnProgram *program, const char *path) {
+	if (!sn_is_dir(path))
+		return load_file(s, program, path);
+	char *file = sn_weights_file(path);
+	int code = file ? load_file(s, program, file) : sn_fail(SN_DATA, "%s: no model.safetensors in it", path);
+	free(file);
 	return code;
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SINTER_VERSION "0.1.0"
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define NORETURN __attribute__((noreturn))
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))

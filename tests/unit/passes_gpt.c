@@ -181,13 +181,11 @@ static Tensor *advance(const Graph *g, Env *e, int from, int to, int batch)
 	return env_get(e, "next");
 }
 
-static void generate_against_whole(int bound, int batch, const int *chunks, const char *passes)
+/* The step made of m's generate.forward against `whole`. */
+static void generate_module(Module *m, const Graph *whole, int batch, const int *chunks, const char *passes)
 {
-	GptShape s = shape;
-	s.B = bound;
-	Module *m = gpt_module_of(arena_new(), s);
 	Entry *gen = m->entries.at[1];
-	Graph *whole = entry_graph(gen, "forward"), *step = graph_copy(whole, "generate.step");
+	Graph *step = graph_copy(entry_graph(gen, "forward"), "generate.step");
 	assert_true(incremental(step, m, gen));
 	assert_true(graph_verify(step));
 	assert_true(passes_run(step, passes, &(PassOptions){ .verify_each = true }));
@@ -196,9 +194,17 @@ static void generate_against_whole(int bound, int batch, const int *chunks, cons
 	for (int at = 0; *chunks; at += *chunks++) {
 		Tensor *got = advance(step, b, at, at + *chunks, batch);
 		Tensor *want = advance(whole, a, 0, at + *chunks, batch);
-		assert_int_equal(want->n, batch * s.V);
+		assert_int_equal(want->n, batch * shape.V);
 		assert_true(difference(got, want) < 1e-12);
 	}
+}
+
+static void generate_against_whole(int bound, int batch, const int *chunks, const char *passes)
+{
+	GptShape s = shape;
+	s.B = bound;
+	Module *m = gpt_module_of(arena_new(), s);
+	generate_module(m, entry_graph(m->entries.at[1], "forward"), batch, chunks, passes);
 }
 
 static void test_token_by_token(void **state)
@@ -209,6 +215,39 @@ static void test_token_by_token(void **state)
 static void test_in_chunks(void **state)
 {
 	generate_against_whole(1, 1, (const int[]){ 3, 1, 2, 1, 1, 0 }, "expand,simplify,cse,dce");
+}
+
+/* Only the last position's logits are computed, and the last layer behind its attention for that position. */
+static void test_logits_of_the_last_alone(void **state)
+{
+	Graph *g = graph_copy(entry_graph(gpt_module_of(arena_new(), shape)->entries.at[1], "forward"), "generate.forward");
+	assert_true(passes_run(g, "simplify,cse,dce", NULL));
+	int whole = 0, one = 0;
+	for (int i = 0; i < g->vals.len; i++) {
+		const Value *v = g->vals.at[i];
+		whole += v->op == OP_CONTRACT && v->type.dim[1] == dim_sym("T");
+		one += v->op == OP_CONTRACT && dim_is(v->type.dim[1], 1);
+	}
+	assert_int_equal(whole, 4 * (shape.L - 1) + 1);
+	assert_int_equal(one, 3 + 1);
+}
+
+static void generate_simplified(const int *chunks, int bound, int batch)
+{
+	GptShape s = shape;
+	s.B = bound;
+	Module *m = gpt_module_of(arena_new(), s);
+	Graph *whole = entry_graph(m->entries.at[1], "forward");
+	Graph *copy = graph_copy(whole, whole->name);
+	assert_true(passes_run(copy, "simplify,cse,dce", NULL));
+	m->entries.at[1]->graphs.at[0] = copy;
+	generate_module(m, whole, batch, chunks, "expand,simplify,cse,dce");
+}
+
+static void test_simplified_first(void **state)
+{
+	generate_simplified((const int[]){ 3, 1, 2, 1, 1, 0 }, 1, 1);
+	generate_simplified((const int[]){ 1, 4, 1, 1, 0 }, 3, 2);
 }
 
 static void test_in_batches(void **state)
@@ -230,6 +269,8 @@ int main(void)
 		cmocka_unit_test(test_token_by_token),
 		cmocka_unit_test(test_in_chunks),
 		cmocka_unit_test(test_in_batches),
+		cmocka_unit_test(test_logits_of_the_last_alone),
+		cmocka_unit_test(test_simplified_first),
 	};
 	return cmocka_run_group_tests_name("passes_gpt", tests, NULL, NULL);
 }

@@ -168,15 +168,18 @@ static const SnTensor generate_tensors[] = {WEIGHTS, {"ready", 1, SN_F32, 2, squ
 
 #define NUM(key, x) {key, NULL, 1, x, NULL}
 #define TEXT(key, s) {key, s, 0, 0, NULL}
-static const SnSetting train_settings[] = {TEXT("data.kind", "text"), TEXT("data.tokenizer", "char"), TEXT("optimizer.kind", "adamw"),
+static const SnSetting train_settings[] = {TEXT("data.kind", "text"), TEXT("data.file", "default.txt"), TEXT("data.valid", "valid.txt"), TEXT("data.tokenizer", "char"), TEXT("optimizer.kind", "adamw"),
 	NUM("optimizer.lr", 0.05), NUM("optimizer.weight_decay", 0.01), TEXT("schedule.kind", "cosine"), NUM("schedule.warmup", 5),
 	NUM("schedule.final", 0.001), NUM("schedule.steps", 60), NUM("clip", 1), NUM("batch", 8), NUM("validate.every", 10), NUM("save.every", 4)};
+static const SnSetting docs_settings[] = {TEXT("data.field", "text"), TEXT("data.tokenizer", "char"), NUM("schedule.steps", 2), NUM("data.valid_fraction", 0)};
 static const SnSetting generate_settings[] = {NUM("limit", 12), NUM("sample.temperature", 0), TEXT("stop.0", "!")};
 static const SnSetting config[] = {{"V", NULL, 1, V, "vocabulary"}};
 
 static const SnSym train_syms[] = {{"B", B}, {"T", T}}, generate_syms[] = {{"B", 1}, {"T", 5}, {"S", S}};
 static const SnEntry entries[] = {
 	{SN_TRAIN, "train", "", train_settings, COUNT(train_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
+	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V},
+	{SN_TRAIN, "docs", "the same on json lines", docs_settings, COUNT(docs_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
 	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V},
 	{SN_GENERATE, "generate", "goes on from a prompt", generate_settings, COUNT(generate_settings), generate_functions, COUNT(generate_functions),
 	 generate_tensors, COUNT(generate_tensors), generate_syms, COUNT(generate_syms), G_BYTES, 0},
@@ -196,6 +199,10 @@ static inline void put(const char *name, const char *text, size_t n) {
 	char *path = in_dir(name);
 	assert_int_equal(sn_file_write(path, text, n), SN_OK);
 	free(path);
+}
+
+static inline void put_text(const char *name, const char *text) {
+	put(name, text, strlen(text));
 }
 
 /* Contents of a file in the directory; NULL if it is not there. */

@@ -76,7 +76,7 @@ static void stop_text(void **state) {
 }
 
 static void from_stdin(void **state) {
-	put("prompt", "hello", 5);
+	put_text("prompt", "hello");
 	char *path = in_dir("prompt");
 	fflush(NULL);
 	int saved = dup(0), fd = open(path, O_RDONLY);
@@ -133,11 +133,20 @@ static void evaluates(void **state) {
 
 static void bad_data(void **state) {
 	put("empty.txt", "", 0);
-	put("short.txt", "hello", 5);
-	put("latin1.txt", "h\xE9llo w\xF6rld hello world", 23);
-	put("wide.txt", "abcdefghijklmnopqrstuvwxyz0123456789", 36);
-	expect_run(2, "train --out n");
+	put_text("short.txt", "hello");
+	put_text("latin1.txt", "h\xE9llo w\xF6rld hello world");
+	put_text("wide.txt", "abcdefghijklmnopqrstuvwxyz0123456789");
+	expect_run(3, "train --out n");
+	expect_in("err", "default.txt");
+	expect_run(2, "docs --out n");
+	expect_in("err", "--data FILE");
 	expect_run(3, "train --out n --data missing.txt");
+	expect_run(3, "train --out n --data corpus.txt --valid missing.txt");
+	put_corpus("default.txt");
+	expect_run(3, "train --out n");
+	expect_in("err", "valid.txt");
+	put_corpus("valid.txt");
+	expect_run(0, "train --out v --steps 1 --save-every 0");
 	expect_run(3, "train --out n --data empty.txt");
 	expect_run(3, "train --out n --data short.txt");
 	expect_in("err", "one sequence needs 9");
@@ -151,12 +160,17 @@ static void bad_data(void **state) {
 	expect_run(3, "eval -m run --data wide.txt");
 }
 
+/* The tokenizer's vocabulary shows what was read: the field's texts and the newline after each. */
 static void json_lines(void **state) {
-	put("docs.jsonl", "{\"text\":\"hello world\"}\n\n{\"text\":\"hollow shed\"}\n", 49);
-	put("bad.jsonl", "{\"text\":\"hello world\"}\n{\"txt\":1}\n", 34);
-	char *dev = sn_format("train --out j --data docs.jsonl --steps 1 --valid-fraction 0");
-	expect_run(0, dev);   /* without a field the file is text like any other */
-	free(dev);
+	put_text("docs.jsonl", "{\"text\":\"abab\",\"id\":7}\n\n{\"id\":8,\"text\":\"bc\\u0064a\"}");
+	expect_run(0, "docs --out j --data docs.jsonl");
+	expect_in("j/last/tokenizer.json", "[10,97,98,99,100]");
+	put_text("bad.jsonl", "{\"text\":\"hello world\"}\n{\"txt\":1}\n");
+	expect_run(3, "docs --out b --data bad.jsonl");
+	expect_in("err", "bad.jsonl:2: no text field \"text\"");
+	put_text("bad.jsonl", "{\"text\":\"hello world\"\n");
+	expect_run(3, "docs --out b --data bad.jsonl");
+	expect_in("err", "bad.jsonl:1: not valid JSON");
 }
 
 static void commands(void **state) {

@@ -175,5 +175,5 @@ int main(void) {
 		cmocka_unit_test(philox), cmocka_unit_test(normals), cmocka_unit_test(initial_weights), cmocka_unit_test(batches),
 		cmocka_unit_test(sampler), cmocka_unit_test(lockstep), cmocka_unit_test(too_big),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }

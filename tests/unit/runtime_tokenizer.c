@@ -119,6 +119,34 @@ static void small_bpe(void **state) {
 	free(path);
 }
 
+/* Llama 3's form: a pattern of its own, whole words before merges, a start token. "ab" is in the vocabulary without a
+ * merge; the pattern cuts numbers into single digits, and leaves the text between its matches as words. */
+static const char split[] =
+	"{\"added_tokens\":[{\"id\":8,\"content\":\"<s>\"}],\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
+	"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[ab]+|1\"},\"behavior\":\"Isolated\",\"invert\":false},"
+	"{\"type\":\"ByteLevel\",\"add_prefix_space\":%s,\"use_regex\":false}]},"
+	"\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\","
+	"\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[8]}}}]},"
+	"\"model\":{\"type\":\"BPE\",\"ignore_merges\":%s,\"vocab\":{\"a\":0,\"b\":1,\"1\":2,\"2\":3,\"ab\":4,\"11\":5,\"22\":6,\"\\u0120\":7},"
+	"\"merges\":[\"1 1\",\"2 2\"]}}";
+
+static void split_bpe(void **state) {
+	static const struct { const char *space, *whole, *text; int32_t ids[8]; int64_t n; } cases[] = {
+		{"false", "true", "ab1122abb", {4, 2, 2, 6, 0, 1, 1}, 7}, {"false", "false", "ab1122abb", {0, 1, 2, 2, 6, 0, 1, 1}, 8},
+		{"true", "true", "ab<s>1", {7, 4, 8, 7, 2}, 5}, {"true", "true", " ab<s> 1", {7, 4, 8, 7, 2}, 5},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char *json = sn_format(split, cases[i].space, cases[i].whole), *path = written("split.json", json);
+		SnTokenizer *t = sn_tokenizer_open(path, NULL, 0);
+		assert_non_null(t);
+		assert_int_equal(sn_bos(t), 8);
+		expect_ids(t, cases[i].text, strlen(cases[i].text), cases[i].ids, cases[i].n);
+		sn_tokenizer_close(t);
+		free(path);
+		free(json);
+	}
+}
+
 /* A word of a million letters: quadratic merging would take hours. */
 static void long_word(void **state) {
 	enum { N = 1000000 };
@@ -241,7 +269,7 @@ static int teardown(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(utf8), cmocka_unit_test(chars), cmocka_unit_test(small_bpe), cmocka_unit_test(long_word),
+		cmocka_unit_test(utf8), cmocka_unit_test(chars), cmocka_unit_test(small_bpe), cmocka_unit_test(split_bpe), cmocka_unit_test(long_word),
 		cmocka_unit_test(refused), cmocka_unit_test(gpt2_published), cmocka_unit_test(roberta), cmocka_unit_test(others_named),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

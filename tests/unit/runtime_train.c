@@ -101,6 +101,28 @@ static void killed_and_resumed(void **state) {
 	expect_like_a("k");
 }
 
+/* What a kill inside a save can leave: half a checkpoint, and the links on their way. They go, what they name stays. */
+static void leftovers(void **state) {
+	expect_run(0, "train --data corpus.txt --out w --steps 8 --schedule constant");
+	char *run = in_dir("w"), *half = in_dir("w/.tmp-ckpt-00000012");
+	assert_int_equal(sn_mkdirs(half), SN_OK);
+	put_text("w/.tmp-ckpt-00000012/model.safetensors", "half");
+	char *last = sn_format("%s/.tmp-link-last", run), *best = sn_format("%s/.tmp-link-best", run);
+	assert_int_equal(symlink("best-00000008", last), 0);
+	assert_int_equal(symlink("best-00000008", best), 0);
+	expect_run(0, "generate -m w -p h -n 1");
+	put_text("w/metrics.jsonl", "{\"step\":1,\"loss\":3}\n{\"step\":8,\"loss\":2}\n{\"step\":9,\"lo");   /* a torn line */
+	expect_run(0, "train --resume w --steps 9 --validate-every 100 --valid-fraction 0 --data corpus.txt");
+	assert_int_equal(count_lines("w/metrics.jsonl", "\"loss\""), 3);
+	assert_false(sn_exists(half) || sn_exists(last) || sn_exists(best));
+	expect_run(0, "generate -m w -p h -n 1");
+	expect_run(0, "generate -m w/best -p h -n 1");
+	free(run);
+	free(half);
+	free(last);
+	free(best);
+}
+
 static void interrupted_and_resumed(void **state) {
 	setenv("SN_TEST_SLOW", "3000", 1);
 	pid_t pid = start("train --data corpus.txt --out i", 0);
@@ -148,11 +170,10 @@ static void settings(void **state) {
 }
 
 static void other_data(void **state) {
-	put("other.txt", "hello world, he is shod and old and so on and on and on ", 56);
 	expect_run(0, "train --data corpus.txt --out o --steps 8");
 	char *moved = in_dir("corpus.txt"), *to = in_dir("moved.txt");
 	rename(moved, to);
-	put("corpus.txt", "hello world, hello old world, hello shed", 40);
+	put_text("corpus.txt", "hello world, hello old world, hello shed");
 	expect_run(3, "train --resume o --steps 9 --valid-fraction 0");
 	expect_in("err", "training data");
 	expect_run(0, "train --resume o --steps 9 --data moved.txt");
@@ -188,7 +209,7 @@ static void schedule(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(learns), cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(killed_and_resumed),
-		cmocka_unit_test(interrupted_and_resumed), cmocka_unit_test(second_signal_kills), cmocka_unit_test(disk_full),
+		cmocka_unit_test(leftovers), cmocka_unit_test(interrupted_and_resumed), cmocka_unit_test(second_signal_kills), cmocka_unit_test(disk_full),
 		cmocka_unit_test(settings), cmocka_unit_test(other_data), cmocka_unit_test(one_at_a_time), cmocka_unit_test(schedule),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

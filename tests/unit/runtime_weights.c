@@ -1,7 +1,7 @@
 /* safetensors files, good and bad, and the matching of their tensors with a program's parameters. */
 #include "tests/unit/runtime_bigram.h"
 
-/* Writes a file of this header and n bytes of data after it. */
+/* Writes a file of this header and n bytes of zeros after it. */
 static void put_st(const char *name, const char *header, size_t n) {
 	SnStr s = {0};
 	uint64_t length = strlen(header);
@@ -9,7 +9,7 @@ static void put_st(const char *name, const char *header, size_t n) {
 		sn_str_add(&s, (char[]){(char)(length >> (8 * i))}, 1);
 	sn_str_add(&s, header, length);
 	for (size_t i = 0; i < n; i++)
-		sn_str_add(&s, (char[]){(char)i}, 1);
+		sn_str_add(&s, "", 1);
 	put(name, s.s, s.n);
 	free(s.s);
 }
@@ -131,6 +131,28 @@ static void names(void **state) {
 	expect_in("err", "dtype I32");
 }
 
+/* A checkpoint cut into two files, under an index. */
+static void shards(void **state) {
+	expect_run(0, "train --data corpus.txt --out sh --steps 1 -q");
+	char *path = in_dir("cut");
+	assert_int_equal(sn_mkdirs(path), SN_OK);
+	put_st("cut/1.safetensors", "{" TABLE_T("model.table.weight") "}", 2304);
+	put_st("cut/2.safetensors", "{" TENSOR("model.bias", "F32", "[24]", 0, 96) "}", 96);
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"2.safetensors\"}}");
+	expect_run(0, "generate -m cut --tokenizer sh/last -p h -n 1");
+	expect_in("err", "2/2 tensors matched");
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"../2.safetensors\"}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"1.safetensors\"}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
+	expect_in("err", "model.bias is in none of its files");
+	put_st("cut/2.safetensors", "{" TABLE_T("model.table.weight") "}", 2304);
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"2.safetensors\"}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
+	expect_in("err", "model.table.weight is in two of its files");
+	free(path);
+}
+
 static void bad_checkpoints(void **state) {
 	static const char *const broken[] = {"state.json", "optimizer.safetensors", "model.safetensors", "tokenizer.json"};
 	for (size_t i = 0; i < 4; i++) {
@@ -163,7 +185,7 @@ static void globs(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_files), cmocka_unit_test(bad_files), cmocka_unit_test(damaged), cmocka_unit_test(conversions),
-		cmocka_unit_test(names), cmocka_unit_test(bad_checkpoints), cmocka_unit_test(globs),
+		cmocka_unit_test(names), cmocka_unit_test(shards), cmocka_unit_test(bad_checkpoints), cmocka_unit_test(globs),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

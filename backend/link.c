@@ -1,0 +1,38 @@
+/* link.c: from an object to an executable, with the system's C compiler as the linker's driver. The program takes from
+ * the runtime what it uses and no more; its other libraries are linked statically, libc, libm and pthread
+ * dynamically unless everything is to be static. */
+#include "backend/gen.h"
+
+static const char *const drivers[] = { "cc", "gcc", "clang" };
+
+/* The first that can be started; NULL if there is none. */
+static const char *find_driver(void) {
+	for (int i = 0; i < COUNT(drivers); i++) {
+		const char *const argv[] = { drivers[i], "--version", NULL };
+		Str out = { 0 };
+		int code = run_process(argv, &out);
+		str_free(&out);
+		if (code == 0)
+			return drivers[i];
+	}
+	return NULL;
+}
+
+bool link_program(const char *object, const BackendOptions *o) {
+	const char *cc = find_driver();
+	Str said = { 0 };
+	bool ok;
+
+	if (!cc) {
+		diag_error((Loc){ 0 }, NULL, "linking needs a C compiler, and there is no cc, gcc or clang");
+		diag_help("install one (Debian: apt install gcc), or stop before linking with --emit=obj");
+		return false;
+	}
+	const char *const argv[] = { cc, "-o", o->out, object, o->runtime_lib, "-Wl,--gc-sections", "-Wl,--as-needed", "-s",
+		"-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread", o->static_link ? "-static" : NULL, NULL };
+	ok = run_process(argv, &said) == 0;
+	if (!ok)
+		diag_error((Loc){ 0 }, NULL, "%s can't link %s:\n%s", cc, o->out, said.at ? said.at : "");
+	str_free(&said);
+	return ok;
+}

@@ -1,0 +1,450 @@
+/* program.c: a module's entries as data: `sn_program` and everything it points to, laid out by runtime/rt.def, beside the
+ * kernels in one LLVM module.
+ *
+ * Records are filled by field name; a field left out or of another kind than its row says is a bug() here, so that
+ * the runtime's structs and these cannot disagree. Nothing depends on addresses or time: equal input, equal bytes. */
+#include "backend/gen.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum Kind { KIND_PTR, KIND_I64, KIND_F64 };
+typedef struct Field { const char *name; enum Kind kind; } Field;
+
+#define FIELD_INDEX(s, type, field) s##_##field,
+#define RT_STRUCT(name, fields) enum { fields(FIELD_INDEX) name##_COUNT };
+#include "runtime/rt.def"
+#define FIELD_ROW(s, type, field) { #s "." #field, KIND_##type },
+#define RT_STRUCT(name, fields) static const Field name##_fields[] = { fields(FIELD_ROW) };
+#include "runtime/rt.def"
+
+typedef struct Text { const char *s; LLVMValueRef global; } Text;
+typedef struct Program {
+	Arena *arena;
+	Module *m;
+	Kernels *k;
+	LLVMContextRef ctx;
+	LLVMModuleRef mod;
+	LLVMTypeRef ptr, i64, f64;
+	Vec(Text) texts;
+} Program;
+
+typedef struct EntryBuild {
+	Entry *e;
+	const Plan *plan;
+	Vec(Sym) syms;
+	int64_t scratch;
+} EntryBuild;
+
+/* Constants */
+
+static LLVMValueRef number(Program *p, int64_t n) { return LLVMConstInt(p->i64, (unsigned long long)n, 1); }
+static LLVMValueRef real(Program *p, double x) { return LLVMConstReal(p->f64, x); }
+static LLVMValueRef nothing(Program *p) { return LLVMConstNull(p->ptr); }
+
+static LLVMValueRef constant(Program *p, LLVMValueRef value, const char *name) {
+	LLVMValueRef g = LLVMAddGlobal(p->mod, LLVMTypeOf(value), name);
+
+	LLVMSetInitializer(g, value);
+	LLVMSetGlobalConstant(g, 1);
+	LLVMSetLinkage(g, LLVMPrivateLinkage);
+	LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
+	return g;
+}
+
+static LLVMValueRef text(Program *p, const char *s) {
+	LLVMValueRef v;
+
+	if (!s)
+		return nothing(p);
+	s = intern(s);
+	for (int i = 0; i < p->texts.len; i++)
+		if (p->texts.at[i].s == s)
+			return p->texts.at[i].global;
+	v = constant(p, LLVMConstStringInContext(p->ctx, s, (unsigned)strlen(s), 0), "s");
+	vec_push(p->arena, &p->texts, ((Text){ s, v }));
+	return v;
+}
+
+static LLVMTypeRef kind_type(Program *p, enum Kind k) {
+	return k == KIND_PTR ? p->ptr : k == KIND_I64 ? p->i64 : p->f64;
+}
+
+static LLVMValueRef record(Program *p, const Field *fields, LLVMValueRef *v, int n) {
+	for (int i = 0; i < n; i++)
+		if (!v[i] || LLVMTypeOf(v[i]) != kind_type(p, fields[i].kind))
+			bug("%s is %s", fields[i].name, v[i] ? "of the wrong kind" : "not set");
+	return LLVMConstStructInContext(p->ctx, v, (unsigned)n, 0);
+}
+#define RECORD(p, T, v) record(p, T##_fields, v, T##_COUNT)
+
+typedef Vec(LLVMValueRef) Values;
+
+/* An array of records or pointers; NULL for none. */
+static LLVMValueRef array(Program *p, const Values *v, const char *name) {
+	if (!v->len)
+		return nothing(p);
+	return constant(p, LLVMConstArray(LLVMTypeOf(v->at[0]), v->at, (unsigned)v->len), name);
+}
+
+static LLVMValueRef numbers(Program *p, const int64_t *n, int count, const char *name) {
+	Values v = { 0 };
+
+	for (int i = 0; i < count; i++)
+		vec_push(p->arena, &v, number(p, n[i]));
+	return array(p, &v, name);
+}
+
+/* Functions of an entry */
+
+static bool is_function(const Graph *g) {
+	const char *dot = strrchr(g->name, '.');
+	return !dot || strcmp(dot, ".forward") != 0;
+}
+
+static const char *function_name(const Graph *g) {
+	const char *dot = strrchr(g->name, '.');
+	return dot ? dot + 1 : g->name;
+}
+
+static void collect_syms(Program *p, EntryBuild *b) {
+	for (int i = 0; i < b->e->graphs.len; i++) {
+		const Graph *g = b->e->graphs.at[i];
+		for (int k = 0; k < g->syms.len && is_function(g); k++) {
+			Sym *had = NULL;
+			for (int j = 0; j < b->syms.len; j++)
+				if (b->syms.at[j].name == g->syms.at[k].name)
+					had = &b->syms.at[j];
+			if (!had)
+				vec_push(p->arena, &b->syms, g->syms.at[k]);
+			else
+				had->bound = MAX(had->bound, g->syms.at[k].bound);
+		}
+	}
+}
+
+static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l) {
+	LLVMValueRef v[SnLaunch_COUNT] = { 0 };
+	int64_t *args = NEW_ARRAY(p->arena, int64_t, l->ka->at.len + 1);
+
+	for (int i = 0; i < l->ka->at.len; i++)
+		args[i] = plan_argument(b->plan, &l->ka->at.at[i]);
+	v[SnLaunch_fn] = l->kernel->fn;
+	v[SnLaunch_args] = numbers(p, args, l->ka->at.len, "args");
+	v[SnLaunch_name] = text(p, l->name);
+	v[SnLaunch_threads] = number(p, l->single);
+	b->scratch = MAX(b->scratch, l->kernel->scratch);
+	return RECORD(p, SnLaunch, v);
+}
+
+/* Inputs and outputs, in graph order. */
+typedef struct Port { Value *v; const char *name; bool output; } Port;
+typedef Vec(Port) PortList;
+
+static PortList ports_of(Program *p, const Graph *g) {
+	PortList ports = { 0 };
+
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		if (v->op == OP_INPUT)
+			vec_push(p->arena, &ports, ((Port){ v, v->a.name, false }));
+		if (v->op == OP_OUTPUT)
+			vec_push(p->arena, &ports, ((Port){ v->in[0], v->a.name, true }));
+	}
+	return ports;
+}
+
+static LLVMValueRef slot_record(Program *p, EntryBuild *b, const Port *port) {
+	LLVMValueRef v[SnSlot_COUNT] = { 0 };
+	View view;
+	int64_t start;
+
+	if (!view_of(port->v, &view) || !view_contiguous(&view, port->v->type) || !dim_is_const(view.offset, &start))
+		bug("%s: `%s` does not lie contiguously at a fixed place", b->e->name, port->name);
+	v[SnSlot_name] = text(p, port->name);
+	v[SnSlot_output] = number(p, port->output);
+	v[SnSlot_dtype] = number(p, port->v->type.dt);
+	v[SnSlot_rank] = number(p, port->v->type.rank);
+	v[SnSlot_offset] = number(p, plan_offset(b->plan, view.root) + start * dtype_size[port->v->type.dt]);
+	return RECORD(p, SnSlot, v);
+}
+
+static Gen plain_function(Program *p, EntryBuild *b, const char *name, LLVMTypeRef result, int nparams) {
+	LLVMTypeRef params[2] = { p->ptr, p->ptr };
+	Gen g = { .ctx = p->ctx, .mod = p->mod, .t = p->k->t, .arena_mem = p->arena, .syms = b->syms.at, .nsyms = b->syms.len };
+
+	gen_begin_plain(&g, name, LLVMFunctionType(result, params, (unsigned)nparams, 0));
+	g.dims = LLVMGetParam(g.fn, 0);
+	LLVMSetLinkage(g.fn, LLVMInternalLinkage);
+	return g;
+}
+
+static LLVMValueRef shapes_function(Program *p, EntryBuild *b, const Graph *graph, const PortList *ports) {
+	Gen g = plain_function(p, b, internf("sn_shapes_%s", graph->name), LLVMVoidTypeInContext(p->ctx), 2);
+	int at = 0;
+
+	for (int i = 0; i < ports->len; i++)
+		for (int a = 0; a < ports->at[i].v->type.rank; a++) {
+			LLVMValueRef to = gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, at++), 8);
+			LLVMBuildStore(g.b, gen_dim(&g, ports->at[i].v->type.dim[a]), to);
+		}
+	return gen_end(&g);
+}
+
+/* Arithmetic of one value as ir/cost.c counts it, as an extent. */
+static const Dim *flops_of(const Value *v) {
+	const Dim *n = type_elems(v->type);
+	Spec spec;
+
+	if (op_info[v->op].lower == LOWER_REDUCE)
+		return type_elems(v->in[0]->type);
+	if (op_info[v->op].lower == LOWER_SCATTER)
+		return type_elems(v->in[2]->type);
+	if (op_info[v->op].flags & OPF_ELEMENTWISE && v->op != OP_COPY)
+		return n;
+	if (v->op != OP_CONTRACT || spec_parse(v->a.spec, &spec))
+		return dim_const(0);
+	for (int i = 0; i < spec.n[0]; i++)
+		if (!strchr(spec.at[2], spec.at[0][i]))
+			n = dim_mul(n, v->in[0]->type.dim[i]);
+	return dim_mul(n, dim_const(2));
+}
+
+static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph) {
+	Gen g = plain_function(p, b, internf("sn_flops_%s", graph->name), p->f64, 1);
+	const Dim *sum = dim_const(0);
+	LLVMValueRef n;
+
+	for (int i = 0; i < graph->vals.len; i++)
+		sum = dim_add(sum, flops_of(graph->vals.at[i]));
+	n = gen_dim(&g, sum);
+	LLVMBuildRet(g.b, LLVMBuildSIToFP(g.b, n, p->f64, ""));
+	return gen_end_plain(&g);
+}
+
+static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g) {
+	LLVMValueRef v[SnFunction_COUNT] = { 0 };
+	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
+	PortList ports = ports_of(p, g);
+	Values l = { 0 }, s = { 0 };
+
+	for (int i = 0; i < launches.len; i++)
+		vec_push(p->arena, &l, launch_record(p, b, &launches.at[i]));
+	for (int i = 0; i < ports.len; i++)
+		vec_push(p->arena, &s, slot_record(p, b, &ports.at[i]));
+	v[SnFunction_name] = text(p, function_name(g));
+	v[SnFunction_launches] = array(p, &l, "launches");
+	v[SnFunction_nlaunch] = number(p, l.len);
+	v[SnFunction_slots] = array(p, &s, "slots");
+	v[SnFunction_nslot] = number(p, s.len);
+	v[SnFunction_shapes] = shapes_function(p, b, g, &ports);
+	v[SnFunction_flops] = flops_function(p, b, g);
+	return RECORD(p, SnFunction, v);
+}
+
+/* Tensors, settings, entries */
+
+/* The first slot of a name: each function has its own Value of it. Inputs stay too, but belong to the functions. */
+static bool is_tensor(const Plan *plan, int at) {
+	const Value *v = plan->slots.at[at].value, *other;
+
+	if (plan->slots.at[at].first >= 0 || (v->op != OP_PARAM && v->op != OP_STATE))
+		return false;
+	for (int i = 0; i < at; i++) {
+		other = plan->slots.at[i].value;
+		if (other->op == v->op && other->a.name == v->a.name)
+			return false;
+	}
+	return true;
+}
+
+static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot) {
+	const Value *t = slot->value;
+	LLVMValueRef v[SnTensor_COUNT] = { 0 };
+	const Param *param = t->op == OP_PARAM ? module_param(p->m, t->a.name) : NULL;
+	Graph bounds = { .name = b->e->name, .syms = { b->syms.at, b->syms.len, b->syms.len } };
+	int64_t dims[MAX_RANK];
+
+	if (t->op == OP_PARAM && !param)
+		bug("the graphs of %s read parameter %s, which the module does not have", b->e->name, t->a.name);
+	for (int i = 0; i < t->type.rank; i++)
+		if (!graph_bound(&bounds, t->type.dim[i], &dims[i]))
+			bug("%s: no bound for an extent of %s", b->e->name, t->a.name);
+	v[SnTensor_name] = text(p, t->a.name);
+	v[SnTensor_kind] = number(p, !param);
+	v[SnTensor_dtype] = number(p, t->type.dt);
+	v[SnTensor_rank] = number(p, t->type.rank);
+	v[SnTensor_dims] = numbers(p, dims, t->type.rank, "dims");
+	v[SnTensor_offset] = number(p, slot->offset);
+	v[SnTensor_bytes] = number(p, slot->bytes);
+	v[SnTensor_init] = number(p, param ? param->init : INIT_ZEROS);
+	v[SnTensor_a] = real(p, param ? param->a : 0);
+	v[SnTensor_b] = real(p, param ? param->b : 0);
+	v[SnTensor_decay] = number(p, param && param->decay);
+	v[SnTensor_frozen] = number(p, param && param->frozen);
+	return RECORD(p, SnTensor, v);
+}
+
+static LLVMValueRef setting_record(Program *p, const Setting *s) {
+	LLVMValueRef v[SnSetting_COUNT] = { 0 };
+
+	v[SnSetting_key] = text(p, s->key);
+	v[SnSetting_str] = text(p, s->str);
+	v[SnSetting_is_num] = number(p, s->is_num);
+	v[SnSetting_num] = real(p, s->num);
+	v[SnSetting_doc] = text(p, s->doc);
+	return RECORD(p, SnSetting, v);
+}
+
+static LLVMValueRef settings(Program *p, const Setting *s, int n) {
+	Values v = { 0 };
+
+	for (int i = 0; i < n; i++)
+		vec_push(p->arena, &v, setting_record(p, &s[i]));
+	return array(p, &v, "settings");
+}
+
+static LLVMValueRef syms(Program *p, const EntryBuild *b) {
+	Values all = { 0 };
+
+	for (int i = 0; i < b->syms.len; i++) {
+		LLVMValueRef v[SnSym_COUNT] = { 0 };
+		v[SnSym_name] = text(p, b->syms.at[i].name);
+		v[SnSym_bound] = number(p, b->syms.at[i].bound);
+		vec_push(p->arena, &all, RECORD(p, SnSym, v));
+	}
+	return array(p, &all, "syms");
+}
+
+static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan) {
+	LLVMValueRef v[SnEntry_COUNT] = { 0 };
+	EntryBuild b = { .e = e, .plan = plan };
+	Values functions = { 0 }, tensors = { 0 };
+
+	collect_syms(p, &b);
+	for (int i = 0; i < e->graphs.len; i++)
+		if (is_function(e->graphs.at[i]))
+			vec_push(p->arena, &functions, function_record(p, &b, e->graphs.at[i]));
+	for (int i = 0; i < plan->slots.len; i++)
+		if (is_tensor(plan, i))
+			vec_push(p->arena, &tensors, tensor_record(p, &b, &plan->slots.at[i]));
+	v[SnEntry_kind] = number(p, e->kind);
+	v[SnEntry_name] = text(p, e->name);
+	v[SnEntry_doc] = text(p, e->doc);
+	v[SnEntry_settings] = settings(p, e->settings.at, e->settings.len);
+	v[SnEntry_nsetting] = number(p, e->settings.len);
+	v[SnEntry_functions] = array(p, &functions, "functions");
+	v[SnEntry_nfunction] = number(p, functions.len);
+	v[SnEntry_tensors] = array(p, &tensors, "tensors");
+	v[SnEntry_ntensor] = number(p, tensors.len);
+	v[SnEntry_syms] = syms(p, &b);
+	v[SnEntry_nsym] = number(p, b.syms.len);
+	v[SnEntry_arena_bytes] = number(p, plan->persistent + plan->arena);
+	v[SnEntry_scratch_bytes] = number(p, MAX(b.scratch, plan->scratch));
+	return RECORD(p, SnEntry, v);
+}
+
+static void program_record(Program *p, const Values *entries) {
+	LLVMValueRef v[SnProgram_COUNT] = { 0 }, global;
+	Values ignore = { 0 };
+	Module *m = p->m;
+
+	for (int i = 0; i < m->ignore.len; i++)
+		vec_push(p->arena, &ignore, text(p, m->ignore.at[i]));
+	v[SnProgram_name] = text(p, m->name);
+	v[SnProgram_doc] = text(p, m->doc);
+	v[SnProgram_version] = text(p, SINTER_VERSION);
+	v[SnProgram_target] = text(p, p->k->t->name);
+	v[SnProgram_prefix] = text(p, m->prefix);
+	v[SnProgram_config] = settings(p, m->config.at, m->config.len);
+	v[SnProgram_nconfig] = number(p, m->config.len);
+	v[SnProgram_entries] = array(p, entries, "entries");
+	v[SnProgram_nentry] = number(p, entries->len);
+	v[SnProgram_ignore] = array(p, &ignore, "ignore");
+	v[SnProgram_nignore] = number(p, ignore.len);
+	global = constant(p, RECORD(p, SnProgram, v), "sn_program");
+	LLVMSetLinkage(global, LLVMExternalLinkage);
+}
+
+static Kernels *emit_module(Module *m, const Target *t) {
+	Kernels *k = kernels_new(m->arena, t, m->name);
+	Program p = { .arena = m->arena, .m = m, .k = k, .ctx = k->ctx, .mod = k->mod };
+	Values entries = { 0 };
+
+	p.ptr = LLVMPointerTypeInContext(p.ctx, 0);
+	p.i64 = LLVMInt64TypeInContext(p.ctx);
+	p.f64 = LLVMDoubleTypeInContext(p.ctx);
+	for (int i = 0; i < m->entries.len; i++) {
+		Entry *e = m->entries.at[i];
+		vec_push(p.arena, &entries, entry_record(&p, e, plan_entry(m, e, t)));
+	}
+	for (int i = 0; i < k->all.len; i++)
+		LLVMSetLinkage(k->all.at[i]->fn, LLVMInternalLinkage);
+	program_record(&p, &entries);
+	return k;
+}
+
+/* Writing */
+
+static bool write_out(const char *path, const void *data, size_t n) {
+	if (path ? file_write_atomic(path, data, n) : fwrite(data, 1, n, stdout) == n)
+		return true;
+	diag_error((Loc){ 0 }, NULL, "can't write %s: %s", path ? path : "the output", strerror(errno));
+	return false;
+}
+
+static bool write_plans(Module *m, const BackendOptions *o) {
+	Str s = { 0 };
+	bool ok;
+
+	for (int i = 0; i < m->entries.len; i++)
+		plan_print(&s, plan_entry(m, m->entries.at[i], o->target), m->entries.at[i]);
+	ok = write_out(o->out, s.at ? s.at : "", s.len);
+	str_free(&s);
+	return ok;
+}
+
+static bool write_llvm(Kernels *k, const BackendOptions *o) {
+	char *all = LLVMPrintModuleToString(k->mod);
+	bool ok = write_out(o->out, all, strlen(all));
+
+	LLVMDisposeMessage(all);
+	return ok;
+}
+
+/* The object beside the executable, linked, and gone. */
+static bool write_exe(LLVMMemoryBufferRef object, const BackendOptions *o) {
+	const char *path = internf("%s.%ld.o", o->out, (long)getpid());
+	bool ok = write_out(path, LLVMGetBufferStart(object), LLVMGetBufferSize(object)) && link_program(path, o);
+
+	unlink(path);
+	return ok;
+}
+
+static bool write_code(Kernels *k, Machine machine, const BackendOptions *o) {
+	LLVMMemoryBufferRef code = machine_emit(machine, k->mod, o->emit == EMIT_ASM);
+	bool ok;
+
+	if (o->emit == EMIT_EXE)
+		ok = write_exe(code, o);
+	else
+		ok = write_out(o->out, LLVMGetBufferStart(code), LLVMGetBufferSize(code));
+	LLVMDisposeMemoryBuffer(code);
+	return ok;
+}
+
+bool backend_build(Module *m, const BackendOptions *o) {
+	Kernels *k;
+	Machine machine;
+	bool ok;
+
+	if (o->emit == EMIT_PLAN)
+		return write_plans(m, o);
+	k = emit_module(m, o->target);
+	machine = machine_new(o->target);
+	machine_optimise(machine, k->mod);
+	ok = o->emit == EMIT_LLVM ? write_llvm(k, o) : write_code(k, machine, o);
+	machine_free(machine);
+	kernels_free(k);
+	return ok;
+}
