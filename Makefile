@@ -44,6 +44,7 @@ $(BUILD)/frontend/parse.o: $(BUILD)/frontend/parse.c
 $(BUILD)/frontend/lex.o $(BUILD)/frontend/parse.o:
 	@echo "  cc $(patsubst %.o,%.c,$@)"; $(CC) $(CFLAGS) -Wno-error -Ifrontend -MMD -MP -c $(patsubst %.o,%.c,$@) -o $@
 $(frontend_obj): | $(BUILD)/frontend/parse.h
+$(BUILD)/frontend/prelude.o: models/prelude.sinter
 
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
 $(BUILD)/sinter: $(driver_obj) $(libs)

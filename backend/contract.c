@@ -158,22 +158,31 @@ static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVM
 	return right_source(c, t->batch, panel, LLVMBuildSelect(g->b, more, b->k, k, ""));
 }
 
-/* Lines of a panel in order of the steps that would use them: one after another where it is packed; where it is dense
- * across, the i-th tile takes the (i mod lines)-th line of each row; where dense along k, the i-th line of each column. */
+/* Lines of a panel in the order of the steps that would use them: one after another where it is packed; where it is
+ * dense across, the i-th tile takes the (i mod lines)-th line of each row; where dense along k, the i-th line of each
+ * column. Tiles behind those that have fetched all of it stay on one line: more would push out what is needed. */
 static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	LLVMValueRef line = gen_i64(g, 64), turn = sub(g, i, t->tile), at;
-	int64_t steps = c->kc / TILE_UNROLL, row, lines = g->t->nr * 4 / 64;
-	lines += !(c->sk && dim_is_const(c->sk, &row) && row % 16 == 0);
-	if (c->packed)
-		return (Ahead){ gen_at(g, source, mul(g, turn, gen_i64(g, 64 * steps)), 1), line };
-	if (dim_is(c->sk, 1))
-		return (Ahead){ gen_at(g, source, mul(g, turn, line), 1), mul(g, gen_dim(g, c->sn), gen_i64(g, 4)) };
-	LLVMValueRef n = gen_i64(g, lines), stride = mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
-	at = mul(g, gen_bin(g, LLVMURem, turn, n), line);
-	at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, n), mul(g, stride, gen_i64(g, steps))));
-	return (Ahead){ gen_at(g, source, at, 1), stride };
+	LLVMValueRef turn = sub(g, i, t->tile), at, stride;
+	int64_t steps = c->kc / TILE_UNROLL, row, lines = g->t->nr * 4 / 64, tiles = lines * TILE_UNROLL;
+	if (c->packed) {
+		at = mul(g, turn, gen_i64(g, 64 * steps));
+		stride = gen_i64(g, 64);
+	} else if (dim_is(c->sk, 1)) {
+		at = mul(g, turn, gen_i64(g, 64));
+		stride = mul(g, gen_dim(g, c->sn), gen_i64(g, 4));
+		tiles = c->kc * 4 / 64;
+	} else {
+		lines += !(dim_is_const(c->sk, &row) && row % 16 == 0);
+		tiles = lines * TILE_UNROLL;
+		stride = mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
+		at = mul(g, gen_bin(g, LLVMURem, turn, gen_i64(g, lines)), gen_i64(g, 64));
+		at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, gen_i64(g, lines)), mul(g, stride, gen_i64(g, steps))));
+	}
+	LLVMValueRef wanted = LLVMBuildICmp(g->b, LLVMIntSLT, turn, gen_i64(g, tiles), ""), none = gen_i64(g, 0);
+	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, at, none, ""), 1),
+		LLVMBuildSelect(g->b, wanted, stride, none, "") };
 }
 
 /* Emits `if (cond)`; end_if() ends it. */

@@ -70,7 +70,8 @@ static LLVMValueRef lane_column(Gen *g, const Place *p, int lane)
 }
 
 /* Columns that are not neighbours in memory: lane by lane; those behind the last repeat it. */
-static LLVMValueRef load_scattered(Gen *g, Epilogue *e, DType dt, const Access *a, LLVMValueRef base, LLVMValueRef row, const Place *p)
+static LLVMValueRef load_scattered(Gen *g, Epilogue *e, DType dt, const Access *a, LLVMValueRef base, LLVMValueRef row,
+	const Place *p)
 {
 	LLVMValueRef v = LLVMGetPoison(gen_type(g, dt, g->t->lanes));
 	for (int l = 0; l < g->t->lanes; l++) {
@@ -96,7 +97,8 @@ static LLVMValueRef load_operand(Gen *g, Epilogue *e, int i, const Place *p)
 }
 
 /* Lane by lane, those inside. */
-static void store_scattered(Gen *g, Epilogue *e, DType dt, const Access *a, LLVMValueRef base, LLVMValueRef row, const Place *p, LLVMValueRef v)
+static void store_scattered(Gen *g, Epilogue *e, DType dt, const Access *a, LLVMValueRef base, LLVMValueRef row,
+	const Place *p, LLVMValueRef v)
 {
 	LLVMValueRef lanes = gen_i64(g, g->t->lanes);
 	LLVMValueRef few = LLVMBuildICmp(g->b, LLVMIntSLT, p->left, lanes, "");
@@ -163,7 +165,8 @@ static void one_vector(Gen *g, Epilogue *e, const Place *p)
 		store_output(g, e, i, p, val[index_of(&c->vals, c->outs.at[i])]);
 }
 
-static void rows(Gen *g, Epilogue *e, LLVMValueRef acc, Place p, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n, LLVMValueRef cols, bool masked)
+static void rows(Gen *g, Epilogue *e, LLVMValueRef acc, Place p, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n,
+	LLVMValueRef cols, bool masked)
 {
 	int lanes = g->t->lanes;
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));
@@ -201,23 +204,19 @@ void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLV
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
 
-static void prefetch(Gen *g, LLVMValueRef p)
-{
-	LLVMValueRef in[4] = { p, gen_i32(g, 0), gen_i32(g, 2), gen_i32(g, 1) };
-	gen_call(g, "llvm.prefetch", g->ptr, in, 4);
-}
-
-/* One row of a memory of full shape: nr elements may straddle one line more than they fill. */
+/* One row of a memory of full shape. Rows that do not start at lines straddle one more than they fill. */
 static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const Place *p)
 {
-	const Dim *sn = axes_stride(e->x, e->x->n, a);
+	const Dim *sn = axes_stride(e->x, e->x->n, a), *sm = axes_stride(e->x, e->x->m, a);
 	int size = dtype_size[v->type.dt];
-	if (!sn || !dim_is(sn, 1) || !strcmp(e->x->m, ""))
+	int64_t step;
+	if (!sn || !dim_is(sn, 1))
 		return;
 	LLVMValueRef at = gen_at(g, gen_base(g, v), offset_at(g, e, a, row_offset(g, e, a, p), p->n), size);
 	for (int byte = 0; byte < g->t->nr * size; byte += 64)
-		prefetch(g, gen_at(g, at, gen_i64(g, byte), 1));
-	prefetch(g, gen_at(g, at, gen_i64(g, g->t->nr * size - 1), 1));
+		gen_prefetch(g, gen_at(g, at, gen_i64(g, byte), 1), 2);
+	if (!sm || !dim_is_const(sm, &step) || step * size % 64)
+		gen_prefetch(g, gen_at(g, at, gen_i64(g, g->t->nr * size - 1), 1), 2);
 }
 
 void gen_epilogue_ahead(Gen *g, Epilogue *e, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n)

@@ -38,6 +38,8 @@ typedef struct Gen {
 	int nsyms;
 	LLVMBasicBlockRef entry;   /* emit.c's: where run-time dims, bases and variables are made */
 	struct GenCache *cache;    /* emit.c's: dims, bases and numbers already there */
+	LLVMMetadataRef scope;     /* debug.c's: the function's subprogram, NULL without debug information; its file */
+	const char *debug_file;
 } Gen;
 
 /* emit.c: shared pieces */
@@ -118,6 +120,7 @@ typedef struct Kernels {
 	LLVMContextRef ctx;
 	LLVMModuleRef mod;
 	const Target *t;
+	LLVMDIBuilderRef debug;    /* NULL: no debug information */
 	Vec(Kernel *) all;
 } Kernels;
 Kernels *kernels_new(Arena *, const Target *, const char *module);
@@ -127,6 +130,12 @@ LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* gener
 /* place.c: what the plan says of a value's memory, in bytes from the arena's first. */
 int64_t plan_offset(const Plan *, const Value *root);          /* bug() if it has no place */
 int64_t plan_argument(const Plan *, const KernelArg *);        /* what a launch passes for it */
+
+/* debug.c: before the first kernel, after the last; for a kernel begun; for the instructions of v from here on. */
+void debug_begin(Kernels *, const char *file);
+void debug_end(Kernels *);
+void debug_function(Kernels *, Gen *, const char *name, const Value *v);
+void gen_locate(Gen *, const Value *v);
 
 /* object.c: the LLVM side of a target. */
 typedef struct LLVMOpaqueTargetMachine *Machine;
@@ -158,6 +167,7 @@ LLVMValueRef gen_offset(Gen *, const Axes *, const char *group, const Access *, 
 Gen gen_helper_begin(const Gen *, const char *name, const char *params);
 LLVMValueRef gen_helper_end(Gen *);
 void gen_helper_call(Gen *, LLVMValueRef fn, LLVMValueRef *in, int nin);
+void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for reading, into cache level 1 or 2; never faults */
 /* void (a, h, b, k, acc, first, right, stride, left): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr); a: a left
  * tile's k-th column on, b: a right panel's k-th row on, acc: rows of nr floats, aligned to a vector as b is. Every
  * TILE_UNROLL steps two lines are prefetched into the second-level cache, at right, right + stride bytes, .. and at left,

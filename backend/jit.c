@@ -243,7 +243,9 @@ bool backend_run(Graph *g, Env *env, const Target *t, int threads) {
 	Job j = { .threads = threads, .nr = t->nr, .arena = aligned(plan->persistent + plan->arena) };
 	bool ok;
 
-	for (int i = 0; i < g->syms.len && i < COUNT(j.dims); i++)
+	if (g->syms.len > COUNT(j.dims))
+		bug("%s has %d dimensions", g->name, g->syms.len);
+	for (int i = 0; i < g->syms.len; i++)
 		j.dims[i] = extent(env, dim_sym(g->syms.at[i].name));
 	make_steps(&j, g->arena, jit, &launches, plan);
 	ok = sources_in(&j, g, env, plan);

@@ -110,6 +110,7 @@ static Kernel *generate(Kernels *k, const Cluster *c, KernelArgs *ka, const char
 	kernel->key = key;
 	kernel->name = internf("sn_k%d_%s_%s", k->all.len, kernel_kind_name[c->kind], op_info[main_member(c)->op].text);
 	gen_begin(&g, kernel->name, ka);
+	debug_function(k, &g, kernel->name, main_member(c));
 	generators[c->kind](&g, c, ka);
 	kernel->fn = gen_end(&g);
 	kernel->scratch = ka->scratch;

@@ -1,6 +1,7 @@
 /* link.c: from an object to an executable, with the system's C compiler as the linker's driver. The program takes from
  * the runtime what it uses and no more; its other libraries are linked statically, libc, libm and pthread
- * dynamically unless everything is to be static. */
+ * dynamically unless everything is to be static. At a fixed address (-no-pie): the tables of launches are pointers, and
+ * each would need a relocation of three times its size. */
 #include "backend/gen.h"
 
 static const char *const drivers[] = { "cc", "gcc", "clang" };
@@ -28,8 +29,8 @@ bool link_program(const char *object, const BackendOptions *o) {
 		diag_help("install one (Debian: apt install gcc), or stop before linking with --emit=obj");
 		return false;
 	}
-	const char *const argv[] = { cc, "-o", o->out, object, o->runtime_lib, "-Wl,--gc-sections", "-Wl,--as-needed", "-s",
-		"-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread", o->static_link ? "-static" : NULL, NULL };
+	const char *const argv[] = { cc, "-o", o->out, object, o->runtime_lib, "-no-pie", "-Wl,--gc-sections",
+		"-Wl,--as-needed", o->debug ? "-g" : "-s", "-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread", o->static_link ? "-static" : NULL, NULL };
 	ok = run_process(argv, &said) == 0;
 	if (!ok)
 		diag_error((Loc){ 0 }, NULL, "%s can't link %s:\n%s", cc, o->out, said.at ? said.at : "");

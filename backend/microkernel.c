@@ -63,6 +63,12 @@ LLVMValueRef gen_helper_end(Gen *s)
 	return s->fn;
 }
 
+void gen_prefetch(Gen *g, LLVMValueRef p, int level)
+{
+	LLVMValueRef in[4] = { p, gen_i32(g, 0), gen_i32(g, 4 - level), gen_i32(g, 1) };
+	gen_call(g, "llvm.prefetch", g->ptr, in, 4);
+}
+
 void gen_helper_call(Gen *g, LLVMValueRef fn, LLVMValueRef *in, int nin)
 {
 	LLVMBuildCall2(g->b, LLVMGlobalGetValueType(fn), fn, in, (unsigned)nin, "");
@@ -96,12 +102,6 @@ static void step(Micro *m, Tile *t, LLVMValueRef a, LLVMValueRef b)
 		for (int v = 0; v < m->nv; v++)
 			t->at[r][v] = multiply_add(g, x, row[v], t->at[r][v]);
 	}
-}
-
-static void prefetch(Gen *g, LLVMValueRef p)
-{
-	LLVMValueRef in[4] = { p, gen_i32(g, 0), gen_i32(g, 2), gen_i32(g, 1) };
-	gen_call(g, "llvm.prefetch", g->ptr, in, 4);
 }
 
 static void tile_phis(Micro *m, Tile *t, Tile *from, LLVMBasicBlockRef block)
@@ -148,8 +148,8 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, k, gen_i64(g, n), "");
 	LLVMAddIncoming(k, (LLVMValueRef[]){ lo, next }, both, 2);
 	if (n > 1) {
-		prefetch(g, right);
-		prefetch(g, left);
+		gen_prefetch(g, right, 2);
+		gen_prefetch(g, left, 2);
 		LLVMAddIncoming(right, (LLVMValueRef[]){ m->right, gen_at(g, right, m->stride, 1) }, both, 2);
 		LLVMAddIncoming(left, (LLVMValueRef[]){ m->left, gen_at(g, left, gen_i64(g, 64), 1) }, both, 2);
 	}

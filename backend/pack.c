@@ -6,7 +6,8 @@
  * where it is dense along k; one element at a time where it is neither. */
 #include "backend/gen.h"
 
-enum { DST, SRC, SK, SW, K, COUNT_, NPARAM };
+enum { DST, SRC, SK, SW, K, COLS, NPARAM };
+enum { ROWS_AHEAD = 16 };      /* rows too far apart for the hardware to foresee are fetched this early */
 
 typedef struct Panel {
 	Gen g;
@@ -39,7 +40,7 @@ static LLVMValueRef lanes_of(Panel *p, int v, bool whole)
 	Gen *g = &p->g;
 	if (whole)
 		return NULL;
-	return gen_mask(g, LLVMBuildNSWSub(g->b, p->p[COUNT_], gen_i64(g, v * g->t->lanes), ""));
+	return gen_mask(g, LLVMBuildNSWSub(g->b, p->p[COLS], gen_i64(g, v * g->t->lanes), ""));
 }
 
 /* Side 1 has zeros behind the last column, side 0 nothing. */
@@ -60,8 +61,11 @@ static void copy_rows(Panel *p, bool whole)
 	for (int v = 0; v < p->nv; v++)
 		mask[v] = lanes_of(p, v, whole);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
+	LLVMValueRef ahead = LLVMBuildNSWAdd(g->b, l.iv, gen_i64(g, ROWS_AHEAD), "");
 	for (int v = 0; v < p->nv; v++) {
 		LLVMValueRef c = gen_i64(g, v * g->t->lanes);
+		if (v * g->t->lanes * 4 % 64 == 0)
+			gen_prefetch(g, source(p, ahead, c), 1);
 		put(p, gen_load(g, DT_F32, source(p, l.iv, c), g->t->lanes, mask[v]), target(p, l.iv, c), mask[v]);
 	}
 	gen_loop_end(g, &l);
@@ -94,7 +98,7 @@ static void copy_transposed(Panel *p, int v, bool whole)
 	int lanes = g->t->lanes;
 	LLVMValueRef row[64], mask = lanes_of(p, v, whole), first = gen_i64(g, v * lanes);
 	LLVMValueRef last = LLVMBuildNSWSub(g->b, p->p[K], gen_i64(g, lanes), "");
-	LLVMValueRef end = LLVMBuildNSWSub(g->b, p->p[COUNT_], gen_i64(g, 1), "");
+	LLVMValueRef end = LLVMBuildNSWSub(g->b, p->p[COLS], gen_i64(g, 1), "");
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, lanes));
 	LLVMValueRef k = smaller(g, l.iv, last);
 	for (int i = 0; i < lanes; i++) {
@@ -111,10 +115,10 @@ static void copy_elements(Panel *p)
 {
 	Gen *g = &p->g;
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
-	Loop c = gen_loop_begin(g, gen_i64(g, 0), p->p[COUNT_], gen_i64(g, 1));
+	Loop c = gen_loop_begin(g, gen_i64(g, 0), p->p[COLS], gen_i64(g, 1));
 	gen_store(g, DT_F32, gen_load(g, DT_F32, source(p, k.iv, c.iv), 1, NULL), target(p, k.iv, c.iv), NULL);
 	gen_loop_end(g, &c);
-	Loop z = gen_loop_begin(g, p->p[COUNT_], p->width, gen_i64(g, 1));
+	Loop z = gen_loop_begin(g, p->p[COLS], p->width, gen_i64(g, 1));
 	gen_store(g, DT_F32, gen_f32(g, 0), target(p, k.iv, z.iv), NULL);
 	gen_loop_end(g, &z);
 	gen_loop_end(g, &k);
@@ -146,7 +150,7 @@ static void copy_panel(Panel *p, Way way)
 	int width = p->side ? g->t->nr : g->t->mr;
 	if (width == p->nv * g->t->lanes) {
 		LLVMBasicBlockRef yes, no;
-		branch(g, LLVMBuildICmp(g->b, LLVMIntEQ, p->p[COUNT_], gen_i64(g, width), ""), &yes, &no);
+		branch(g, LLVMBuildICmp(g->b, LLVMIntEQ, p->p[COLS], gen_i64(g, width), ""), &yes, &no);
 		copy_vectors(p, way, true);
 		LLVMBuildRetVoid(g->b);
 		LLVMPositionBuilderAtEnd(g->b, no);
@@ -168,7 +172,7 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const
 	for (int i = 0; i < NPARAM; i++)
 		p.p[i] = LLVMGetParam(g->fn, (unsigned)i);
 	p.nv = side ? g->t->nr / g->t->lanes : 1;
-	p.width = side ? gen_i64(g, g->t->nr) : p.p[COUNT_];
+	p.width = side ? gen_i64(g, g->t->nr) : p.p[COLS];
 	if (way == ANY) {
 		copy_elements(&p);
 		return gen_helper_end(g);

@@ -62,6 +62,7 @@ static LLVMValueRef text(Program *p, const char *s) {
 		if (p->texts.at[i].s == s)
 			return p->texts.at[i].global;
 	v = constant(p, LLVMConstStringInContext(p->ctx, s, (unsigned)strlen(s), 0), "s");
+	LLVMSetAlignment(v, 1);
 	vec_push(p->arena, &p->texts, ((Text){ s, v }));
 	return v;
 }
@@ -366,7 +367,7 @@ static void program_record(Program *p, const Values *entries) {
 	LLVMSetLinkage(global, LLVMExternalLinkage);
 }
 
-static Kernels *emit_module(Module *m, const Target *t) {
+static Kernels *emit_module(Module *m, const Target *t, bool debug) {
 	Kernels *k = kernels_new(m->arena, t, m->name);
 	Program p = { .arena = m->arena, .m = m, .k = k, .ctx = k->ctx, .mod = k->mod };
 	Values entries = { 0 };
@@ -374,6 +375,8 @@ static Kernels *emit_module(Module *m, const Target *t) {
 	p.ptr = LLVMPointerTypeInContext(p.ctx, 0);
 	p.i64 = LLVMInt64TypeInContext(p.ctx);
 	p.f64 = LLVMDoubleTypeInContext(p.ctx);
+	if (debug)
+		debug_begin(k, m->file ? m->file : m->name);
 	for (int i = 0; i < m->entries.len; i++) {
 		Entry *e = m->entries.at[i];
 		vec_push(p.arena, &entries, entry_record(&p, e, plan_entry(m, e, t)));
@@ -381,6 +384,7 @@ static Kernels *emit_module(Module *m, const Target *t) {
 	for (int i = 0; i < k->all.len; i++)
 		LLVMSetLinkage(k->all.at[i]->fn, LLVMInternalLinkage);
 	program_record(&p, &entries);
+	debug_end(k);
 	return k;
 }
 
@@ -440,7 +444,7 @@ bool backend_build(Module *m, const BackendOptions *o) {
 
 	if (o->emit == EMIT_PLAN)
 		return write_plans(m, o);
-	k = emit_module(m, o->target);
+	k = emit_module(m, o->target, o->debug);
 	machine = machine_new(o->target);
 	machine_optimise(machine, k->mod);
 	ok = o->emit == EMIT_LLVM ? write_llvm(k, o) : write_code(k, machine, o);

@@ -120,14 +120,32 @@ static void body(Rows *r, int phase, int u, LLVMValueRef i, LLVMValueRef mask) {
 		space_store(sp, r->wide.at[k], r->wide.at[k]->vec, true);
 }
 
+/* Whether the length is a multiple of n whatever the symbols are. Ranges within it then have no rest either: those of
+ * threads begin at multiples of FLAT, those of blocks at multiples of the step. */
+static bool multiple_of(const Dim *length, int n) {
+	const DimFactor *f;
+	int nf;
+
+	for (int i = 0; i < dim_terms(length); i++)
+		if (dim_term(length, i, &f, &nf) % n)
+			return false;
+	return true;
+}
+
+/* The end of the whole steps that fit between lo and hi. */
+static LLVMValueRef whole_steps(Gen *g, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step) {
+	LLVMValueRef n = gen_bin(g, LLVMUDiv, LLVMBuildNSWSub(g->b, hi, lo, ""), step);
+	return LLVMBuildNSWAdd(g->b, lo, LLVMBuildNSWMul(g->b, n, step, ""), "");
+}
+
 /* Whole vectors from lo as far as they go in steps of `unroll`, then single ones, the last with a mask. */
 static void vector_loop(Rows *r, int phase, int unroll, LLVMValueRef lo, LLVMValueRef hi) {
 	Gen *g = r->g;
 	int lanes = g->t->lanes;
-	LLVMValueRef step = gen_i64(g, lanes * unroll), whole, left;
+	LLVMValueRef step = gen_i64(g, lanes * unroll), whole = hi, left;
 
-	whole = gen_bin(g, LLVMUDiv, LLVMBuildNSWSub(g->b, hi, lo, ""), step);
-	whole = LLVMBuildNSWAdd(g->b, lo, LLVMBuildNSWMul(g->b, whole, step, ""), "");
+	if (!multiple_of(r->length, lanes * unroll))
+		whole = whole_steps(g, lo, hi, step);
 	if (!LLVMIsAConstantInt(whole) || LLVMConstIntGetSExtValue(whole) > 0) {
 		Loop l = gen_loop_begin(g, lo, whole, step);
 		for (int u = 0; u < unroll; u++)

@@ -114,10 +114,11 @@ static void node_operand(Space *sp, Node *n, int i) {
 }
 
 static bool reduces(const Value *v) {
-	const Type *t = &v->in[0]->type;
+	const Type *t;
 
 	if (!(op_info[v->op].flags & OPF_REDUCE))
 		return false;
+	t = &v->in[0]->type;
 	for (int j = 0; j < t->rank; j++)
 		if (v->a.axes >> j & 1 && !dim_is(t->dim[j], 1))
 			return true;

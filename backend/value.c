@@ -269,6 +269,7 @@ static LLVMValueRef compute(Space *sp, Node *n, bool vector) {
 	Gen *g = sp->g;
 	LLVMValueRef in[3] = { NULL, NULL, NULL }, x;
 
+	gen_locate(g, n->v);
 	if (n->v->op == OP_GATHER)
 		return gather(sp, n, vector);
 	if (n->v->op == OP_PAD)

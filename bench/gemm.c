@@ -94,6 +94,18 @@ static int form(Bench *bench, Bundle *k, Graph *g, int which, int64_t rows, int6
 	return which == PACKED ? 3 : 2;
 }
 
+/* GFLOP/s of multiply-adds in registers. */
+static double peak(Bench *b, int threads)
+{
+	Bundle *k = bundle_new(b->a, &b->t, NULL, 0);
+	bundle_add_peak(k);
+	Shot *l = bundle_finish(k, NULL);
+	int64_t rounds = 4000000, dim = 0;
+	l->args[0] = rounds;
+	double s = bundle_run(&l, 1, b->arena, &dim, threads, 10, b->o.cpu);
+	return 2e-9 * b->t.lanes * PEAK_CHAINS * (double)rounds * threads / s;
+}
+
 static void measure(Bench *b, int64_t rows, int64_t cols)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), 1024 } }, 1);
@@ -106,14 +118,14 @@ static void measure(Bench *b, int64_t rows, int64_t cols)
 	b->used = 0;
 	bundle_place(k, place, b);
 	fill(b);
-	for (int64_t m = 128; m <= 1024; m *= 2) {
-		if (b->o.only_m && m != b->o.only_m)
-			continue;
+	b->peak = MAX(b->peak, peak(b, b->o.threads));   /* other programs may have been in the way of the first */
+	int64_t least = b->o.only_m ? b->o.only_m : 128, most = b->o.only_m ? b->o.only_m : 1024;
+	for (int64_t m = least; m <= most; m *= 2) {
 		printf("%5ld %5ld %6ld ", (long)m, (long)rows, (long)cols);
 		for (int f = 0; f < FORMS; f++) {
 			Shot *run[] = { &l[at[f][0]], &l[at[f][1]] };
 			double flops = 2.0 * (double)m * (double)rows * (double)cols;
-			int reps = MAX(3, (int)(b->o.reps * 2e9 / flops));
+			int reps = MIN(1000, MAX(3, (int)(b->o.reps * 2e9 / flops)));
 			if (n[f] == 3)
 				bundle_run((Shot *[]){ &l[at[f][2]] }, 1, b->arena, &m, b->o.threads, 1, false);
 			double s = bundle_run(run, 2, b->arena, &m, b->o.threads, reps, b->o.cpu);
@@ -123,17 +135,6 @@ static void measure(Bench *b, int64_t rows, int64_t cols)
 		}
 		printf("   compiled in %.2f s\n", bundle_compile_seconds(k));
 	}
-}
-
-static double peak(Bench *b, int threads)
-{
-	Bundle *k = bundle_new(b->a, &b->t, NULL, 0);
-	bundle_add_peak(k);
-	Shot *l = bundle_finish(k, NULL);
-	int64_t rounds = 4000000, dim = 0;
-	l->args[0] = rounds;
-	double s = bundle_run(&l, 1, b->arena, &dim, threads, 10, b->o.cpu);
-	return 2.0 * b->t.lanes * PEAK_CHAINS * (double)rounds * threads / s * 1e-9;
 }
 
 /* Percent of one thread's peak the register tile reaches where nothing else is in its way. */

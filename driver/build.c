@@ -16,6 +16,7 @@ static const FlagInfo flags[] = {
 	{"entry", "e", "A,B", "compile these entries only"},
 	{"target", "t", "NAME", "native (default), x86-64-v2, x86-64-v3, x86-64-v4"},
 	{"emit", NULL, "STAGE", "ast, graph, plan, llvm, asm, obj or exe (default)"},
+	{"debug", "g", NULL, "keep symbols and line information: gdb and perf show kernels by line of the model file"},
 	{"static", NULL, NULL, "link everything statically: the executable depends on nothing"},
 	{"print-after-all", NULL, NULL, "print every graph after every pass, on stderr"},
 	{"verify-each", NULL, NULL, "verify every graph after every pass"},
@@ -143,6 +144,7 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 	lap(clock, "passes");
 	BackendOptions bo = {
 		.target = &target, .emit = stage_emit[stage], .out = out, .static_link = flag(f, "static") != NULL,
+		.debug = flag(f, "debug") != NULL,
 		.runtime_lib = stage == STAGE_EXE ? library_path(a, "libsinter_rt.a") : NULL,
 	};
 	bool ok = backend_build(m, &bo) && diag_errors() == 0;

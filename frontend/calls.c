@@ -285,6 +285,8 @@ static Val unknown_function(Elab *e, Expr *x)
 		help(e, "`%s` is a kind of layer: declare one first, `layer: %s(..)`", name, name);
 	else
 		suggest(e, name, names.at, names.len);
+	for (Arg *a = x->args; a; a = a->next)
+		eval(e, a->value);
 	return v;
 }
 

@@ -137,7 +137,7 @@ static void load_json(Elab *e, const char *path)
 	json_error_t at;
 	json_t *root = json_load_file(path, 0, &at);
 	if (!root) {
-		err(e, (Loc){0}, "E0709", "%s:%d: %s", path, at.line, at.text);
+		err(e, (Loc){0}, "E0709", "%s%s: %s", path, at.line > 0 ? internf(":%d", at.line) : "", at.text);
 		return;
 	}
 	apply_json(e, e->root, root);

@@ -149,6 +149,7 @@ bool surely_above(Elab *, const Dim *a, const Dim *b);
 const Dim *at_bounds(Elab *, const Dim *);      /* run-time dims replaced by their bounds */
 
 /* types.c: declared types against values */
+const char *loc_text(Loc);                      /* the source text itself */
 bool match_param(Elab *, Frame *callee, ParamDecl *, Val *arg, Loc, const char *callee_name);
 Val placeholder(Elab *, TypeExpr *, const char *name, Loc); /* for a parameter of a block checked on its own */
 bool match_result(Elab *, TypeExpr *, Val, Loc, const char *what);

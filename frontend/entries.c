@@ -254,10 +254,23 @@ static bool promises_kept(Elab *e, Item *it, EntryKind kind)
 
 /* Graphs */
 
+/* Inputs share their names with the graph's parameters and with what the compiler adds (docs/ir.md). */
+static void check_param_name(Elab *e, Item *it, ParamDecl *p)
+{
+	bool generates = strcmp(it->entry, "generate") == 0;
+	bool own = strcmp(p->name, "seed") == 0 || strcmp(p->name, "accumulate") == 0
+		|| strcmp(p->name, generates ? "next" : "loss") == 0;
+	if (own)
+		err(e, p->loc, "E0616", "`%s` is a name of the compiler's own; the parameter needs another", p->name);
+	else if (module_param(e->mod, p->name))
+		err(e, p->loc, "E0616", "`%s` is already the name of a tensor; the parameter needs another", p->name);
+}
+
 static void entry_params(Elab *e, Item *it)
 {
 	for (ParamDecl *p = it->params; p; p = p->next) {
 		Val v = placeholder(e, p->type, p->name, p->loc);
+		check_param_name(e, it, p);
 		bool tensor = v.kind == V_TENSOR || v.kind == V_POISON;
 		if (!tensor)
 			err(e, p->type->loc, "E0419", "an entry's parameters are tensors");
@@ -283,7 +296,7 @@ static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, 
 	e->training = false;
 	if (!e->unsupported && !promises_kept(e, it, entry->kind))
 		return false;
-	if (e->symbolic && !e->unsupported)
+	if (e->symbolic && !e->unsupported && diag_errors() == before)
 		frame_unused(e, e->frame);
 	vec_push(e->arena, &entry->graphs, e->b.g);
 	return diag_errors() == before;
@@ -329,7 +342,10 @@ Entry *entry_elaborate(Elab *e, Item *it)
 		return NULL;
 	e->unsupported_quiet = !e->options || e->options->nentries == 0;
 	e->unsupported = NULL;
+	int before = diag_errors();
 	flatten(e, it, entry);
+	if (!e->symbolic && diag_errors() > before)
+		return NULL;
 	bool train = entry->kind == ENTRY_TRAIN;
 	bool ok = !left_out(e, it, entry->name) && entry_graph_of(e, it, entry, "forward", train);
 	if (ok && train && !e->symbolic)

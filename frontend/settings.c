@@ -366,6 +366,30 @@ static bool key_known(Elab *e, const Entry *entry, const char *key)
 	return false;
 }
 
+static bool wants_string(const char *key)
+{
+	return strncmp(key, "data.", 5) == 0 || strncmp(key, "stop.", 5) == 0 || strcmp(key, "prompt") == 0
+		|| strstr(key, ".kind");
+}
+
+static void override(Elab *e, Entry *entry, const char *key, const char *text)
+{
+	char *end;
+	double n = strtod(text, &end), count;
+	bool whole = unit_dim(e->root, key, NULL) || strcmp(key, "micro") == 0 || strcmp(key, "batch") == 0;
+	if (wants_string(key)) {
+		put_string(e, entry, key, intern(text));
+		return;
+	}
+	if (end == text || *end) {
+		err(e, (Loc){0}, "E0620", "--set %s.%s: a number is wanted, got \"%s\"", entry->name, key, text);
+		return;
+	}
+	put_number(e, entry, key, n);
+	if (whole && setting_number(entry, key, &count) && (count < 1 || count != (double)(int64_t)count))
+		err(e, (Loc){0}, "E0622", "--set %s.%s: a whole number of at least 1 is wanted, got %s", entry->name, key, text);
+}
+
 void setting_override(Elab *e, Entry *entry)
 {
 	size_t len = strlen(entry->name);
@@ -374,13 +398,7 @@ void setting_override(Elab *e, Entry *entry)
 		if (!eq || strncmp(text, entry->name, len) != 0 || text[len] != '.')
 			continue;
 		const char *key = intern_n(text + len + 1, (size_t)(eq - text) - len - 1);
-		char *end;
-		double n = strtod(eq + 1, &end);
-		if (!key_known(e, entry, key))
-			continue;
-		if (end != eq + 1 && !*end)
-			put_number(e, entry, key, n);
-		else
-			put_string(e, entry, key, intern(eq + 1));
+		if (key_known(e, entry, key))
+			override(e, entry, key, eq + 1);
 	}
 }

@@ -293,16 +293,31 @@ static bool spell(Elab *e, Expr *list, Letters *l, char *out)
 	return true;
 }
 
+/* A name that is no dim here only tells axes apart: S in [B,S,H,K] of a tensor [B,T,H,K]. */
+static bool is_free_label(Elab *e, Expr *x)
+{
+	Frame *f = e->frame;
+	return x->kind == E_NAME && !frame_var(f, x->name) && !frame_dim(f, x->name) && !unit_config(f->unit, x->name, NULL);
+}
+
 /* What einsum is told of an operand, against the operand. */
 static bool told_right(Elab *e, Expr *list, Val x)
 {
-	const Dim *dims[MAX_RANK];
-	int n;
-	if (!dims_of_exprs(e, list->kids, dims, &n))
+	int i = 0;
+	for (Expr *k = list->kids; k; k = k->next, i++) {
+		const Dim *d;
+		if (i < x.t->type.rank && is_free_label(e, k))
+			continue;
+		if (i < x.t->type.rank && !eval_int(e, k, "an extent", &d))
+			return false;
+		if (i < x.t->type.rank && d == x.t->type.dim[i])
+			continue;
+		err(e, list->loc, "E0405", "`einsum` is told %s, got %s", loc_text(list->loc), val_describe(e, x));
 		return false;
-	if (type_eq(type_make(x.t->type.dt, n, dims), x.t->type))
+	}
+	if (i == x.t->type.rank)
 		return true;
-	err(e, list->loc, "E0405", "`einsum` is told %s, got %s", show_dims(e, dims, n), val_describe(e, x));
+	err(e, list->loc, "E0405", "`einsum` is told %s, got %s", loc_text(list->loc), val_describe(e, x));
 	return false;
 }
 

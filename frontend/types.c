@@ -4,7 +4,7 @@
 
 typedef struct Want { DType dt; bool scalar; ValKind kind; const Dim *rows; bool optional; } Want;
 
-static const char *loc_text(Loc l)
+const char *loc_text(Loc l)
 {
 	return l.src && l.end > l.at ? intern_n(l.src->text + l.at, l.end - l.at) : "?";
 }
@@ -209,6 +209,8 @@ static bool within_bounds(Elab *e, Frame *f, Loc at, const char *callee)
 static bool mismatch(Elab *e, ParamDecl *p, Val v, Loc at, const char *callee)
 {
 	err(e, at, "E0420", "`%s` wants %s: %s, got %s", callee, p->name, loc_text(p->type->loc), val_describe(e, v));
+	if (v.kind == V_LAYER && v.layer->kind != LK_REPEAT)
+		help(e, "a layer is called: `%s(x)`", v.layer->name);
 	if (v.kind == V_TENSOR && v.t->type.dt != DT_F32 && !p->type->elem)
 		help(e, "`f32(x)` converts to floats");
 	return false;

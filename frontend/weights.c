@@ -137,8 +137,25 @@ static Init own_init(Elab *e, const Weight *w, Expr *x)
 	return in;
 }
 
+/* Names of inputs and outputs that the compiler adds to an entry's functions (docs/ir.md). */
+static bool name_reserved(const char *name)
+{
+	static const char *const names[] = {
+		"seed", "accumulate", "lr", "beta1", "beta2", "eps", "decay", "clip", "scale", "c1", "c2", "loss", "next", "grad_norm",
+	};
+	for (int i = 0; i < COUNT(names); i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 void param_register(Elab *e, Weight *w, Expr *init)
 {
+	if (name_reserved(w->name)) {
+		err(e, w->loc, "E0615", "a tensor cannot be called `%s`: the compiler's own inputs have that name", w->name);
+		help(e, "`at \"..\"` gives it another name in the checkpoint");
+		return;
+	}
 	for (int i = 0; i < e->weights.len; i++)
 		if (e->weights.at[i]->name == w->name) {
 			err(e, w->loc, "E0602", "two tensors would be called `%s`", w->name);

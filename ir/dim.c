@@ -293,8 +293,37 @@ static const Dim *add_scaled(const Dim *a, const Dim *b, int64_t scale) {
 	return intern_poly(&p);
 }
 
-const Dim *dim_add(const Dim *a, const Dim *b) { return add_scaled(a, b, 1); }
-const Dim *dim_sub(const Dim *a, const Dim *b) { return add_scaled(a, b, -1); }
+/* The first term with an exact quotient num/c by a constant, and a coefficient outside [0, c); -1: none. */
+static int unsettled(const Dim *d, int *factor, int64_t *c) {
+	for (int i = 0; i < d->n; i++)
+		for (int k = 0; k < d->t[i].m->n; k++) {
+			const DimFactor *f = &d->t[i].m->f[k];
+			if (!f->exact || !dim_is_const(f->den, c))
+				continue;
+			*factor = k;
+			if (d->t[i].coef < 0 || d->t[i].coef >= *c)
+				return i;
+		}
+	return -1;
+}
+
+/* c of an exact quotient num/c are num: K/2 + K/2 = K, K - K/2 = K/2. */
+static const Dim *settle(const Dim *d) {
+	int64_t c;
+	int k;
+	for (int i; (i = unsettled(d, &k, &c)) >= 0;) {
+		DimFactor one = d->t[i].m->f[k];
+		one.power = 1;
+		const Mono *rest = mono_div(d->t[i].m, intern_mono(&one, 1));
+		int64_t times = floor_div(d->t[i].coef, c);
+		const Dim *num = dim_mul(from_term(1, rest), one.num), *part = from_term(c, d->t[i].m);
+		d = add_scaled(add_scaled(d, part, -times), num, times);
+	}
+	return d;
+}
+
+const Dim *dim_add(const Dim *a, const Dim *b) { return settle(add_scaled(a, b, 1)); }
+const Dim *dim_sub(const Dim *a, const Dim *b) { return settle(add_scaled(a, b, -1)); }
 
 /* A product of two terms. An exact quotient in it whose divisor is among its other factors cancels:
  * (D/H)*H*B = D*B. */

@@ -1,5 +1,5 @@
-/* algebra.c: simplify's rules for elementwise ops and reductions. All but one (the reciprocal of a row's divisor)
- * keep the bits, the sign of zero aside: x*0 is not 0 where x is infinite or not a number, and so on. */
+/* algebra.c: simplify's rules for elementwise ops and reductions. All but two (the reciprocal of a row's divisor, the
+ * gradient of a softmax) keep the bits, the sign of zero aside: x*0 is not 0 where x is infinite or not a number. */
 #include "passes/passes.h"
 
 #include <math.h>
@@ -59,9 +59,54 @@ static Value *sub_rule(Builder *b, Value *v)
 	return y->op == OP_NEG ? b_binary(b, OP_ADD, x, y->in[0]) : NULL;
 }
 
+/* The other factor of the product m, of which x is one; NULL if it is not. */
+static Value *other_factor(const Value *m, const Value *x)
+{
+	if (m->op != OP_MUL)
+		return NULL;
+	return m->in[0] == x ? m->in[1] : m->in[1] == x ? m->in[0] : NULL;
+}
+
+/* Is s = sum(x p) over an axis along which r does not vary, for p = e r? Then p. */
+static Value *softmax_in(const Value *s, const Value *x, const Value *e, const Value *r)
+{
+	if (s->op != OP_SUM || s->in[0]->op != OP_MUL)
+		return NULL;
+	Value *p = other_factor(s->in[0], x);
+	int rank = s->type.rank;
+	if (!p || other_factor(p, e) != r || r->type.rank != rank || !type_eq(x->type, p->type))
+		return NULL;
+	for (int i = 0; i < rank; i++)
+		if (s->a.axes >> i & 1 && !dim_is(r->type.dim[i], 1))
+			return NULL;
+	return p;
+}
+
+/* The gradient of a softmax p = e r as it comes from that of a quotient, (g r - sum(g r p)) e, is (g - sum(g p)) p:
+ * the backward half needs p alone. */
+static Value *softmax_gradient(Builder *b, Value *diff, Value *e)
+{
+	if (diff->op != OP_SUB || diff->in[0]->op != OP_MUL)
+		return NULL;
+	Value *x = diff->in[0];
+	for (int i = 0; i < 2; i++) {
+		Value *g = x->in[i], *p = softmax_in(diff->in[1], x, e, x->in[1 - i]);
+		if (!p || !type_eq(g->type, p->type))
+			continue;
+		Value *sum = b_reduce(b, OP_SUM, b_binary(b, OP_MUL, g, p), diff->in[1]->a.axes);
+		return b_binary(b, OP_MUL, b_binary(b, OP_SUB, g, sum), p);
+	}
+	return NULL;
+}
+
 static Value *mul_rule(Builder *b, Value *v)
 {
 	double c;
+	for (int i = 0; i < 2; i++) {
+		Value *r = softmax_gradient(b, v->in[i], v->in[1 - i]);
+		if (r)
+			return r;
+	}
 	for (int i = 0; i < 2; i++) {
 		Value *x = v->in[i], *y = v->in[1 - i];
 		if (is_const(y, 1))

@@ -68,6 +68,8 @@ void fuse_recompute(Fusion *f);
 void fuse_epilogues(Fusion *);
 void fuse_cols(Fusion *);
 void fuse_rows(Fusion *);
+/* fuse_cols.c: would o, computed in a kernel, vary along the innermost axis of its space, where a cols kernel's vectors lie? */
+bool varies_inside(Fusion *, const Value *o, const Type *space);
 /* fuse_contract.c: can the contraction's epilogue read this value from memory, or compute it (R_FREE)? */
 bool epilogue_reads(Fusion *, Value *contract, Value *operand);
 /* A clone of the free v whose operands are cloned already; 0: NULL where it can not have the epilogue's shape. */

@@ -65,14 +65,40 @@ static bool read_only_by(Fusion *f, const Value *v, int rep)
 	return !v->dest;
 }
 
+/* Does x change along the axis of the space, going by what it is computed from? What leaves its kernel does. */
+static bool varies(Fusion *f, Value *x, const Type *space, int axis)
+{
+	View w;
+	int at = axis - (space->rank - x->type.rank);
+	if (at < 0 || dim_is(x->type.dim[at], 1) || x->op == OP_CONST)
+		return false;
+	if (x->op == OP_IOTA)
+		return x->a.axis == at;
+	if (f->role[x->id] == R_NONE)
+		return view_of(x, &w) && !dim_is(w.stride[at], 0);
+	bool any = !is_elementwise(x) || (f->role[x->id] == R_MEMBER && leaves(f, x));
+	for (int i = 0; i < x->nin && !any; i++)
+		any = varies(f, x->in[i], space, axis);
+	return any;
+}
+
+bool varies_inside(Fusion *f, const Value *o, const Type *space)
+{
+	bool any = false;
+	for (int i = 0; i < o->nin && !any; i++)
+		any = varies(f, o->in[i], space, row_axis(space));
+	return any;
+}
+
 /* Elementwise operands of v, of the space's shape, that nobody else reads; and theirs. */
 static void take_producers(Fusion *f, Value *anchor, const Value *v)
 {
 	for (int i = 0; i < v->nin; i++) {
 		int rep = dag_rep(f->d, anchor->id);
 		Value *o = v->in[i];
-		if (single(f, o) && room(f, rep) && same_dims(&o->type, &f->group[rep].space) && read_only_by(f, o, rep) &&
-		    take(f, anchor, o))
+		const Type *space = &f->group[rep].space;
+		if (single(f, o) && room(f, rep) && same_dims(&o->type, space) && read_only_by(f, o, rep) &&
+		    varies_inside(f, o, space) && take(f, anchor, o))
 			take_producers(f, anchor, o);
 	}
 }

@@ -51,9 +51,23 @@ static bool fits_result(const Type *x, const Type *r)
 static bool reads_memory(const Grow *w, Value *x)
 {
 	View view;
+	if (x == w->c->in[0] || x == w->c->in[1])   /* read as a contraction's operand, not by place */
+		return false;
 	if (!fits_result(&x->type, &w->c->type) || !view_of(x, &view))
 		return false;
 	return uniform(w, x, &view, 0) && uniform(w, x, &view, 1);
+}
+
+/* Lanes go along n: an index that counts along one of several of its axes is no arithmetic sequence there. */
+static bool counts_evenly(const Grow *w, const Value *iota)
+{
+	const Type *r = &w->c->type;
+	int axis = iota->a.axis + r->rank - iota->type.rank, several = 0;
+	if (axis < 0 || !in_group(&w->s, 1, w->s.at[2][axis]))
+		return true;
+	for (int i = 0; i < r->rank; i++)
+		several += in_group(&w->s, 1, w->s.at[2][i]) && !dim_is(r->dim[i], 1);
+	return several == 1;
 }
 
 /* Clones of the free x: constants and run-time extents as scalars for members, of the full shape below clones. */
@@ -61,7 +75,8 @@ static bool reads_free(const Grow *w, Value *x, bool below)
 {
 	switch (x->op) {
 	case OP_CONST: return true;
-	case OP_IOTA: return x->type.rank <= w->c->type.rank && fits_result(&x->type, &w->c->type);
+	case OP_IOTA:
+		return x->type.rank <= w->c->type.rank && fits_result(&x->type, &w->c->type) && counts_evenly(w, x);
 	case OP_DIMVAL: return true;
 	case OP_RANDOM: return same_dims(&x->type, &w->c->type) && reads_memory(w, x->in[0]);
 	default: break;

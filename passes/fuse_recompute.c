@@ -113,6 +113,9 @@ static bool every_reader(Recompute *r, Value *v)
 			continue;
 		r->kernel = dag_rep(f->d, u->id);
 		r->left = BUDGET;
+		const Group *g = &f->group[r->kernel];
+		if (g->kind == K_COLS && !varies_inside(f, v, &g->space))
+			return false;
 		if (!takes_clone(f, u) || f->group[r->kernel].n >= MAX_MEMBERS || !possible(r, v))
 			return false;
 	}

@@ -17,7 +17,7 @@ typedef struct Inc {
 	const char *sym;         /* name of T */
 	const Dim *T, *S, *past; /* past = S - T */
 	Dep *dep;                /* by id */
-	Value **cached;          /* by id: k and v over all S positions */
+	Value **cached[2];       /* by id: as keys and as values, over all S positions */
 	int caches;
 } Inc;
 
@@ -294,35 +294,43 @@ static bool classify(Inc *c)
 	return good;
 }
 
+/* How a cache lies: axis i of it is axis order[i] of (B,T,G,K). Keys have positions innermost, as the product with
+ * queries runs along them side by side; values have them outside of K. */
+static const int8_t cache_order[2][4] = { { 0, 2, 3, 1 }, { 0, 2, 1, 3 } };
+static const int8_t cache_back[2][4] = { { 0, 3, 1, 2 }, { 0, 2, 1, 3 } };
+static const int cache_axis[2] = { 3, 2 };
+
 /* x (B,T,G,K) over all positions so far, (B,S,G,K): the state cache.<n> at the bounds, written from S - T on. */
-static Value *cache(Inc *c, Builder *b, Value *x)
+static Value *cache(Inc *c, Builder *b, Value *x, int which)
 {
-	if (c->cached[x->id])
-		return c->cached[x->id];
-	Type t = x->type;
-	Value *new = x->repl;
+	Value **done = &c->cached[which][x->id];
+	if (*done)
+		return *done;
+	Value *new = b_transpose(b, x->repl, cache_order[which]);
+	Type t = new->type, now = t;
 	for (int i = 0; i < t.rank; i++) {
 		int64_t bound;
-		if (!graph_bound(c->g, x->type.dim[i], &bound))
+		if (!graph_bound(c->g, t.dim[i], &bound))
 			bug("incremental: an extent of a cache has no bound");
 		t.dim[i] = dim_const(bound);
-		if (i != 1 && t.dim[i] != x->type.dim[i])
-			new = b_pad(b, new, i, dim_const(0), dim_sub(t.dim[i], x->type.dim[i]));
+		if (i != cache_axis[which] && t.dim[i] != now.dim[i])
+			new = b_pad(b, new, i, dim_const(0), dim_sub(t.dim[i], now.dim[i]));
 	}
+	now.dim[cache_axis[which]] = c->S;
 	Value *state = b_source(b, OP_STATE, internf("cache.%d", c->caches++), t);
-	Value *all = b_write(b, state, new, 1, c->past);
+	Value *all = b_write(b, state, new, cache_axis[which], c->past);
 	b_store(b, state, all);
 	for (int i = 0; i < t.rank; i++)
-		if (i == 1 || t.dim[i] != x->type.dim[i])
-			all = b_slice(b, all, i, dim_const(0), i == 1 ? c->S : x->type.dim[i]);
-	return c->cached[x->id] = all;
+		if (t.dim[i] != now.dim[i])
+			all = b_slice(b, all, i, dim_const(0), now.dim[i]);
+	return *done = b_transpose(b, all, cache_back[which]);
 }
 
 static Value *with_caches(Inc *c, Builder *b, Value *v)
 {
 	Value **in = NEW_ARRAY(c->g->arena, Value *, v->nin);
 	for (int i = 0; i < v->nin; i++)
-		in[i] = i == 1 || i == 2 ? cache(c, b, v->in[i]) : v->in[i]->repl;
+		in[i] = i == 1 || i == 2 ? cache(c, b, v->in[i], i - 1) : v->in[i]->repl;
 	return build(b, v->op, in, v->nin, &v->a, NULL);
 }
 
@@ -405,7 +413,8 @@ bool incremental(Graph *g, Module *m, Entry *e)
 	settle_symbols(g, time->name);
 	graph_number(g);
 	c.dep = NEW_ARRAY(g->arena, Dep, g->vals.len);
-	c.cached = NEW_ARRAY(g->arena, Value *, g->vals.len);
+	for (int i = 0; i < 2; i++)
+		c.cached[i] = NEW_ARRAY(g->arena, Value *, g->vals.len);
 	if (!classify(&c))
 		return false;
 	graph_sym(g, "S", time->bound);

@@ -275,6 +275,29 @@ static Value *fold_gather(Builder *b, Value *v)
 	return b_slice(b, table, 0, dim_const(0), ids->type.dim[0]);
 }
 
+/* A reduction of what was stretched: of the thing itself, stretched afterwards; a sum counts each element as often as
+ * it was repeated along the reduced axes. */
+static Value *fold_reduce(Builder *b, Value *v)
+{
+	Value *x = v->in[0];
+	const Dim *dims[MAX_RANK], *times = dim_const(1);
+	if (x->op != OP_EXPAND)
+		return NULL;
+	Type t = x->type, from = x->in[0]->type;
+	for (int i = 0; i < t.rank; i++) {
+		int k = i - (t.rank - from.rank);
+		dims[i] = k < 0 ? dim_const(1) : from.dim[k];
+		if (v->a.axes >> i & 1 && dims[i] != t.dim[i])
+			times = dim_mul(times, t.dim[i]);
+	}
+	Value *r = b_reduce(b, v->op, with_axes(b, x->in[0], t.rank, dims), v->a.axes);
+	if (v->op == OP_SUM && !dim_is(times, 1)) {
+		Value *n = b_dim(b, times);
+		r = b_binary(b, OP_MUL, r, v->type.dt == DT_F32 ? b_convert(b, n, DT_F32) : n);
+	}
+	return type_eq(r->type, v->type) ? r : b_expand(b, r, v->type);
+}
+
 /* Rows 0, 1, .. added to: the sum with the rows and zeros behind. */
 static Value *fold_scatter(Builder *b, Value *v)
 {
@@ -314,6 +337,7 @@ static Value *fold(Builder *b, Value *v)
 	case OP_CONCAT: return fold_concat(b, v);
 	case OP_GATHER: return fold_gather(b, v);
 	case OP_SCATTER_ADD: return fold_scatter(b, v);
+	case OP_SUM: case OP_RMAX: return fold_reduce(b, v);
 	default: return NULL;
 	}
 }

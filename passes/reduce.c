@@ -44,8 +44,20 @@ static uint32_t next_step(Graph *g, const Type *t, uint32_t axes)
 	return axes != last && axes == (all & ~unit) && small ? all : last;
 }
 
+/* Shown with stride 0 along its innermost axis: a cols kernel's vectors need something that varies there. */
+static bool stretched(Value *x)
+{
+	View w;
+	int i = x->type.rank - 1;
+	while (i > 0 && dim_is(x->type.dim[i], 1))
+		i--;
+	return op_info[x->op].flags & OPF_VIEW && i >= 0 && view_of(x, &w) && !dim_is(x->type.dim[i], 1) && dim_is(w.stride[i], 0);
+}
+
 Value *legal_reduce(Builder *b, Op op, Value *x, uint32_t axes)
 {
+	if (axes & ~units(&x->type) && stretched(x))
+		x = b_unary(b, OP_COPY, x);
 	for (;;) {
 		uint32_t rest = axes & ~units(&x->type);
 		if (!rest)

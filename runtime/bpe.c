@@ -4,8 +4,6 @@
  * not known here is refused by name. */
 #include "runtime/sn.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +27,7 @@ struct SnBpe {
 	bool starts[256];             /* first bytes of added tokens */
 	bool prefix_space, whole_words;   /* add_prefix_space; ignore_merges */
 	int32_t bos;
-	pcre2_code *pattern;
+	SnPattern *pattern;
 };
 
 /* --- the byte alphabet: printable bytes are themselves, the others 256, 257, .. in their order */
@@ -237,17 +235,9 @@ static int check_model(json_t *model, json_t *root, const char *path) {
 	return SN_OK;
 }
 
-static int compile_pattern(SnBpe *b, const char *pattern, const char *path) {
-	int err;
-	PCRE2_SIZE at;
-	b->pattern = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &err, &at, NULL);
-	if (!b->pattern) {
-		char text[128];
-		pcre2_get_error_message(err, (PCRE2_UCHAR *)text, sizeof text);
-		return sn_fail(SN_DATA, "%s: the pre-tokenizer's pattern at %zu: %s", path, (size_t)at, text);
-	}
-	pcre2_jit_compile(b->pattern, PCRE2_JIT_COMPLETE);   /* where there is no JIT, pcre2_match interprets */
-	return SN_OK;
+static int set_pattern(SnBpe *b, const char *pattern, const char *path) {
+	b->pattern = sn_pattern_open(pattern, path);
+	return b->pattern ? SN_OK : SN_DATA;
 }
 
 /* Split with a regular expression: matches and what lies between them are words. */
@@ -258,7 +248,7 @@ static int load_split(SnBpe *b, json_t *j, const char *path) {
 	bool isolated = behavior && (!strcmp(behavior, "Isolated") || (!strcmp(behavior, "Removed") && invert));
 	if (!pattern || !isolated || b->pattern)
 		return sn_fail(SN_DATA, "%s: this kind of Split pre-tokenizer is not supported", path);
-	return compile_pattern(b, pattern, path);
+	return set_pattern(b, pattern, path);
 }
 
 static int load_step(SnBpe *b, json_t *j, const char *path, bool *bytes) {
@@ -272,7 +262,7 @@ static int load_step(SnBpe *b, json_t *j, const char *path, bool *bytes) {
 		return SN_OK;
 	if (b->pattern)
 		return sn_fail(SN_DATA, "%s: Split followed by ByteLevel with its own pattern is not supported", path);
-	return compile_pattern(b, GPT2_PATTERN, path);
+	return set_pattern(b, GPT2_PATTERN, path);
 }
 
 static int load_pre_tokenizer(SnBpe *b, json_t *j, const char *path) {
@@ -338,7 +328,7 @@ void sn_bpe_close(SnBpe *b) {
 	free(b->slots);
 	free(b->added);
 	sn_merges_close(b->merges);
-	pcre2_code_free(b->pattern);
+	sn_pattern_close(b->pattern);
 	free(b);
 }
 
@@ -371,9 +361,7 @@ typedef struct Encoder {
 	SnIds *out;
 	SnWord work;
 	Seen *seen;                   /* CACHE; words of this text already encoded, by hash */
-	pcre2_match_data *match;
-	pcre2_match_context *context;
-	pcre2_jit_stack *stack;
+	SnMatcher *matcher;
 	int32_t bad;                  /* a byte the vocabulary lacks; -1 */
 } Encoder;
 
@@ -414,21 +402,20 @@ static void word(Encoder *e, const char *s, size_t n) {
 }
 
 static int words(Encoder *e, const char *s, size_t n, const char *what) {
-	size_t at = 0;
-	while (e->b->pattern && at < n) {
-		int found = pcre2_match(e->b->pattern, (PCRE2_SPTR)s, n, at, PCRE2_NO_UTF_CHECK, e->match, e->context);
-		if (found == PCRE2_ERROR_NOMATCH)
+	size_t at = 0, from, to;
+	while (e->matcher && at < n) {
+		int found = sn_matcher_next(e->matcher, s, n, at, &from, &to);
+		if (found == 0)
 			break;
 		if (found < 0)
 			return sn_fail(SN_DATA, "%s: the tokenizer's pattern failed (PCRE2 error %d)", what, found);
-		PCRE2_SIZE *ends = pcre2_get_ovector_pointer(e->match);
-		if (ends[0] > at)
-			word(e, s + at, ends[0] - at);
-		if (ends[1] > ends[0])
-			word(e, s + ends[0], ends[1] - ends[0]);
-		if (ends[1] == at)
+		if (to == at)
 			return sn_fail(SN_DATA, "%s: the tokenizer's pattern matches the empty text", what);
-		at = ends[1];
+		if (from > at)
+			word(e, s + at, from - at);
+		if (to > from)
+			word(e, s + from, to - from);
+		at = to;
 	}
 	if (at < n)
 		word(e, s + at, n - at);
@@ -486,24 +473,13 @@ static int encode_all(Encoder *e, const char *s, size_t n, const char *what) {
 }
 
 int sn_bpe_encode(const SnBpe *b, const char *text, size_t n, const char *what, SnIds *out) {
-	enum { STACK_FIRST = 32 << 10, STACK_MOST = 8 << 20 };
 	Encoder e = {.b = b, .out = out, .bad = -1};
 	e.seen = sn_alloc(sizeof *e.seen * CACHE);
-	e.context = pcre2_match_context_create(NULL);
-	e.stack = pcre2_jit_stack_create(STACK_FIRST, STACK_MOST, NULL);
-	e.match = pcre2_match_data_create(16, NULL);
-	int code = SN_OK;
-	if (!e.context || !e.match)
-		code = sn_fail(SN_FAIL, "out of memory");
-	if (e.stack && e.context)
-		pcre2_jit_stack_assign(e.context, NULL, e.stack);
-	if (!code)
-		code = encode_all(&e, text, n, what);
+	e.matcher = b->pattern ? sn_matcher_open(b->pattern) : NULL;
+	int code = encode_all(&e, text, n, what);
 	if (!code && e.bad >= 0)
 		code = sn_fail(SN_DATA, "%s: the tokenizer's vocabulary has no token for byte 0x%02X", what, (unsigned)e.bad);
-	pcre2_match_data_free(e.match);
-	pcre2_jit_stack_free(e.stack);
-	pcre2_match_context_free(e.context);
+	sn_matcher_close(e.matcher);
 	free(e.work.symbols);
 	free(e.work.heap);
 	free(e.seen);

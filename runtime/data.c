@@ -37,6 +37,12 @@ static int extract(Text *t, const char *path, const char *field, const char *bet
 	return code;
 }
 
+/* A model file's `field=` speaks of json lines; a plain text given in their place is read as it is. */
+static int is_json_lines(const char *path) {
+	const char *dot = strrchr(path, '.');
+	return dot && (strcmp(dot, ".jsonl") == 0 || strcmp(dot, ".ndjson") == 0 || strcmp(dot, ".json") == 0);
+}
+
 static int text_open(Text *t, const SnOptions *o, const char *path, const SnTokenizer *tokenizer) {
 	static const char end_of_text[] = "<|endoftext|>";
 	*t = (Text){0};
@@ -46,7 +52,7 @@ static int text_open(Text *t, const SnOptions *o, const char *path, const SnToke
 	t->at = t->file.at;
 	t->n = t->file.n;
 	const char *field = sn_str(o, "data.field", NULL);
-	if (field)
+	if (field && is_json_lines(path))
 		code = extract(t, path, field, tokenizer && sn_special(tokenizer, end_of_text) >= 0 ? end_of_text : "\n");
 	if (!code && !t->n)
 		code = sn_fail(SN_DATA, "%s: is empty", path);

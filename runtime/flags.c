@@ -32,21 +32,21 @@ static const Flag flags[] = {
 	{"steps", 's', T_COUNT, "schedule.steps", F_KEPT, "N", "optimiser steps in all"},
 	{"batch", 'b', T_POSITIVE, "batch", F_KEPT | F_EVAL, "N", "sequences a step; a multiple of the compiled micro-batch"},
 	{"context", 0, T_POSITIVE, "T", F_KEPT | F_EVAL, "N", "tokens a sequence, at most the compiled bound"},
-	{"lr", 0, T_NUM, "optimizer.lr", F_KEPT, "X", "peak learning rate"},
+	{"lr", 0, T_NUM, "optimizer.lr", F_KEPT, "X", "peak learning rate (0.001)"},
 	{"min-lr", 0, T_NUM, "schedule.final", F_KEPT, "X", "learning rate at the last step"},
-	{"schedule", 0, T_STR, "schedule.kind", F_KEPT, "KIND", "constant, cosine or linear, after the warmup"},
+	{"schedule", 0, T_STR, "schedule.kind", F_KEPT, "KIND", "constant, cosine or linear, after the warmup (constant)"},
 	{"warmup", 0, T_COUNT, "schedule.warmup", F_KEPT, "N", "steps of linear warmup"},
-	{"beta1", 0, T_SHARE, "optimizer.beta1", F_KEPT, "X", "decay of the first moment"},
-	{"beta2", 0, T_SHARE, "optimizer.beta2", F_KEPT, "X", "decay of the second moment"},
-	{"eps", 0, T_NUM, "optimizer.eps", F_KEPT, "X", "added to the root of the second moment"},
-	{"weight-decay", 0, T_NUM, "optimizer.weight_decay", F_KEPT, "X", "decoupled weight decay"},
-	{"clip", 0, T_NUM, "clip", F_KEPT, "X", "largest gradient norm; 0: no clipping"},
+	{"beta1", 0, T_SHARE, "optimizer.beta1", F_KEPT, "X", "decay of the first moment (0.9)"},
+	{"beta2", 0, T_SHARE, "optimizer.beta2", F_KEPT, "X", "decay of the second moment (0.999)"},
+	{"eps", 0, T_NUM, "optimizer.eps", F_KEPT, "X", "added to the root of the second moment (1e-8)"},
+	{"weight-decay", 0, T_NUM, "optimizer.weight_decay", F_KEPT, "X", "decoupled weight decay (0)"},
+	{"clip", 0, T_NUM, "clip", F_KEPT, "X", "largest gradient norm; 0: no clipping (0)"},
 	{"validate-every", 0, T_COUNT, "validate.every", F_KEPT, "N", "steps between validations; 0: only at the end"},
 	{"eval-batches", 0, T_COUNT, "eval.batches", F_KEPT | F_EVAL, "N", "batches a validation; 0: all of the text"},
 	{"save-every", 0, T_COUNT, "save.every", F_KEPT, "N", "steps between checkpoints; 0: only at the end"},
 	{"prompt", 'p', T_STR, "prompt", F_GENERATE, "TEXT", "text to go on from; - reads it from standard input"},
-	{"tokens", 'n', T_COUNT, "limit", F_GENERATE, "N", "tokens to generate at most"},
-	{"temp", 0, T_NUM, "sample.temperature", F_GENERATE, "X", "0: always the likeliest; 1: as the model says"},
+	{"tokens", 'n', T_COUNT, "limit", F_GENERATE, "N", "tokens to generate at most (128)"},
+	{"temp", 0, T_NUM, "sample.temperature", F_GENERATE, "X", "0: always the likeliest; 1: as the model says (1)"},
 	{"top-k", 0, T_COUNT, "sample.top_k", F_GENERATE, "N", "choose among the N likeliest; 0: all"},
 	{"top-p", 0, T_SHARE, "sample.top_p", F_GENERATE, "X", "choose among the fewest that reach this share"},
 	{"min-p", 0, T_SHARE, "sample.min_p", F_GENERATE, "X", "not those under this part of the likeliest"},
@@ -248,7 +248,7 @@ int64_t sn_vocabulary(const SnProgram *p) {
 static void print_default(FILE *out, const SnOptions *o, const Flag *f) {
 	const SnSetting *s = entry_setting(o, f->key);
 	if (s && s->is_num)
-		fprintf(out, " [%g]", s->num);
+		fprintf(out, " [%.10g]", s->num);
 	else if (s && s->str)
 		fprintf(out, " [%s]", sn_text(s->str));
 }
@@ -257,7 +257,7 @@ void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c) {
 	fprintf(out, "Usage: %s %s [flags]\n", program_invocation_short_name, c->name);
 	if (c->entry && c->entry->doc && *sn_text(c->entry->doc))
 		fprintf(out, "\n%s\n", sn_text(c->entry->doc));
-	fprintf(out, "\nFlags (in brackets: what the model file sets)\n");
+	fprintf(out, "\nFlags (in parentheses: the default; in brackets: what the model file sets)\n");
 	for (int i = 0; i < NFLAGS; i++) {
 		const Flag *f = &flags[i];
 		if (!(f->kinds & 1u << c->kind))

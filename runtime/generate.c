@@ -235,9 +235,7 @@ static int open_tokenizer(Generator *g, const char *checkpoint) {
 	if (!name && checkpoint && sn_exists(older))
 		name = older;
 	if (!name)
-		name = named_tokenizer(g->o);
-	if (!name && !checkpoint)
-		name = "byte";
+		name = checkpoint ? named_tokenizer(g->o) : "byte";   /* random weights make sense of no tokenizer */
 	int code = SN_OK;
 	if (!name || !strcmp(name, "char"))
 		code = sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer");

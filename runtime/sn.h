@@ -135,6 +135,16 @@ typedef struct SnWord { void *symbols, *heap; int64_t cap; } SnWord;   /* workin
 /* Merges ids[0..n) in place, lowest rank first, leftmost of equals; returns how many are left. O(n log n). */
 int64_t sn_merges_apply(const SnMerges *, SnWord *, int32_t *ids, int64_t n);
 
+/* pattern.c: PCRE2's regular expressions with Unicode properties, on valid UTF-8 */
+typedef struct SnPattern SnPattern;
+typedef struct SnMatcher SnMatcher;                           /* one thread's working memory for a pattern */
+SnPattern *sn_pattern_open(const char *pattern, const char *path);   /* NULL after a message (SN_DATA) that names path */
+void sn_pattern_close(SnPattern *);
+SnMatcher *sn_matcher_open(const SnPattern *);
+void sn_matcher_close(SnMatcher *);
+/* The next match in s[0..n) from `at` on: 1 and its place, 0 if there is none, PCRE2's negative error otherwise. */
+int sn_matcher_next(SnMatcher *, const char *s, size_t n, size_t at, size_t *from, size_t *to);
+
 /* bpe.c: byte-level BPE (Sennrich et al. 2016; GPT-2's byte alphabet, Radford et al. 2019) */
 typedef struct SnBpe SnBpe;
 SnBpe *sn_bpe_open(json_t *root, const char *path);           /* a Hugging Face tokenizer.json; NULL after a message */

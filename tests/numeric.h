@@ -70,6 +70,8 @@ static inline double difference(const Tensor *x, const Tensor *y)
 	if (!x || !y || x->n != y->n)
 		return INFINITY;
 	for (int64_t i = 0; i < x->n; i++) {
+		if (x->at[i] == y->at[i])
+			continue;
 		double d = fabs(x->at[i] - y->at[i]) / fmax(1, fabs(y->at[i]));
 		if (isnan(d) && !(isnan(x->at[i]) && isnan(y->at[i])))
 			return INFINITY;

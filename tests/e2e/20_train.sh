@@ -40,4 +40,4 @@ exits "info" 0 "parameters" "$tmp/gpt" info
 exits "help names the model's settings" 0 "--lr" "$tmp/gpt" train --help
 exits "an unknown flag" 2 "did you mean" "$tmp/gpt" train --stepz 3
 exits "a missing data file" 3 "no-such" "$tmp/gpt" train --data no-such.txt --tokenizer byte
-exits "llama trains" 0 "" "$tmp/llama" $train --steps 20 --out "$tmp/llama-run"
+exits "llama trains" 0 "" "$tmp/llama" train --tokenizer byte --data "$corpus" --steps 20 --out "$tmp/llama-run"

@@ -212,6 +212,8 @@ static void random_graphs_run(void **state)
 	for (int seed = from; seed < from + n; seed++) {
 		Arena *a = arena_new();
 		Target t;
+		if (getenv("SEEDS"))
+			fprintf(stderr, "seed %d\n", seed);
 		assert_true(target_find(targets[seed % 2], &t));
 		run_and_compare(random_graph(a, (uint64_t)seed), kernels_of_random(a, seed), &t, seed);
 		arena_free(a);

@@ -108,31 +108,45 @@ static void test_every_op_has_a_case(void **state) {
 
 static Dims dims_for(Shape s) { return (Dims){ 1, { { intern("T"), s.dim[0] } } }; }
 
-/* g's output `out` by the evaluator before the passes, then compiled on every target and number of threads. */
+/* Every output of g as the evaluator has it. */
+static void compare_outputs(const Graph *g, Env *got, Env *want, double tolerance, const char *what) {
+	for (int i = 0; i < g->vals.len; i++) {
+		const Value *v = g->vals.at[i];
+		double worst = v->op == OP_OUTPUT ? difference(env_get(got, v->a.name), env_get(want, v->a.name)) : 0;
+		if (!(worst <= tolerance))
+			fail_msg("%s: `%s` is wrong by %g", what, v->a.name, worst);
+	}
+}
+
+static void same_bits(const Graph *g, Env *a, Env *b, const char *what) {
+	for (int i = 0; i < g->vals.len; i++) {
+		const Value *v = g->vals.at[i];
+		Tensor *x = v->op == OP_OUTPUT ? env_get(a, v->a.name) : NULL;
+		if (x && memcmp(x->at, env_get(b, v->a.name)->at, sizeof(double) * (size_t)x->n))
+			fail_msg("%s: more threads give other bits of `%s`", what, v->a.name);
+	}
+}
+
+/* g by the evaluator before the passes, then compiled on every target and number of threads. */
 static void compare_runs(Graph *g, Shape s, double tolerance, const char *what) {
 	Dims d = dims_for(s);
-	Env *want = fill_env(g, &d, 11, (int)s.dim[0] + 1), *got;
-	Tensor *one = NULL, *t;
+	Env *want = fill_env(g, &d, 11, (int)s.dim[0] + 1), *got, *one = NULL;
 	Target target;
-	double worst;
 
 	assert_true(graph_eval(g, want));
 	if (!passes_run(g, "layout,fuse,schedule", NULL))
 		fail_msg("%s: passes", what);
 	for (int k = 0; k < COUNT(targets); k++)
 		for (int threads = 1; threads <= (k < 2 ? 1 : 3); threads++) {
+			const char *where = internf("%s, %lldx%lld.., %s", what, (long long)s.dim[0], (long long)s.dim[1], targets[k]);
 			assert_true(target_find(targets[k], &target));
 			got = fill_env(g, &d, 11, (int)s.dim[0] + 1);
 			assert_true(backend_run(g, got, &target, threads));
-			t = env_get(got, "out");
-			worst = difference(t, env_get(want, "out"));
-			if (!(worst <= tolerance))
-				fail_msg("%s %lldx%lld.. on %s: error %g", what, (long long)s.dim[0],
-					 (long long)s.dim[1], targets[k], worst);
+			compare_outputs(g, got, want, tolerance, where);
 			if (threads == 1)
-				one = t;
-			else if (memcmp(one->at, t->at, sizeof(double) * (size_t)t->n))
-				fail_msg("%s on %s: %d threads give other bits", what, targets[k], threads);
+				one = got;
+			else
+				same_bits(g, one, got, where);
 		}
 }
 
@@ -176,6 +190,8 @@ static Value *chain(Build *u, unsigned *seed, int length) {
 				     b_const(&u->b, DT_F32, 0.01));
 		pool[n++] = v;
 	}
+	b_output(&u->b, intern("middle"), pool[4 + next_random(seed) % (unsigned)(n - 4)]);
+	b_output(&u->b, intern("mask"), b_binary(&u->b, OP_LT, pool[n - 1], pool[n - 2]));
 	return b_binary(&u->b, OP_ADD, pool[n - 1], b_binary(&u->b, OP_ADD, pool[n - 2], pool[n - 3]));
 }
 
@@ -190,6 +206,36 @@ static void test_random_chains(void **state) {
 		build_sources(&u, g, s, k % 2);
 		b_output(&u.b, intern("out"), chain(&u, &seed, 4 + k % 20));
 		compare_runs(g, s, 2e-5, internf("chain %d", k));
+		arena_free(a);
+	}
+}
+
+/* Several kernels in a row, so that memory is reused in place, with views, placement in a concat and sums of both
+ * kinds between them. */
+static void test_random_graphs(void **state) {
+	unsigned seed = 23;
+
+	for (int k = 0; k < 24; k++) {
+		Arena *a = arena_new();
+		Graph *g = graph_new(a, "graph");
+		Shape s = shapes[5 + k % (COUNT(shapes) - 5)];
+		Build u;
+		build_sources(&u, g, s, k % 2);
+		int8_t perm[MAX_RANK];
+		for (int i = 0; i < s.rank; i++)
+			perm[i] = (int8_t)(s.rank - 1 - i);
+		for (int round = 0; round < 3; round++) {
+			Value *v = b_unary(&u.b, OP_TANH, b_transpose(&u.b, u.x, perm)), *sum;
+			v = b_transpose(&u.b, b_binary(&u.b, OP_MUL, v, b_const(&u.b, DT_F32, 0.7)), perm);
+			sum = b_reduce(&u.b, OP_SUM, b_binary(&u.b, OP_MUL, v, u.y), (1u << (s.rank - 1)) - 1);
+			u.y = b_unary(&u.b, OP_SIN, b_binary(&u.b, OP_ADD, v, sum));
+			Value *both[] = { u.y, b_unary(&u.b, OP_NEG, v) };
+			v = b_concat(&u.b, both, 2, s.rank - 1);
+			u.x = b_slice(&u.b, b_unary(&u.b, OP_COS, v), s.rank - 1, dim_const(1), u.type.dim[s.rank - 1]);
+			b_output(&u.b, internf("x%d", round), u.x);
+		}
+		b_output(&u.b, intern("out"), chain(&u, &seed, 5));
+		compare_runs(g, s, 5e-5, internf("graph %d", k));
 		arena_free(a);
 	}
 }
@@ -294,7 +340,7 @@ static void test_movement(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_single_ops),
-		cmocka_unit_test(test_random_chains), cmocka_unit_test(test_idioms_are_one_kernel),
+		cmocka_unit_test(test_random_chains), cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_idioms_are_one_kernel),
 		cmocka_unit_test(test_cols), cmocka_unit_test(test_movement),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -254,6 +254,7 @@ static void gpt2_is_the_written_out_one(void **state)
 	static const char *const sets[] = { "D=24", "H=3", "L=2", "V=31", "N=8", "train.micro=2", "p=0" };
 	Module *m = build_with("models/gpt2.sinter", NULL, COUNT(sets), sets);
 	assert_non_null(m);
+	assert_non_null(entry_graph(m->entries.at[0], "eval"));   /* even without a dropout */
 	Graph *want = gpt_forward(arena_new(), (GptShape){ .B = 2, .T = 8, .V = 31, .D = 24, .H = 3, .L = 2 });
 	double a = run(m, entry_graph(m->entries.at[0], "forward"), "loss", 0.4, 2, 7);
 	assert_float_equal(a, run(m, want, "loss", 0.4, 2, 7), 1e-9);

@@ -115,7 +115,8 @@ static Value *packed(Builder *b, Value *x, int side, const char *spec)
 	return build(b, OP_PACK, &x, 1, &(Attrs){ .side = side, .spec = spec }, NULL);
 }
 
-/* y = x (2 w)', z = x + (a copy of w's first row), and w itself: only the pack and the copy are worth a state. */
+/* y = x (2 w)', z = x + (a copy of w's first row), and w itself: only the pack and the copy are worth a state. The copy
+ * of an input is the call's; a product of parameters moves as a whole, with its left operand's pack. */
 static Graph *hoistable(void)
 {
 	Graph *g = graph_new(arena_new(), "generate.step");
@@ -130,6 +131,10 @@ static Graph *hoistable(void)
 	Value *row = b_unary(&b, OP_COPY, b_slice(&b, w, 0, dim_const(0), dim_const(1)));
 	b_output(&b, "y", y);
 	b_output(&b, "z", b_binary(&b, OP_ADD, x, row));
+	Value *given = b_source(&b, OP_INPUT, "given", gpt_type(DT_F32, 1, dim_const(3), NULL, NULL, NULL, NULL));
+	b_output(&b, "u", b_binary(&b, OP_ADD, x, b_unary(&b, OP_COPY, given)));
+	Value *gram = b_contract(&b, packed(&b, w, 0, intern("ak,bk->ab")), w, "ak,bk->ab");
+	b_output(&b, "t", b_binary(&b, OP_ADD, gram, b_reduce(&b, OP_SUM, x, 3)));
 	b_output(&b, "v", b_binary(&b, OP_ADD, x, b_slice(&b, w, 0, dim_const(1), dim_const(1))));
 	return g;
 }
@@ -156,8 +161,9 @@ static void test_hoist(void **state)
 	Graph *prepare = hoist(step, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
 	assert_true(graph_verify(step) && graph_verify(prepare));
 	assert_string_equal(prepare->name, "generate.prepare");
-	assert_int_equal(count(prepare, OP_STORE), 2);
-	assert_int_equal(count(step, OP_STATE), 2);
+	assert_int_equal(count(prepare, OP_STORE), 3);
+	assert_int_equal(count(prepare, OP_INPUT), 0);
+	assert_int_equal(count(step, OP_STATE), 3);
 	assert_int_equal(count(step, OP_PACK), 1);
 	assert_int_equal(count(step, OP_PARAM), 1);
 	for (int i = 0; i < step->vals.len; i++) {
@@ -172,6 +178,23 @@ static void test_hoist(void **state)
 	assert_true(difference(env_get(b, "y"), env_get(a, "y")) == 0);
 	assert_true(difference(env_get(b, "z"), env_get(a, "z")) == 0);
 	assert_true(difference(env_get(b, "v"), env_get(a, "v")) == 0);
+	assert_true(difference(env_get(b, "u"), env_get(a, "u")) == 0);
+	assert_true(difference(env_get(b, "t"), env_get(a, "t")) == 0);
+}
+
+/* A left operand's pack stays beside its contraction, even if it depends on parameters alone. */
+static void test_hoist_leaves_left_packs(void **state)
+{
+	Graph *g = graph_new(arena_new(), "generate.step");
+	graph_sym(g, "T", 4);
+	Builder b = { .g = g };
+	const char *spec = intern("ak,bk->ab");
+	Value *w = b_source(&b, OP_PARAM, "w", gpt_type(DT_F32, 2, dim_const(5), dim_const(3), NULL, NULL, NULL));
+	Value *x = b_source(&b, OP_INPUT, "x", gpt_type(DT_F32, 2, dim_sym("T"), dim_const(3), NULL, NULL, NULL));
+	b_output(&b, "y", b_contract(&b, packed(&b, w, 0, spec), x, spec));
+	Graph *prepare = hoist(g, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
+	assert_int_equal(count(g, OP_PACK), 1);
+	assert_int_equal(prepare->vals.len, 0);
 }
 
 /* The whole road */
@@ -201,6 +224,21 @@ static void test_road_makes_all_functions(void **state)
 	for (int i = 0; i < step->vals.len; i++)
 		if (step->vals.at[i]->op == OP_CONTRACT)
 			assert_int_not_equal(step->vals.at[i]->kernel, 0);
+}
+
+/* Copies print alike, kernels and places included, and share no value with the original. */
+static void test_copies_are_whole(void **state)
+{
+	Graph *step = entry_graph(built(shape)->entries.at[0], "step"), *copy = graph_copy(step, step->name);
+	Str a = { 0 }, b = { 0 };
+	graph_print(&a, step);
+	graph_print(&b, copy);
+	assert_non_null(strstr(a.at, "dest="));
+	assert_string_equal(a.at, b.at);
+	for (int i = 0; i < step->vals.len; i++)
+		assert_ptr_not_equal(step->vals.at[i], copy->vals.at[i]);
+	str_free(&a);
+	str_free(&b);
 }
 
 /* The finished step against autodiff alone. */
@@ -335,7 +373,9 @@ int main(void)
 		cmocka_unit_test(test_adamw_not_clipped),
 		cmocka_unit_test(test_adamw_without_gradient),
 		cmocka_unit_test(test_hoist),
+		cmocka_unit_test(test_hoist_leaves_left_packs),
 		cmocka_unit_test(test_road_makes_all_functions),
+		cmocka_unit_test(test_copies_are_whole),
 		cmocka_unit_test(test_road_keeps_training),
 		cmocka_unit_test(test_road_keeps_eval),
 		cmocka_unit_test(test_road_keeps_update),

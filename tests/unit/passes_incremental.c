@@ -154,7 +154,7 @@ static void test_one_cache_for_shared_keys(void **state)
 	int states = 0;
 	for (int i = 0; i < g->vals.len; i++)
 		states += g->vals.at[i]->op == OP_STATE;
-	assert_int_equal(states, 2);   /* k, and the second attention's v */
+	assert_int_equal(states, 3);   /* k as keys, k as values, and the second attention's values */
 }
 
 /* Refused */

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -243,6 +244,8 @@ static inline void redirect(const char *name, int fd) {
 	close(to);
 }
 
+static bool traced;   /* the next child stops at its system calls */
+
 /* Words are separated by spaces. The child's directory is the test's. */
 static inline pid_t start(const char *words, rlim_t file_limit) {
 	fflush(NULL);
@@ -253,6 +256,10 @@ static inline pid_t start(const char *words, rlim_t file_limit) {
 		_exit(98);
 	redirect("out", 1);
 	redirect("err", 2);
+	if (traced) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+	}
 	if (file_limit)
 		setrlimit(RLIMIT_FSIZE, &(struct rlimit){file_limit, file_limit});
 	char *argv[64] = {"bigram"}, *copy = sn_format("%s", words);

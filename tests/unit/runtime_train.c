@@ -101,6 +101,49 @@ static void killed_and_resumed(void **state) {
 	expect_like_a("k");
 }
 
+/* Runs words and kills it at the beginning of its n-th system call; false if it ended before. */
+static bool killed_at_call(const char *words, int n) {
+	traced = true;
+	pid_t pid = start(words, 0);
+	traced = false;
+	int status;
+	for (int stops = 0; waitpid(pid, &status, 0) == pid && WIFSTOPPED(status); stops++) {
+		if (stops == 2 * n) {   /* a call stops twice, at its beginning and at its end */
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return true;
+		}
+		ptrace(PTRACE_SYSCALL, pid, NULL, NULL);
+	}
+	return false;
+}
+
+/* A run of 4 steps that saves and validates after each second one, killed at each of its system calls in turn (each
+ * fifth, as a rule), and resumed: always the bits of the run never killed. */
+static void killed_anywhere(void **state) {
+	static const char run[] = "train --data corpus.txt --steps 4 --save-every 2 --validate-every 2 --eval-batches 1 --batch 4 -t 1 -q";
+	const char *every = getenv("SN_TEST_EVERY");
+	char *whole = sn_format("%s --out whole", run), *cut = sn_format("%s --out cut", run), *dir_cut = in_dir("cut"), *clean = sn_format("rm -rf %s", dir_cut);
+	expect_run(0, whole);
+	int kills = 0, step = every ? atoi(every) : 5;
+	for (int n = 1; killed_at_call(cut, n); n += step, kills++) {
+		char *last = in_dir("cut/last");
+		expect_run(0, sn_exists(last) ? "train --resume cut -q" : cut);
+		expect_same("whole/last/model.safetensors", "cut/last/model.safetensors");
+		expect_same("whole/last/optimizer.safetensors", "cut/last/optimizer.safetensors");
+		expect_same("whole/best/model.safetensors", "cut/best/model.safetensors");
+		assert_int_equal(count_lines("cut/metrics.jsonl", "\"loss\""), 4);
+		assert_int_equal(count_lines("cut/metrics.jsonl", "\"val_loss\""), 2);
+		assert_int_equal(system(clean), 0);
+		free(last);
+	}
+	assert_true(kills > 20);
+	free(whole);
+	free(cut);
+	free(dir_cut);
+	free(clean);
+}
+
 /* What a kill inside a save can leave: half a checkpoint, and the links on their way. They go, what they name stays. */
 static void leftovers(void **state) {
 	expect_run(0, "train --data corpus.txt --out w --steps 8 --schedule constant");
@@ -209,7 +252,7 @@ static void schedule(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(learns), cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(killed_and_resumed),
-		cmocka_unit_test(leftovers), cmocka_unit_test(interrupted_and_resumed), cmocka_unit_test(second_signal_kills), cmocka_unit_test(disk_full),
+		cmocka_unit_test(killed_anywhere), cmocka_unit_test(leftovers), cmocka_unit_test(interrupted_and_resumed), cmocka_unit_test(second_signal_kills), cmocka_unit_test(disk_full),
 		cmocka_unit_test(settings), cmocka_unit_test(other_data), cmocka_unit_test(one_at_a_time), cmocka_unit_test(schedule),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,73 @@
+/* pattern.c: a tokenizer's pattern, by PCRE2 with Unicode properties, interpreted. The JIT compiler is a third of PCRE2's
+ * code and would be linked for its hooks alone; they are answered here, weakly: a PCRE2 whose hooks have other names
+ * brings its JIT along, and all works as well, in a larger executable. */
+#include "runtime/sn.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdlib.h>
+
+struct SnPattern { pcre2_code *code; };
+struct SnMatcher { const pcre2_code *code; pcre2_match_data *data; pcre2_match_context *context; };
+
+/* Called only for patterns that were compiled by the JIT, and none is. */
+#define HOOK(result, name, ...) result name(__VA_ARGS__); __attribute__((weak)) result name(__VA_ARGS__) { abort(); }
+HOOK(void, _pcre2_jit_free_8, void *code, void *memory)
+HOOK(size_t, _pcre2_jit_get_size_8, void *code)
+HOOK(int, _pcre2_jit_check_exec_8, void *code, uint32_t options)
+HOOK(int, pcre2_jit_match_8, const pcre2_code_8 *code, PCRE2_SPTR8 s, PCRE2_SIZE n, PCRE2_SIZE at, uint32_t options, pcre2_match_data_8 *data,
+     pcre2_match_context_8 *context)
+const char *_pcre2_jit_get_target_8(void);
+__attribute__((weak)) const char *_pcre2_jit_get_target_8(void) {
+	return "none";
+}
+
+SnPattern *sn_pattern_open(const char *pattern, const char *path) {
+	int err;
+	PCRE2_SIZE at;
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &err, &at, NULL);
+	if (!code) {
+		char text[128];
+		pcre2_get_error_message(err, (PCRE2_UCHAR *)text, sizeof text);
+		sn_fail(SN_DATA, "%s: the pre-tokenizer's pattern at %zu: %s", path, (size_t)at, text);
+		return NULL;
+	}
+	SnPattern *p = sn_alloc(sizeof *p);
+	p->code = code;
+	return p;
+}
+
+void sn_pattern_close(SnPattern *p) {
+	if (p)
+		pcre2_code_free(p->code);
+	free(p);
+}
+
+SnMatcher *sn_matcher_open(const SnPattern *p) {
+	SnMatcher *m = sn_alloc(sizeof *m);
+	*m = (SnMatcher){p->code, pcre2_match_data_create(16, NULL), pcre2_match_context_create(NULL)};
+	if (!m->data || !m->context)
+		exit(sn_fail(SN_FAIL, "out of memory"));
+	pcre2_set_match_limit(m->context, UINT32_MAX);   /* the default is too small for some megabytes of blanks */
+	return m;
+}
+
+void sn_matcher_close(SnMatcher *m) {
+	if (!m)
+		return;
+	pcre2_match_data_free(m->data);
+	pcre2_match_context_free(m->context);
+	free(m);
+}
+
+int sn_matcher_next(SnMatcher *m, const char *s, size_t n, size_t at, size_t *from, size_t *to) {
+	int found = pcre2_match(m->code, (PCRE2_SPTR)s, n, at, PCRE2_NO_UTF_CHECK, m->data, m->context);
+	if (found == PCRE2_ERROR_NOMATCH)
+		return 0;
+	if (found < 0)
+		return found;
+	const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(m->data);
+	*from = ends[0];
+	*to = ends[1];
+	return 1;
+}
