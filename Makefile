@@ -33,6 +33,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/backend/%.o: CFLAGS += $(LLVM_CFLAGS)
+$(BUILD)/backend/link.o: CFLAGS += $(if $(SAN),-DSN_SANITIZE='"$(filter -fsanitize=%,$(SAN))"')
 $(BUILD)/frontend/parse.c $(BUILD)/frontend/parse.h: frontend/parse.y
 	@mkdir -p $(@D)
 	bison -Werror -Wno-other -d -o $(BUILD)/frontend/parse.c $<

@@ -165,9 +165,10 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 {
 	Gen *g = c->g;
 	LLVMValueRef turn = sub(g, i, t->tile), at, stride;
-	int64_t steps = c->kc / TILE_UNROLL, row, lines = g->t->nr * 4 / 64, tiles = lines * TILE_UNROLL;
+	LLVMValueRef steps = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));   /* lines a tile fetches */
+	int64_t row, lines = MAX(1, g->t->nr * 4 / 64), tiles = lines * TILE_UNROLL;
 	if (c->packed) {
-		at = mul(g, turn, gen_i64(g, 64 * steps));
+		at = mul(g, turn, mul(g, steps, gen_i64(g, 64)));
 		stride = gen_i64(g, 64);
 	} else if (dim_is(c->sk, 1)) {
 		at = mul(g, turn, gen_i64(g, 64));
@@ -178,7 +179,7 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 		tiles = lines * TILE_UNROLL;
 		stride = mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
 		at = mul(g, gen_bin(g, LLVMURem, turn, gen_i64(g, lines)), gen_i64(g, 64));
-		at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, gen_i64(g, lines)), mul(g, stride, gen_i64(g, steps))));
+		at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, gen_i64(g, lines)), mul(g, stride, steps)));
 	}
 	LLVMValueRef wanted = LLVMBuildICmp(g->b, LLVMIntSLT, turn, gen_i64(g, tiles), ""), none = gen_i64(g, 0);
 	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, at, none, ""), 1),

@@ -4,6 +4,13 @@
  * each would need a relocation of three times its size. */
 #include "backend/gen.h"
 
+/* A compiler built with sanitizers (make asan, make tsan) has a runtime library that calls theirs: its programs link
+ * them too, keep symbols for their reports, and can't be static. The Makefile gives the flag as SN_SANITIZE. */
+#ifndef SN_SANITIZE
+#define SN_SANITIZE NULL
+#endif
+static const char *const sanitize = SN_SANITIZE;
+
 static const char *const drivers[] = { "cc", "gcc", "clang" };
 
 /* The first that can be started; NULL if there is none. */
@@ -29,8 +36,13 @@ bool link_program(const char *object, const BackendOptions *o) {
 		diag_help("install one (Debian: apt install gcc), or stop before linking with --emit=obj");
 		return false;
 	}
+	if (sanitize && o->static_link) {
+		diag_error((Loc){ 0 }, NULL, "this compiler was built with %s, which can't be linked statically", sanitize);
+		return false;
+	}
 	const char *const argv[] = { cc, "-o", o->out, object, o->runtime_lib, "-no-pie", "-Wl,--gc-sections",
-		"-Wl,--as-needed", o->debug ? "-g" : "-s", "-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread", o->static_link ? "-static" : NULL, NULL };
+		"-Wl,--as-needed", o->debug || sanitize ? "-g" : "-s", "-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread",
+		sanitize ? sanitize : o->static_link ? "-static" : NULL, NULL };
 	ok = run_process(argv, &said) == 0;
 	if (!ok)
 		diag_error((Loc){ 0 }, NULL, "%s can't link %s:\n%s", cc, o->out, said.at ? said.at : "");

@@ -1,25 +1,265 @@
-/* bundle.h: for benches and tests of single kernels: compiles clusters in this process and runs them on threads.
- * Not the compiler's own way to run graphs (backend_run): here launches can be timed one by one. */
+/* bundle.h: for benches of single kernels: generates them into one module, loads it into this process and runs them on
+ * threads, launch by launch, timed. Not the compiler's own way to run graphs (backend_run): no plan, memory is placed by
+ * the caller. For one file to include. */
 #ifndef BENCH_BUNDLE_H
 #define BENCH_BUNDLE_H
 
 #include "backend/gen.h"
 #include "runtime/program.h"
 
-typedef struct Bundle Bundle;
-typedef struct Shot { SnKernel *fn; int64_t *args; int64_t scratch; const char *name; const KernelArgs *ka; } Shot;
+#include <llvm-c/Error.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/Orc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
-Bundle *bundle_new(Arena *, const Target *, const Sym *syms, int nsyms);
-int bundle_add(Bundle *, const Cluster *);          /* index of its launch */
-int bundle_add_peak(Bundle *);                      /* a kernel of register-only multiply-adds; args[0]: rounds */
+typedef struct Shot { SnKernel *fn; int64_t *args; int64_t scratch; const char *name; const KernelArgs *ka; } Shot;
 enum { PEAK_CHAINS = 12 };                            /* vectors in flight; flops a round: 2 * lanes * PEAK_CHAINS */
-int bundle_add_tile(Bundle *, int64_t k);           /* the register tile on hot operands; args[0]: rounds */
-Shot *bundle_finish(Bundle *, const char *asm_path);  /* compiles; asm_path NULL: no listing */
+
+typedef struct Bundle {
+	Arena *a;
+	const Target *t;
+	const Sym *syms;
+	int nsyms;
+	LLVMOrcThreadSafeContextRef tsc;
+	LLVMContextRef ctx;
+	LLVMModuleRef mod;
+	Vec(Shot) launch;
+	double seconds;
+} Bundle;
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static Bundle *bundle_new(Arena *a, const Target *t, const Sym *syms, int nsyms)
+{
+	Bundle *k = NEW(a, Bundle);
+	*k = (Bundle){ .a = a, .t = t, .syms = syms, .nsyms = nsyms };
+	k->tsc = LLVMOrcCreateNewThreadSafeContext();
+	k->ctx = LLVMOrcThreadSafeContextGetContext(k->tsc);
+	k->mod = LLVMModuleCreateWithNameInContext("kernels", k->ctx);
+	return k;
+}
+
+static Gen gen_of(Bundle *k)
+{
+	return (Gen){ .ctx = k->ctx, .mod = k->mod, .t = k->t, .arena_mem = k->a, .syms = k->syms, .nsyms = k->nsyms };
+}
+
+/* All bundle_add* return the index of their launch. */
+static int bundle_add(Bundle *k, const Cluster *c)
+{
+	static void (*const body[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
+		[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel,
+	};
+	Gen g = gen_of(k);
+	KernelArgs *ka = kernel_args(k->a, c);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	gen_begin(&g, name, ka);
+	body[c->kind](&g, c, ka);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, ka->at.len + 1);
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = ka->scratch, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
+/* Register-only multiply-adds; args[0]: rounds. */
+static int bundle_add_peak(Bundle *k)
+{
+	Gen g = gen_of(k);
+	KernelArgs *ka = NEW(k->a, KernelArgs);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	LLVMValueRef x[PEAK_CHAINS], from[PEAK_CHAINS];
+	gen_begin(&g, name, ka);
+	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
+	LLVMValueRef scale = gen_load(&g, DT_F32, g.scratch, g.t->lanes, NULL);
+	LLVMBasicBlockRef before = LLVMGetInsertBlock(g.b);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		from[i] = gen_load(&g, DT_F32, gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), g.t->lanes, NULL);
+	Loop l = gen_loop_begin(&g, gen_i64(&g, 0), rounds, gen_i64(&g, 1));
+	LLVMBasicBlockRef body = LLVMGetInsertBlock(g.b);
+	LLVMPositionBuilderBefore(g.b, LLVMGetNextInstruction(l.iv));
+	for (int i = 0; i < PEAK_CHAINS; i++) {
+		x[i] = LLVMBuildPhi(g.b, g.vf, "");
+		LLVMAddIncoming(x[i], &from[i], &before, 1);
+	}
+	LLVMPositionBuilderAtEnd(g.b, body);
+	for (int i = 0; i < PEAK_CHAINS; i++) {
+		LLVMValueRef next, in[3] = { scale, x[i], scale };
+		next = g.t->fma ? gen_call(&g, "llvm.fma", g.vf, in, 3)
+				: LLVMBuildFAdd(g.b, scale, LLVMBuildFMul(g.b, scale, x[i], ""), "");
+		LLVMAddIncoming(x[i], &next, &body, 1);
+	}
+	gen_loop_end(&g, &l);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		gen_store(&g, DT_F32, x[i], gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), NULL);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, 1);
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = 64 * PEAK_CHAINS, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
+/* The register tile on operands in first-level cache; args[0]: rounds. */
+static int bundle_add_tile(Bundle *k, int64_t depth)
+{
+	Gen g = gen_of(k);
+	KernelArgs *ka = NEW(k->a, KernelArgs);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	int mr = k->t->mr, nr = k->t->nr;
+	gen_begin(&g, name, ka);
+	LLVMValueRef fn = gen_tile_function(&g), zero = gen_i64(&g, 0);
+	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
+	LLVMValueRef b = gen_at(&g, g.scratch, gen_i64(&g, mr * nr), 4), a = gen_at(&g, b, gen_i64(&g, depth * nr), 4);
+	Loop l = gen_loop_begin(&g, zero, rounds, gen_i64(&g, 1));
+	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero, a }, 9);
+	gen_loop_end(&g, &l);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, 1), bytes = (depth * (mr + nr) + mr * nr) * 4;
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = bytes, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
+static void check(LLVMErrorRef e)
+{
+	if (e)
+		bug("%s", LLVMGetErrorMessage(e));
+}
+
+/* Compiles. asm_path NULL: no listing. */
+static Shot *bundle_finish(Bundle *k, const char *asm_path)
+{
+	double start = now();
+	Machine m = machine_new(k->t);
+	LLVMOrcLLJITRef jit;
+	machine_optimise(m, k->mod);
+	if (asm_path) {
+		LLVMMemoryBufferRef text = machine_emit(m, LLVMCloneModule(k->mod), true);
+		file_write_atomic(asm_path, LLVMGetBufferStart(text), LLVMGetBufferSize(text));
+	}
+	LLVMMemoryBufferRef object = machine_emit(m, k->mod, false);
+	k->seconds = now() - start;
+	machine_free(m);
+	check(LLVMOrcCreateLLJIT(&jit, NULL));
+	check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), object));
+	for (int i = 0; i < k->launch.len; i++) {
+		LLVMOrcExecutorAddress at;
+		check(LLVMOrcLLJITLookup(jit, &at, k->launch.at[i].name));
+		k->launch.at[i].fn = (SnKernel *)(uintptr_t)at;
+	}
+	return k->launch.at;
+}
+
 /* place(ctx, root) gives the byte offset of root's memory in the arena; fills args of the launches. */
-void bundle_place(Bundle *, int64_t (*place)(void *ctx, Value *root), void *ctx);
+static void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx)
+{
+	for (int i = 0; i < k->launch.len; i++)
+		for (int j = 0; j < k->launch.at[i].ka->at.len; j++) {
+			const KernelArg *arg = &k->launch.at[i].ka->at.at[j];
+			k->launch.at[i].args[j] = arg->root ? place(ctx, arg->root) + arg->bytes : arg->number;
+		}
+}
+
+static double bundle_compile_seconds(const Bundle *k)
+{
+	return k->seconds;
+}
+
+/* Threads meet spinning, as the runtime's do: a sleeping barrier costs as much as a small contraction. */
+typedef struct Meeting { _Atomic int arrived, round; } Meeting;
+
+static void meet(Meeting *m, int threads)
+{
+	int round = m->round;
+	if (++m->arrived == threads) {
+		m->arrived = 0;
+		m->round++;
+		return;
+	}
+	for (int spins = 0; m->round == round; spins++)
+		if (spins > 20000)
+			sched_yield();
+}
+
+typedef struct Team {
+	Shot *const *launch;
+	int n, threads, reps;
+	char *arena;
+	const int64_t *dims;
+	bool cpu;
+	Meeting meeting;
+} Team;
+typedef struct Member { Team *team; int tid; char *scratch; double *took; } Member;   /* took[reps] */
+
+static double clock_of(const Team *t)
+{
+	struct timespec s;
+	clock_gettime(t->cpu ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &s);
+	return (double)s.tv_sec + (double)s.tv_nsec * 1e-9;
+}
+
+static void *member(void *p)
+{
+	Member *m = p;
+	Team *t = m->team;
+	cpu_set_t own;
+	CPU_ZERO(&own);
+	CPU_SET(m->tid % (int)sysconf(_SC_NPROCESSORS_ONLN), &own);
+	pthread_setaffinity_np(pthread_self(), sizeof own, &own);   /* where it is not allowed, the scheduler decides */
+	for (int r = 0; r < t->reps; r++) {
+		meet(&t->meeting, t->threads);
+		double start = clock_of(t), work = 0;
+		for (int i = 0; i < t->n; i++) {
+			double before = clock_of(t);
+			t->launch[i]->fn(t->launch[i]->args, t->arena, t->dims, m->tid, t->threads, m->scratch);
+			work += clock_of(t) - before;
+			meet(&t->meeting, t->threads);
+		}
+		m->took[r] = t->cpu ? work : clock_of(t) - start;
+	}
+	return NULL;
+}
+
 /* Runs n launches one after another on `threads` threads, `reps` times; seconds of the fastest time through all: by the
- * wall clock, or (cpu) the processor time of the busiest thread, for machines that do other things meanwhile. */
-double bundle_run(Shot *const *, int n, char *arena, const int64_t *dims, int threads, int reps, bool cpu);
-double bundle_compile_seconds(const Bundle *);
+ * wall clock, or (cpu) the processor time of the busiest thread without its waiting, for machines that do other things. */
+static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t *dims, int threads, int reps, bool cpu)
+{
+	enum { MAX_THREADS = 16 };
+	Team t = { .launch = launch, .n = n, .threads = threads, .reps = reps, .arena = arena, .dims = dims, .cpu = cpu };
+	Member m[MAX_THREADS];
+	pthread_t id[MAX_THREADS];
+	int64_t scratch = 64;
+	for (int i = 0; i < n; i++)
+		scratch = MAX(scratch, launch[i]->scratch);
+	for (int i = 0; i < threads; i++) {
+		m[i] = (Member){ &t, i, aligned_alloc(4096, (size_t)(scratch + 4095) / 4096 * 4096), NULL };
+		m[i].took = calloc((size_t)reps, sizeof(double));
+		if (!m[i].scratch || !m[i].took)
+			fatal("no memory for threads");
+		memset(m[i].scratch, 0, (size_t)scratch);
+		if (pthread_create(&id[i], NULL, member, &m[i]))
+			fatal("no thread");
+	}
+	double best = 1e30;
+	for (int i = 0; i < threads; i++)
+		pthread_join(id[i], NULL);
+	for (int r = 0; r < reps; r++) {
+		double slowest = 0;
+		for (int i = 0; i < threads; i++)
+			slowest = MAX(slowest, m[i].took[r]);
+		best = MIN(best, slowest);
+	}
+	for (int i = 0; i < threads; i++) {
+		free(m[i].scratch);
+		free(m[i].took);
+	}
+	return best;
+}
 
 #endif

@@ -17,8 +17,8 @@ for part in train val; do "$tmp/llmc_files" tokens "$text" "$tmp/llmc/dev/data/t
 
 ours() {  # prints the step times of one run in ms, without the first
 	rm -rf "$tmp/run"
-	"$tmp/gpt" train --data "$text" --tokenizer byte --steps 12 --lr 1e-4 --warmup 0 --validate-every 0 --save-every 0 -t 2 --seed 1 --out "$tmp/run" > "$tmp/ours.log" 2>&1 || { tail -n 3 "$tmp/ours.log" >&2; exit 1; }
-	grep -o '"ms": *[0-9.]*' "$tmp/run/metrics.jsonl" | grep -o '[0-9.]*$' | tail -n +3
+	"$tmp/gpt" train --data "$text" --tokenizer byte --valid-fraction 0.1 --steps 12 --lr 1e-4 --warmup 0 --validate-every 0 --save-every 0 --eval-batches 1 -t 2 --seed 1 --out "$tmp/run" > "$tmp/ours.log" 2>&1 || { tail -n 3 "$tmp/ours.log" >&2; exit 1; }
+	grep -o '"time": *[0-9.]*' "$tmp/run/metrics.jsonl" | grep -o '[0-9.]*$' | awk 'NR > 2 { printf "%.1f\n", 1e3 * ($1 - last) } { last = $1 }'
 }
 theirs() {
 	(cd "$tmp/llmc" && OMP_NUM_THREADS=2 timeout 25 "$llmc/train_gpt2" || true) | sed -nE 's/^step .*took ([0-9.]+) ms.*/\1/p' | tail -n +2

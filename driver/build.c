@@ -136,7 +136,7 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 	if (!target_find(name ? name : "native", &target))
 		return false;
 	PassOptions po = {
-		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = flag(f, "verify-each") != NULL,
+		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = VERIFY_ALWAYS || flag(f, "verify-each") != NULL,
 		.stats = clock->on, .out = stderr,
 	};
 	if (!passes_module(m, &po) || diag_errors())

@@ -7,6 +7,13 @@
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 #define SINTER_VERSION "0.1.0"
 
+/* Debug builds verify every graph after every pass, asked or not. */
+#ifdef SN_DEBUG
+enum { VERIFY_ALWAYS = true };
+#else
+enum { VERIFY_ALWAYS = false };
+#endif
+
 /* flags.c: what the flags of one call say. A repeatable flag keeps all its values in order. */
 typedef struct FlagInfo {
 	const char *name;       /* without dashes; a single letter is also a short flag */

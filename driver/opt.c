@@ -49,7 +49,7 @@ static int run(Arena *a, const Flags *f)
 		return EXIT_FAIL;
 	}
 	PassOptions o = {
-		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = flag(f, "verify-each") != NULL,
+		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = VERIFY_ALWAYS || flag(f, "verify-each") != NULL,
 		.stats = flag(f, "stats") != NULL, .out = stderr,
 	};
 	Str out = {0};

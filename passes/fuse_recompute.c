@@ -22,6 +22,7 @@ typedef struct Recompute {
 	int *last;       /* by value: place in the order of the last kernel that reads it from memory */
 	int kernel;      /* the reader being asked about: its representative */
 	int left;        /* of the budget */
+	int *behind;     /* by value: what recomputing those behind it, up to tensors that are kept, takes already */
 	int small[MAX_MEMBERS], nsmall;   /* values, one a row, that would have to be stored for it */
 } Recompute;
 
@@ -105,21 +106,35 @@ static bool takes_clone(Fusion *f, const Value *u)
 static bool every_reader(Recompute *r, Value *v)
 {
 	Fusion *f = r->f;
-	int own = dag_rep(f->d, v->id);
+	int own = dag_rep(f->d, v->id), spent = r->behind[v->id], most = spent;
 	r->nsmall = 0;
 	for (int i = f->first_user[v->id]; i < f->first_user[v->id + 1]; i++) {
 		const Value *u = f->g->vals.at[f->users[i]];
 		if (member_of(f, u, own))
 			continue;
 		r->kernel = dag_rep(f->d, u->id);
-		r->left = BUDGET;
+		r->left = BUDGET - spent;
 		const Group *g = &f->group[r->kernel];
 		if (g->kind == K_COLS && !varies_inside(f, v, &g->space))
 			return false;
 		if (!takes_clone(f, u) || f->group[r->kernel].n >= MAX_MEMBERS || !possible(r, v))
 			return false;
+		most = MAX(most, BUDGET - r->left);
 	}
+	r->behind[v->id] = most;
 	return true;
+}
+
+/* What is computed again in one kernel may be computed again with that in the next: a chain of such values (the sum of
+ * a residual stream's gradients) must not grow with the depth of the model, so all of it shares one budget. */
+static void note_behind(Recompute *r, const Value *v)
+{
+	Fusion *f = r->f;
+	for (int i = f->first_user[v->id]; i < f->first_user[v->id + 1]; i++) {
+		int u = f->users[i];
+		if (f->role[u] == R_MEMBER && !f->stored[u])
+			r->behind[v->id] = MAX(r->behind[v->id], r->behind[u]);
+	}
 }
 
 /* Through views, concats and writes too: what reads them reads v's memory. */
@@ -156,12 +171,14 @@ static void forget_overwritten(Recompute *r)
 void fuse_recompute(Fusion *f)
 {
 	Recompute r = { .f = f, .last = NEW_ARRAY(f->g->arena, int, f->g->vals.len) };
+	r.behind = NEW_ARRAY(f->g->arena, int, f->g->vals.len);
 	note_reads(&r);
 	forget_overwritten(&r);
 	for (int i = 0; i < f->g->vals.len; i++)
 		f->stored[i] = f->role[i] == R_MEMBER && leaves(f, f->g->vals.at[i]);
 	for (int i = f->g->vals.len - 1; i >= 0; i--) {
 		Value *v = f->g->vals.at[i];
+		note_behind(&r, v);
 		if (!f->stored[i] || !is_elementwise(v) || v->dest || is_small(f, v) || !every_reader(&r, v))
 			continue;
 		f->stored[i] = false;

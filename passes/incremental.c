@@ -9,6 +9,10 @@
  * Anything else that touches T is refused where it happens, with the reason. */
 #include "passes/passes.h"
 
+/* The most new tokens a call takes: a longer prompt takes several calls. It bounds what a call needs in memory
+ * (attention's scores grow with new tokens x context), and is enough for contractions to run at full speed. */
+enum { CHUNK = 512 };
+
 typedef enum Kind { CONSTANT, LOCAL, LAST, REFUSED } Kind;
 typedef struct Dep { Kind kind; int axis; } Dep;
 
@@ -417,7 +421,9 @@ bool incremental(Graph *g, Module *m, Entry *e)
 		c.cached[i] = NEW_ARRAY(g->arena, Value *, g->vals.len);
 	if (!classify(&c))
 		return false;
-	graph_sym(g, "S", time->bound);
+	int64_t longest = time->bound;
+	graph_sym(g, "S", longest);
+	graph_sym(g, c.sym, MIN(longest, CHUNK));
 	rewrite(&c);
 	return true;
 }

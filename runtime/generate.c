@@ -258,7 +258,7 @@ static void find_stops(Generator *g) {
 	for (int i = 0; i < o->nstop; i++)
 		g->stop[g->nstop++] = o->stop[i];
 	for (int i = 0; !o->nstop && i < SN_MAX_LIST; i++) {
-		char key[16];
+		char key[24];
 		snprintf(key, sizeof key, "stop.%d", i);
 		const SnSetting *s = sn_setting(o->entry->settings, o->entry->nsetting, key);
 		if (!s || !s->str)

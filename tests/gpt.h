@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "ir/ir.h"
+#include "tests/arena.h"
 
 typedef struct GptShape {
 	int B, T;         /* bounds of the run-time dimensions; T is also the number of positions learned */
@@ -251,7 +252,7 @@ static inline Module *gpt_module_of(Arena *arena, GptShape s)
 
 static inline Module *gpt_module(void)
 {
-	return gpt_module_of(arena_new(), (GptShape){ .B = 2, .T = 8, .V = 31, .D = 12, .H = 3, .L = 2 });
+	return gpt_module_of(test_arena(), (GptShape){ .B = 2, .T = 8, .V = 31, .D = 12, .H = 3, .L = 2 });
 }
 
 #endif

@@ -9,7 +9,7 @@
 /* The training step of a GPT, simplified, with gradients, expanded. */
 static inline Graph *kernels_step(GptShape s)
 {
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 	Graph *g = graph_copy(entry_graph(m->entries.at[0], "forward"), "train.step");
 	if (!passes_run(g, "simplify,cse,dce", NULL))
 		bug("simplify");

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "ir/ir.h"
+#include "tests/arena.h"
 
 typedef struct Dims { int n; Sym at[8]; } Dims;   /* values of symbols, in `bound` */
 

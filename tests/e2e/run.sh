@@ -10,6 +10,7 @@ trap 'rm -rf "$tmp"' EXIT
 passed=0; failed=0
 ok() { passed=$((passed+1)); printf '  ok    %s\n' "$1"; }
 bad() { failed=$((failed+1)); printf '  FAIL  %s\n' "$1"; shift; [ $# = 0 ] || printf '        %s\n' "$@"; }
+skip() { printf '  skip  %s\n' "$1 (built with sanitizers)"; }
 check() {  # NAME COMMAND...: passes if the command does
 	local name=$1; shift
 	if "$@" > "$tmp/out" 2>&1; then ok "$name"; else bad "$name" "$(tail -n 5 "$tmp/out")"; fi
@@ -20,6 +21,8 @@ exits() {  # NAME CODE PATTERN COMMAND...: exit code and a pattern in the output
 	if [ $got = "$code" ] && grep -qE -- "$pattern" "$tmp/out"; then ok "$name"
 	else bad "$name" "exit $got, wanted $code and /$pattern/ in:" "$(tail -n 5 "$tmp/out")"; fi
 }
+# Sanitizers are slow and large, and their programs need their libraries: what is promised of plain builds is skipped.
+sanitized=0; nm "$sinter" | grep -qE '__(asan|tsan)_init' && sanitized=1
 losses() { sed -nE 's/.*"loss": ?([^,}]*).*"grad_norm": ?([^,}]*).*/\1 \2/p' "$1/metrics.jsonl"; }
 
 tiny="--set V=256 --set N=32 --set D=48 --set H=3 --set L=2 --set train.micro=3 --set train.batch=6 --set train.T=32"

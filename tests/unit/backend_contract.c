@@ -323,8 +323,24 @@ static void tails(void **state)
 	check(cases, COUNT(cases));
 }
 
+/* What the register tile relies on: whole vectors a row, a column of A in one vector, accumulators in registers. */
+static void targets_fit(void **state)
+{
+	static const char *const names[] = { "x86-64-v2", "x86-64-v3", "x86-64-v4", "native" };
+	Target t;
+	for (int i = 0; i < COUNT(names); i++) {
+		assert_true(target_find(names[i], &t));
+		assert_int_equal(t.nr % t.lanes, 0);
+		assert_true(t.mr <= t.lanes);
+		assert_true(t.mr * (t.nr / t.lanes) + t.nr / t.lanes + 1 <= t.vregs);
+	}
+	assert_false(target_find("x86-64-v5", &t));
+	diag_reset();
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(sizes), cmocka_unit_test(layouts), cmocka_unit_test(tails) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(targets_fit), cmocka_unit_test(sizes),
+		cmocka_unit_test(layouts), cmocka_unit_test(tails) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

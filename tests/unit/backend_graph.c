@@ -78,7 +78,7 @@ static void check_graph(Graph *g, const Dims *d, int ids, bool all) {
 }
 
 static Module *gpt(GptShape s) {
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 
 	m->name = "gpt";
 	assert_true(passes_module(m, NULL));

@@ -59,25 +59,27 @@ static void collect(Uses *u, const Plan *p, Graph *g, const ClusterList *l)
 	}
 }
 
-static bool reads(const Cluster *c, const Value *root, bool elementwise)
+/* The kernel reads the root's elements, in their order, by elementwise ops and reductions, and in no other way. */
+static bool reads_by_place(const Cluster *c, const Value *root)
 {
+	bool found = false;
 	for (int i = 0; i < c->vals.len; i++)
 		for (int k = 0; k < c->vals.at[i]->nin; k++) {
 			View w;
 			Value *o = c->vals.at[i]->in[k];
 			if (o->kernel == c->id || !view_of(o, &w) || w.root != root)
 				continue;
-			bool by_place = op_info[c->vals.at[i]->op].flags & (OPF_ELEMENTWISE | OPF_REDUCE);
-			if (!elementwise || (by_place && view_contiguous(&w, o->type)))
-				return true;
+			if (!(op_info[c->vals.at[i]->op].flags & (OPF_ELEMENTWISE | OPF_REDUCE)) || !view_contiguous(&w, o->type))
+				return false;
+			found = true;
 		}
-	return false;
+	return found;
 }
 
 /* b takes a's place in the launch where a dies, which reads a element by element. */
 static bool handed_over(const ClusterList *l, const Use *a, const Use *b)
 {
-	return a->last == b->first && a->at == b->at && a->last >= 0 && a->last < l->len && reads(l->at[a->last], a->root, true);
+	return a->last == b->first && a->at == b->at && a->last >= 0 && a->last < l->len && reads_by_place(l->at[a->last], a->root);
 }
 
 /* The memory is a state's, or a scatter_add's operand's, by what the graph says. */
@@ -158,7 +160,7 @@ static void gpt_does_not_overlap(void **state)
 	Target t;
 	assert_true(target_find("x86-64-v3", &t));
 	for (int i = 0; i < COUNT(shapes); i++) {
-		Module *m = gpt_module_of(arena_new(), shapes[i]);
+		Module *m = gpt_module_of(test_arena(), shapes[i]);
 		assert_true(passes_module(m, NULL));
 		for (int k = 0; k < m->entries.len; k++) {
 			Entry *e = m->entries.at[k];

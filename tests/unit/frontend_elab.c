@@ -15,7 +15,7 @@ static Module *build_with(const char *path, const char *preset, int nsets, const
 {
 	FrontendOptions o = { .preset = preset, .sets = sets, .nsets = nsets };
 	diag_reset();
-	return frontend_build(arena_new(), path, &o);
+	return frontend_build(test_arena(), path, &o);
 }
 
 static Module *build_text(const char *text)
@@ -255,7 +255,7 @@ static void gpt2_is_the_written_out_one(void **state)
 	Module *m = build_with("models/gpt2.sinter", NULL, COUNT(sets), sets);
 	assert_non_null(m);
 	assert_non_null(entry_graph(m->entries.at[0], "eval"));   /* even without a dropout */
-	Graph *want = gpt_forward(arena_new(), (GptShape){ .B = 2, .T = 8, .V = 31, .D = 24, .H = 3, .L = 2 });
+	Graph *want = gpt_forward(test_arena(), (GptShape){ .B = 2, .T = 8, .V = 31, .D = 24, .H = 3, .L = 2 });
 	double a = run(m, entry_graph(m->entries.at[0], "forward"), "loss", 0.4, 2, 7);
 	assert_float_equal(a, run(m, want, "loss", 0.4, 2, 7), 1e-9);
 	assert_true(fabs(a - log(31)) > 0.01);
@@ -346,7 +346,7 @@ static void llama_is_the_one_by_hand(void **state)
 	static const char *const sets[] = { "V=11", "D=8", "F=12", "H=4", "G=2", "K=4", "L=1", "N=8", "generate.T=8" };
 	Module *m = build_with("models/llama.sinter", NULL, COUNT(sets), sets);
 	assert_non_null(m);
-	Env *env = env_new(arena_new());
+	Env *env = env_new(test_arena());
 	double ids[LT] = { 3, 1, 10, 0, 7 }, want[LV];
 	fill_params(m, env, 0.8);
 	env_dim(env, "B", 1);
@@ -372,7 +372,7 @@ static Tensor *next_of(const char *text, Env *env, Module **out)
 
 static void rope_turns_halves(void **state)
 {
-	Env *env = env_new(arena_new());
+	Env *env = env_new(test_arena());
 	Module *m;
 	double x[3 * 4], ids[3] = { 0, 1, 2 };
 	for (int i = 0; i < 12; i++)
@@ -398,7 +398,7 @@ static void rope_turns_halves(void **state)
 
 static double loss_of(const char *loss, const double *z, const double *labels, int n)
 {
-	Env *env = env_new(arena_new());
+	Env *env = env_new(test_arena());
 	char text[512];
 	snprintf(text, sizeof text, "config { V: dim = 4 }\ndim B, T <= 8\n"
 		"model M(ids: id(V)[B]) -> [B,V] {\n  e: embedding(V -> V)\n  return e(ids)\n}\n"
@@ -470,7 +470,7 @@ static void config_json_sets_values(void **state)
 	assert_true(file_write_atomic(path, json, strlen(json)));
 	FrontendOptions o = { .config_json = path, .sets = (const char *[]){ "n_head_is_no_name=1" }, .nsets = 0 };
 	diag_reset();
-	Module *m = frontend_build(arena_new(), "models/gpt2.sinter", &o);
+	Module *m = frontend_build(test_arena(), "models/gpt2.sinter", &o);
 	assert_non_null(m);
 	has_param(m, "wte.weight", "f32[40,32]");
 	has_param(m, "h.2.attn.c_attn.weight", "f32[32,96]");

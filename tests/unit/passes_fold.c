@@ -12,7 +12,7 @@ static const double values[] = { -2.5, -1, 0, 0.5, 1, 3, 7 };
 
 static Builder begin(void)
 {
-	return (Builder){ .g = graph_new(arena_new(), "g") };
+	return (Builder){ .g = graph_new(test_arena(), "g") };
 }
 
 /* y's value before and after simplify agree, and no op is left. */

@@ -25,7 +25,7 @@ static Type vector(int n)
 /* p[2] with decay, q[1] without, f[1] frozen */
 static Graph *update_graph(void)
 {
-	Module *m = module_new(arena_new());
+	Module *m = module_new(test_arena());
 	vec_push(m->arena, &m->params, ((Param){ .name = "p", .type = vector(2), .decay = true }));
 	vec_push(m->arena, &m->params, ((Param){ .name = "q", .type = vector(1) }));
 	vec_push(m->arena, &m->params, ((Param){ .name = "f", .type = vector(1), .decay = true, .frozen = true }));
@@ -119,7 +119,7 @@ static Value *packed(Builder *b, Value *x, int side, const char *spec)
  * of an input is the call's; a product of parameters moves as a whole, with its left operand's pack. */
 static Graph *hoistable(void)
 {
-	Graph *g = graph_new(arena_new(), "generate.step");
+	Graph *g = graph_new(test_arena(), "generate.step");
 	graph_sym(g, "T", 4);
 	Builder b = { .g = g };
 	const char *spec = intern("tk,nk->tn");
@@ -185,7 +185,7 @@ static void test_hoist(void **state)
 /* A left operand's pack stays beside its contraction, even if it depends on parameters alone. */
 static void test_hoist_leaves_left_packs(void **state)
 {
-	Graph *g = graph_new(arena_new(), "generate.step");
+	Graph *g = graph_new(test_arena(), "generate.step");
 	graph_sym(g, "T", 4);
 	Builder b = { .g = g };
 	const char *spec = intern("ak,bk->ab");
@@ -204,7 +204,7 @@ static const Dims dims = { 2, { { "B", 2 }, { "T", 5 } } };
 
 static Module *built(GptShape s)
 {
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 	for (int i = 0; i < m->params.len; i++)
 		if (i == 3)
 			m->params.at[i].frozen = true;
@@ -341,7 +341,7 @@ static void test_road_keeps_generation(void **state)
 
 static void test_runner_refuses(void **state)
 {
-	Graph *g = gpt_forward(arena_new(), shape);
+	Graph *g = gpt_forward(test_arena(), shape);
 	diag_reset();
 	assert_false(passes_run(g, "simplify,nonsense", NULL));
 	assert_int_equal(diag_errors(), 1);
@@ -356,7 +356,7 @@ static void test_runner_prints(void **state)
 	char text[65536];
 	FILE *f = tmpfile();
 	const char *after[] = { "cse", NULL };
-	Graph *g = gpt_forward(arena_new(), shape);
+	Graph *g = gpt_forward(test_arena(), shape);
 	assert_true(passes_run(g, "simplify,cse,dce", &(PassOptions){ .print_after = after, .stats = true, .out = f }));
 	rewind(f);
 	text[fread(text, 1, sizeof text - 1, f)] = 0;

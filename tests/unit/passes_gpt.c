@@ -28,7 +28,7 @@ static void set_scalar(Env *e, const char *name, double x)
 /* Every 7th coordinate of every parameter. */
 static double gradient_error(GptShape s)
 {
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 	Graph *f = entry_graph(m->entries.at[0], "forward"), *g = step_graph(m);
 	assert_true(graph_verify(g));
 	Env *e = fill_env(g, &dims, 1, s.V);
@@ -62,7 +62,7 @@ static void test_gradient_with_dropout(void **state)
 
 static void test_accumulate(void **state)
 {
-	Module *m = gpt_module_of(arena_new(), shape);
+	Module *m = gpt_module_of(test_arena(), shape);
 	Graph *g = step_graph(m);
 	Env *once = fill_env(g, &dims, 1, shape.V), *twice = fill_env(g, &dims, 1, shape.V);
 	set_scalar(once, "accumulate", 0);
@@ -79,7 +79,7 @@ static void test_accumulate(void **state)
 
 static void test_frozen_and_unused(void **state)
 {
-	Module *m = gpt_module_of(arena_new(), shape);
+	Module *m = gpt_module_of(test_arena(), shape);
 	Param unused = { .name = "extra", .type = gpt_type(DT_F32, 1, dim_const(3), NULL, NULL, NULL, NULL) };
 	vec_push(m->arena, &m->params, unused);
 	module_param(m, "wpe.weight")->frozen = true;
@@ -94,7 +94,7 @@ static void test_frozen_and_unused(void **state)
 
 static void test_backward_says_where_it_is_from(void **state)
 {
-	Graph *g = step_graph(gpt_module_of(arena_new(), shape));
+	Graph *g = step_graph(gpt_module_of(test_arena(), shape));
 	int n = 0;
 	for (int i = 0; i < g->vals.len; i++) {
 		const Value *v = g->vals.at[i];
@@ -129,7 +129,7 @@ static void test_passes_keep_values(void **state)
 		"expand,cse,simplify,dce,cse" };
 	GptShape s = shape;
 	s.dropout = 0.1;
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 	Graph *forward = entry_graph(m->entries.at[0], "forward"), *step = step_graph(m);
 	Graph *update = optimizer_update(m, m->entries.at[0]);
 	for (int i = 0; i < COUNT(lists); i++) {
@@ -160,7 +160,7 @@ static int gradients_reading(const Graph *g, Op op)
 /* What the passes are there for: q, k, v gradients are one concat, the embedding's lookup adds in place. */
 static void test_step_is_clean(void **state)
 {
-	Graph *g = step_graph(gpt_module_of(arena_new(), shape));
+	Graph *g = step_graph(gpt_module_of(test_arena(), shape));
 	assert_true(passes_run(g, "simplify,cse,simplify,cse,dce", NULL));
 	assert_int_equal(count(g, OP_PAD), 0);
 	assert_int_equal(count(g, OP_EXP), shape.L + 1);
@@ -215,7 +215,7 @@ static void generate_against_whole(int bound, int batch, const int *chunks, cons
 {
 	GptShape s = shape;
 	s.B = bound;
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 	generate_module(m, entry_graph(m->entries.at[1], "forward"), batch, chunks, passes);
 }
 
@@ -232,7 +232,7 @@ static void test_in_chunks(void **state)
 /* Only the last position's logits are computed, and the last layer behind its attention for that position. */
 static void test_logits_of_the_last_alone(void **state)
 {
-	Graph *g = graph_copy(entry_graph(gpt_module_of(arena_new(), shape)->entries.at[1], "forward"), "generate.forward");
+	Graph *g = graph_copy(entry_graph(gpt_module_of(test_arena(), shape)->entries.at[1], "forward"), "generate.forward");
 	assert_true(passes_run(g, "simplify,cse,dce", NULL));
 	int whole = 0, one = 0;
 	for (int i = 0; i < g->vals.len; i++) {
@@ -248,7 +248,7 @@ static void generate_simplified(const int *chunks, int bound, int batch)
 {
 	GptShape s = shape;
 	s.B = bound;
-	Module *m = gpt_module_of(arena_new(), s);
+	Module *m = gpt_module_of(test_arena(), s);
 	Graph *whole = entry_graph(m->entries.at[1], "forward");
 	Graph *copy = graph_copy(whole, whole->name);
 	assert_true(passes_run(copy, "simplify,cse,dce", NULL));

@@ -204,7 +204,7 @@ static Env *environment(const Graph *g)
 
 static Graph *new_graph(const char *name)
 {
-	Graph *g = graph_new(arena_new(), name);
+	Graph *g = graph_new(test_arena(), name);
 	graph_sym(g, "B", 4);
 	graph_sym(g, "T", 8);
 	return g;

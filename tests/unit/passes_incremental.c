@@ -30,7 +30,7 @@ static Value *par(Builder *b, const char *name, const char *dims)
 /* tokens i32[B,T] -> x -> make(x) -> its last position, `next` */
 static Graph *forward(Make *make)
 {
-	Graph *g = graph_new(arena_new(), "generate.forward");
+	Graph *g = graph_new(test_arena(), "generate.forward");
 	graph_sym(g, "B", 3);
 	graph_sym(g, "T", 9);
 	Builder b = { .g = g, .loc = { "m.sinter", 27, 3 } };
@@ -262,7 +262,7 @@ static void test_refused(void **state)
 
 static void test_refused_without_tokens(void **state)
 {
-	Graph *g = graph_new(arena_new(), "generate.forward");
+	Graph *g = graph_new(test_arena(), "generate.forward");
 	assert_non_null(strstr(said(g), "E0809"));
 	diag_reset();
 }

@@ -111,7 +111,7 @@ static bool sliced(const Graph *g, Op op)
 static void test_each_op(void **state)
 {
 	for (int i = 0; i < COUNT(cases); i++) {
-		Graph *g = graph_new(arena_new(), "g");
+		Graph *g = graph_new(test_arena(), "g");
 		graph_sym(g, "B", 4);
 		graph_sym(g, "T", 8);
 		Builder b = { .g = g };
