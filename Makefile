@@ -89,9 +89,9 @@ bless: $(BUILD)/sinter
 
 .PHONY: asan tsan
 asan:
-	@$(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests-only
+	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) -k BUILD=$(BUILD)/asan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests-only
 tsan:
-	@$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=thread" tests-only
+	@$(MAKE) -k BUILD=$(BUILD)/tsan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=thread" tests-only
 .PHONY: tests-only
 tests-only: all check-unit check-text check-e2e
 

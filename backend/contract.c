@@ -23,7 +23,7 @@ typedef struct Contract {
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
 	LLVMValueRef a_base, b_base, panel_at;    /* panel_at: scratch for one panel's block */
-	LLVMValueRef tile_fn, panel_fn;
+	LLVMValueRef tile_fn, panel_fn, packing_fn;   /* packing_fn: NULL unless rows of operand 1 lie as a tile reads them */
 	Epilogue e;
 } Contract;
 
@@ -93,6 +93,7 @@ static void operands(Contract *c, Value *v)
 	if (!c->sk || !c->sn)
 		bug("contract \"%s\": layout left an operand whose axes do not lie as one", v->a.spec);
 	c->panel_fn = gen_panel_function(g, 1, c->sk, c->sn);
+	c->packing_fn = dim_is(c->sn, 1) && g->t->fma ? gen_packing_tile_function(g) : NULL;   /* else registers are too few */
 }
 
 /* Where the packed left tile has its k-th column, and its height. */
@@ -118,14 +119,47 @@ static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef p
 	return gen_at(g, c->b_base, add(g, at, mul(g, n, gen_dim(g, c->sn))), 4);
 }
 
-static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b, LLVMValueRef cols)
+/* Emits `if (cond)`; end_if() ends it. */
+static LLVMBasicBlockRef begin_if(Gen *g, LLVMValueRef cond)
+{
+	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
+	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMBuildCondBr(g->b, cond, yes, after);
+	LLVMPositionBuilderAtEnd(g->b, yes);
+	return after;
+}
+
+static void end_if(Gen *g, LLVMBasicBlockRef after)
+{
+	LLVMBuildBr(g->b, after);
+	LLVMPositionBuilderAtEnd(g->b, after);
+}
+
+/* A panel's block in panel order at `at`. Where `packs` (i1; NULL: never) the first tile is to bring it there from src. */
+typedef struct Right { LLVMValueRef at, src, packs, cols; } Right;
+
+/* A first tile of full size packs whole panels itself; others are packed here. */
+static Right right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b)
 {
 	Gen *g = c->g;
-	LLVMValueRef src = right_source(c, t->batch, panel, b->k);
-	if (c->packed)
-		return src;
-	gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ c->panel_at, src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
-	return c->panel_at;
+	LLVMValueRef nr = gen_i64(g, g->t->nr), mr = gen_i64(g, g->t->mr);
+	LLVMValueRef cols = smaller(g, sub(g, c->n, mul(g, panel, nr)), nr);
+	Right r = { .src = right_source(c, t->batch, panel, b->k), .at = c->panel_at, .cols = cols };
+	if (c->packed) {
+		r.at = r.src;
+		return r;
+	}
+	LLVMBasicBlockRef after = NULL;
+	if (c->packing_fn) {
+		LLVMValueRef whole = LLVMBuildICmp(g->b, LLVMIntEQ, cols, nr, "");
+		LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, sub(g, c->m, mul(g, t->tile, mr)), mr, "");
+		r.packs = LLVMBuildAnd(g->b, whole, full, "");
+		after = begin_if(g, LLVMBuildNot(g->b, r.packs, ""));
+	}
+	gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ r.at, r.src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
+	if (after)
+		end_if(g, after);
+	return r;
 }
 
 /* The accumulators of the group's j-th panel and a tile: all of them wait when k has several blocks. With one block the
@@ -159,14 +193,15 @@ static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVM
 }
 
 /* Lines of a panel in the order of the steps that would use them: one after another where it is packed; where it is
- * dense across, the i-th tile takes the (i mod lines)-th line of each row; where dense along k, the i-th line of each
- * column. Tiles behind those that have fetched all of it stay on one line: more would push out what is needed. */
+ * dense across, the i-th tile takes the (i mod lines)-th line of each row, of rows that do not start at lines all but the
+ * first, which was the last of the panel before; where dense along k, the i-th line of each column. Tiles behind those that
+ * have fetched all of it stay on one line: more would push out what is needed. */
 static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMValueRef i)
 {
 	Gen *g = c->g;
 	LLVMValueRef turn = sub(g, i, t->tile), at, stride;
 	LLVMValueRef steps = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));   /* lines a tile fetches */
-	int64_t row, lines = MAX(1, g->t->nr * 4 / 64), tiles = lines * TILE_UNROLL;
+	int64_t lines = MAX(1, g->t->nr * 4 / 64), tiles = lines * TILE_UNROLL;
 	if (c->packed) {
 		at = mul(g, turn, mul(g, steps, gen_i64(g, 64)));
 		stride = gen_i64(g, 64);
@@ -175,31 +210,14 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 		stride = mul(g, gen_dim(g, c->sn), gen_i64(g, 4));
 		tiles = c->kc * 4 / 64;
 	} else {
-		lines += !(dim_is_const(c->sk, &row) && row % 16 == 0);
-		tiles = lines * TILE_UNROLL;
 		stride = mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
 		at = mul(g, gen_bin(g, LLVMURem, turn, gen_i64(g, lines)), gen_i64(g, 64));
 		at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, gen_i64(g, lines)), mul(g, stride, steps)));
+		at = add(g, at, gen_i64(g, MIN(64, g->t->nr * 4) - 4));
 	}
 	LLVMValueRef wanted = LLVMBuildICmp(g->b, LLVMIntSLT, turn, gen_i64(g, tiles), ""), none = gen_i64(g, 0);
 	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, at, none, ""), 1),
 		LLVMBuildSelect(g->b, wanted, stride, none, "") };
-}
-
-/* Emits `if (cond)`; end_if() ends it. */
-static LLVMBasicBlockRef begin_if(Gen *g, LLVMValueRef cond)
-{
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
-	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
-	LLVMBuildCondBr(g->b, cond, yes, after);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return after;
-}
-
-static void end_if(Gen *g, LLVMBasicBlockRef after)
-{
-	LLVMBuildBr(g->b, after);
-	LLVMPositionBuilderAtEnd(g->b, after);
 }
 
 /* A share of the tile's next block of k: the panels of a group fetch all of it. */
@@ -211,7 +229,31 @@ static LLVMValueRef left_ahead(Contract *c, const Task *t, const Block *b, LLVMV
 	return gen_at(g, at, mul(g, j, gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1);
 }
 
-static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef right, LLVMValueRef cols)
+/* The tile's sums; in[0..8] are the tile function's. The first of the row block may have to pack. */
+static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i, LLVMValueRef *in)
+{
+	Gen *g = c->g;
+	if (!r->packs) {
+		gen_helper_call(g, c->tile_fn, in, 9);
+		return;
+	}
+	LLVMBasicBlockRef other = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "packed");
+	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "multiplied");
+	LLVMBasicBlockRef packs = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "packs");
+	LLVMValueRef first = LLVMBuildICmp(g->b, LLVMIntEQ, i, t->tile, "");
+	LLVMBuildCondBr(g->b, LLVMBuildAnd(g->b, first, r->packs, ""), packs, other);
+	LLVMPositionBuilderAtEnd(g->b, packs);
+	in[9] = r->src;
+	in[10] = gen_dim(g, c->sk);
+	gen_helper_call(g, c->packing_fn, in, 11);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, other);
+	gen_helper_call(g, c->tile_fn, in, 9);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, done);
+}
+
+static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j, const Right *r)
 {
 	Gen *g = c->g;
 	LLVMValueRef h, n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)), source = next_source(c, t, b, j);
@@ -223,10 +265,10 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	LLVMBasicBlockRef after = begin_if(g, b->last);
 	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n);
 	end_if(g, after);
-	gen_helper_call(g, c->tile_fn, (LLVMValueRef[]){ left, h, right, b->n, acc, first, ahead.at, ahead.stride,
-		left_ahead(c, t, b, j, i.iv) }, 9);
+	multiply(c, t, r, i.iv, (LLVMValueRef[11]){ left, h, r->at, b->n, acc, first, ahead.at, ahead.stride,
+		left_ahead(c, t, b, j, i.iv) });
 	after = begin_if(g, b->last);
-	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, cols);
+	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, r->cols);
 	end_if(g, after);
 	gen_loop_end(g, &i);
 }
@@ -234,16 +276,14 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr);
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), c->k, c->kstep);
 	LLVMValueRef left = sub(g, c->k, k.iv);
 	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
 	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
 	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
-	LLVMValueRef panel = add(g, t->panel, j.iv);
-	LLVMValueRef cols = smaller(g, sub(g, c->n, mul(g, panel, nr)), nr);
-	one_panel(c, t, &b, j.iv, right_panel(c, t, panel, &b, cols), cols);
+	Right r = right_panel(c, t, add(g, t->panel, j.iv), &b);
+	one_panel(c, t, &b, j.iv, &r);
 	gen_loop_end(g, &j);
 	gen_loop_end(g, &k);
 }

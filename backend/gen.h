@@ -174,6 +174,10 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
  * left + 64, ..: any address will do. */
 enum { TILE_UNROLL = 4 };
 LLVMValueRef gen_tile_function(const Gen *);
+/* The same for h = mr with (.., src, sk) behind: B's rows are read at src, sk elements apart, and stored at b on the
+ * way: packing a panel costs nothing where its first tile does it. */
+LLVMValueRef gen_packing_tile_function(const Gen *);
+enum { ROWS_AHEAD = 16 };      /* rows too far apart for the hardware to foresee are fetched this early */
 
 /* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
 typedef struct Epilogue { const Cluster *c; const Axes *x; Access *in, *out, *member; } Epilogue;

@@ -16,6 +16,7 @@ typedef struct Micro {
 	Gen g;
 	int h, nv;                                  /* rows; vectors a row */
 	LLVMValueRef a, lda, b, k, acc, first, right, stride, left;  /* parameters */
+	LLVMValueRef src, sk;                       /* of a tile that packs: where B's rows come from; else NULL */
 } Micro;
 
 static void copy_attribute(const Gen *g, LLVMValueRef fn, const char *key)
@@ -81,6 +82,11 @@ static LLVMValueRef load_vector(Gen *g, LLVMValueRef p, int64_t element, int ali
 	return v;
 }
 
+static void store_vector(Gen *g, LLVMValueRef v, LLVMValueRef p, int64_t element)
+{
+	LLVMSetAlignment(LLVMBuildStore(g->b, v, gen_at(g, p, gen_i64(g, element), 4)), (unsigned)g->t->lanes * 4);
+}
+
 static LLVMValueRef multiply_add(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
 {
 	LLVMValueRef in[3] = { a, b, c };
@@ -89,13 +95,27 @@ static LLVMValueRef multiply_add(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMVal
 	return LLVMBuildFAdd(g->b, c, LLVMBuildFMul(g->b, a, b, ""), "");
 }
 
+/* One row of B, from `src` into b if that is given. */
+static void right_row(Micro *m, LLVMValueRef *row, LLVMValueRef b, LLVMValueRef src)
+{
+	Gen *g = &m->g;
+	int lanes = g->t->lanes;
+	LLVMValueRef ahead = src ? gen_at(g, src, LLVMBuildNSWMul(g->b, m->sk, gen_i64(g, ROWS_AHEAD), ""), 4) : NULL;
+	for (int v = 0; v < m->nv; v++) {
+		if (src && v * lanes * 4 % 64 == 0)
+			gen_prefetch(g, gen_at(g, ahead, gen_i64(g, v * lanes), 4), 1);
+		row[v] = load_vector(g, src ? src : b, v * lanes, src ? 4 : lanes * 4);
+		if (src)
+			store_vector(g, row[v], b, v * lanes);
+	}
+}
+
 /* One k: a and b point at its h and nr elements. */
-static void step(Micro *m, Tile *t, LLVMValueRef a, LLVMValueRef b)
+static void step(Micro *m, Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef src)
 {
 	Gen *g = &m->g;
 	LLVMValueRef row[MAX_COLS];
-	for (int v = 0; v < m->nv; v++)
-		row[v] = load_vector(g, b, v * g->t->lanes, g->t->lanes * 4);
+	right_row(m, row, b, src);
 	for (int r = 0; r < m->h; r++) {
 		LLVMValueRef one = LLVMBuildLoad2(g->b, g->f32, gen_at(g, a, gen_i64(g, r), 4), "");
 		LLVMValueRef x = gen_splat(g, one);
@@ -138,9 +158,11 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	tile_phis(m, &phis, &before, from);
 	LLVMValueRef a = gen_at(g, m->a, LLVMBuildNSWMul(g->b, k, m->lda, ""), 4);
 	LLVMValueRef b = gen_at(g, m->b, LLVMBuildNSWMul(g->b, k, gen_i64(g, g->t->nr), ""), 4);
+	LLVMValueRef src = m->src ? gen_at(g, m->src, LLVMBuildNSWMul(g->b, k, m->sk, ""), 4) : NULL;
 	now = phis;
 	for (int i = 0; i < n; i++) {
-		step(m, &now, a, b);
+		step(m, &now, a, b, src);
+		src = src ? gen_at(g, src, m->sk, 4) : NULL;
 		a = gen_at(g, a, m->lda, 4);
 		b = gen_at(g, b, gen_i64(g, g->t->nr), 4);
 	}
@@ -186,24 +208,24 @@ static void finish(Micro *m, Tile *t)
 {
 	Gen *g = &m->g;
 	for (int r = 0; r < m->h; r++)
-		for (int v = 0; v < m->nv; v++) {
-			LLVMValueRef p = gen_at(g, m->acc, gen_i64(g, r * g->t->nr + v * g->t->lanes), 4);
-			LLVMSetAlignment(LLVMBuildStore(g->b, t->at[r][v], p), (unsigned)g->t->lanes * 4);
-		}
+		for (int v = 0; v < m->nv; v++)
+			store_vector(g, t->at[r][v], m->acc, r * g->t->nr + v * g->t->lanes);
 }
 
-/* void (a, lda, b, k, acc, first, right, stride, left) for h rows; of the full height, lda is known. */
-static LLVMValueRef micro_kernel(const Gen *outer, int h)
+/* void (a, lda, b, k, acc, first, right, stride, left[, src, sk]) for h rows; of the full height, lda is known. */
+static LLVMValueRef micro_kernel(const Gen *outer, int h, bool packs)
 {
 	char name[32];
-	snprintf(name, sizeof name, "sn_tile%dx%d", h, outer->t->nr);
+	snprintf(name, sizeof name, "sn_tile%dx%d%s", h, outer->t->nr, packs ? "_pack" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
-	Micro m = { .g = gen_helper_begin(outer, name, "pipipipip"), .h = h, .nv = outer->t->nr / outer->t->lanes };
+	Micro m = { .g = gen_helper_begin(outer, name, packs ? "pipipipippi" : "pipipipip"), .h = h,
+		.nv = outer->t->nr / outer->t->lanes };
 	Gen *g = &m.g;
-	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.stride, &m.left };
-	for (int i = 0; i < COUNT(param); i++)
+	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.stride, &m.left,
+		&m.src, &m.sk };
+	for (int i = 0; i < COUNT(param) - (packs ? 0 : 2); i++)
 		*param[i] = LLVMGetParam(g->fn, (unsigned)i);
 	if (h == g->t->mr)
 		m.lda = gen_i64(g, h);
@@ -225,7 +247,7 @@ static void low_rows(Gen *g, LLVMValueRef *p, int n)
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
 	LLVMValueRef a = gen_at(g, p[0], l.iv, 4);
 	LLVMValueRef acc = gen_at(g, p[4], LLVMBuildNSWMul(g->b, l.iv, gen_i64(g, g->t->nr), ""), 4);
-	gen_helper_call(g, micro_kernel(g, n), (LLVMValueRef[]){ a, h, p[2], p[3], acc, p[5], p[6], p[7], p[8] }, 9);
+	gen_helper_call(g, micro_kernel(g, n, false), (LLVMValueRef[]){ a, h, p[2], p[3], acc, p[5], p[6], p[7], p[8] }, 9);
 	gen_loop_end(g, &l);
 }
 
@@ -242,11 +264,16 @@ LLVMValueRef gen_tile_function(const Gen *outer)
 	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, p[1], gen_i64(g, g->t->mr), ""), full, low);
 	LLVMPositionBuilderAtEnd(g->b, full);
-	gen_helper_call(g, micro_kernel(g, g->t->mr), p, 9);
+	gen_helper_call(g, micro_kernel(g, g->t->mr, false), p, 9);
 	LLVMBuildRetVoid(g->b);
 	LLVMPositionBuilderAtEnd(g->b, low);
 	for (int n = 8; n >= 1; n /= 2)
 		if (n < g->t->mr)
 			low_rows(g, p, n);
 	return gen_helper_end(g);
+}
+
+LLVMValueRef gen_packing_tile_function(const Gen *outer)
+{
+	return micro_kernel(outer, outer->t->mr, true);
 }

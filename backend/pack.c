@@ -7,7 +7,6 @@
 #include "backend/gen.h"
 
 enum { DST, SRC, SK, SW, K, COLS, NPARAM };
-enum { ROWS_AHEAD = 16 };      /* rows too far apart for the hardware to foresee are fetched this early */
 
 typedef struct Panel {
 	Gen g;

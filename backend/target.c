@@ -11,7 +11,7 @@ static const Target levels[] = {
 	{ .name = "x86-64-v3", .cpu = "x86-64-v3", .features = "", .lanes = 8, .vregs = 16, .fma = true, .masks = false,
 	  .mr = 6, .nr = 16, .l1 = 32 << 10, .l2 = 512 << 10 },
 	{ .name = "x86-64-v4", .cpu = "x86-64-v4", .features = "", .lanes = 16, .vregs = 32, .fma = true, .masks = true,
-	  .mr = 12, .nr = 32, .l1 = 32 << 10, .l2 = 1 << 20 },
+	  .mr = 8, .nr = 48, .l1 = 48 << 10, .l2 = 1 << 20 },
 };
 
 /* LLVM's feature list is "+a,-b,+c". */

@@ -6,6 +6,7 @@
 #include "passes/passes.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static const FlagInfo flags[] = {
@@ -78,6 +79,30 @@ static const char *default_output(Arena *a, const char *file, Stage stage)
 	return arena_printf(a, "%.*s%s", len, base, ending);
 }
 
+/* The linker is told names: one that looks like its options gets a directory before it. */
+static const char *as_path(Arena *a, const char *out)
+{
+	return out && (out[0] == '-' || out[0] == '@') ? arena_printf(a, "./%s", out) : out;
+}
+
+/* What would be lost or can't be written is refused before any work. */
+static bool may_write(const char *out, const char *file)
+{
+	struct stat o, f;
+	const char *why = NULL;
+	if (!out || (*out && stat(out, &o) != 0))
+		return true;
+	if (!*out)
+		why = "a file's name is wanted";
+	else if (S_ISDIR(o.st_mode))
+		why = "it is a directory";
+	else if (stat(file, &f) == 0 && o.st_dev == f.st_dev && o.st_ino == f.st_ino)
+		why = "it is the model file";
+	if (why)
+		diag_error((Loc){0}, NULL, "can't write the output to \"%s\": %s", out, why);
+	return !why;
+}
+
 static bool put(const char *path, const Str *s)
 {
 	bool ok = path ? file_write_atomic(path, s->at, s->len) : fwrite(s->at, 1, s->len, stdout) == s->len;
@@ -129,6 +154,52 @@ static FrontendOptions frontend_options(Arena *a, const Flags *f)
 	return o;
 }
 
+static bool look_bound(void *ctx, const char *sym, int64_t *value)
+{
+	const Graph *g = ctx;
+	for (int i = 0; i < g->syms.len; i++)
+		if (strcmp(g->syms.at[i].name, sym) == 0) {
+			*value = g->syms.at[i].bound;
+			return true;
+		}
+	return false;
+}
+
+/* Bytes are counted in 64 bits from here on; no machine has an address for more than 2^47 of them. */
+static bool addressable(Graph *g, const Value *v)
+{
+	double elements = 1;
+	for (int i = 0; i < v->type.rank; i++) {
+		int64_t n;
+		elements *= dim_eval(v->type.dim[i], look_bound, g, &n) ? (double)n : 1;
+	}
+	if (elements < 0x1p45)
+		return true;
+	Str type = {0};
+	type_print(&type, v->type);
+	diag_error((Loc){0}, NULL, "%s:%d: %s has %.3g elements at the bounds of its dims: more than any memory",
+	           v->loc.file ? v->loc.file : g->name, v->loc.line, type.at, elements);
+	str_free(&type);
+	diag_help("lower a bound: --set T=1024, or `batch .., micro=4, T=1024` in the entry");
+	return false;
+}
+
+static bool compilable(const Module *m)
+{
+	if (m->entries.len == 0) {
+		diag_error((Loc){0}, NULL, "%s has no train or generate entry: there is nothing to compile", m->file ? m->file : m->name);
+		diag_help("`sinter check` checks a file of blocks");
+	}
+	for (int i = 0; i < m->entries.len; i++)
+		for (int k = 0; k < m->entries.at[i]->graphs.len; k++) {
+			Graph *g = m->entries.at[i]->graphs.at[k];
+			for (int j = 0; j < g->vals.len; j++)
+				if (!addressable(g, g->vals.at[j]))
+					return false;
+		}
+	return diag_errors() == 0;
+}
+
 static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, Clock *clock)
 {
 	Target target;
@@ -158,11 +229,16 @@ static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 	const char *out = flag(f, "output");
 	if (!out)
 		out = default_output(a, file, stage);
+	out = as_path(a, out);
+	if (!may_write(out, file))
+		return false;
 	if (stage == STAGE_AST)
 		return emit_ast(a, file, out);
 	FrontendOptions o = frontend_options(a, f);
 	Module *m = frontend_build(a, file, &o);
 	if (!m || diag_errors())
+		return false;
+	if (!compilable(m))
 		return false;
 	lap(&clock, "frontend");
 	if (stage == STAGE_GRAPH)

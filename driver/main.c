@@ -53,6 +53,12 @@ static int run(const Command *c, int argc, char **argv)
 	Flags flags = {0};
 	int code = flags_read(a, c->flags, c->nflags, argc, argv, &flags) ? c->run(a, &flags) : EXIT_USAGE;
 	arena_free(a);
+	return code;
+}
+
+/* Output that could not be written is a failure, not an empty success. */
+static int written(int code)
+{
 	if (fflush(stdout) != 0 || ferror(stdout))
 		fatal("could not write the output");
 	return code;
@@ -66,12 +72,12 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--version") == 0) {
 		printf("sinter %s\n", SINTER_VERSION);
-		return EXIT_OK;
+		return written(EXIT_OK);
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
 		usage(stdout);
-		return EXIT_OK;
+		return written(EXIT_OK);
 	}
 	const Command *c = find(argv[1]);
-	return c ? run(c, argc - 2, argv + 2) : no_such(argv[1]);
+	return c ? written(run(c, argc - 2, argv + 2)) : no_such(argv[1]);
 }

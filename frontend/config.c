@@ -140,7 +140,10 @@ static void load_json(Elab *e, const char *path)
 		err(e, (Loc){0}, "E0709", "%s%s: %s", path, at.line > 0 ? internf(":%d", at.line) : "", at.text);
 		return;
 	}
-	apply_json(e, e->root, root);
+	if (json_is_object(root))
+		apply_json(e, e->root, root);
+	else
+		err(e, (Loc){0}, "E0709", "%s: an object is wanted, such as {\"n_embd\": 768}", path);
 	json_decref(root);
 }
 

@@ -2,6 +2,7 @@
  * takes, which of their arguments become which keys. */
 #include "frontend/elab.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef enum ArgType { AT_NUMBER, AT_STRING } ArgType;
@@ -37,19 +38,51 @@ static const char *const later[] = {
 	"lion", "epochs", "patience", "best", "split",
 };
 
-static const struct { const char *key, *doc; } docs[] = {
-	{ "data.file", "training text" }, { "data.valid", "validation text" }, { "data.tokenizer", "tokenizer.json" },
-	{ "optimizer.lr", "learning rate" }, { "optimizer.beta1", "decay of the first moment" },
-	{ "optimizer.beta2", "decay of the second moment" }, { "optimizer.eps", "added to the denominator" },
-	{ "optimizer.weight_decay", "decoupled weight decay" }, { "schedule.warmup", "steps of linear warm-up" },
-	{ "schedule.final", "learning rate at the end" }, { "schedule.steps", "steps in all" },
-	{ "clip", "largest gradient norm; 0: none" }, { "batch", "sequences a step" }, { "micro", "sequences a pass" },
-	{ "T", "tokens a sequence" }, { "validate.every", "steps between validations" },
-	{ "save.every", "steps between checkpoints" }, { "sample.temperature", "0: always the likeliest" },
-	{ "sample.top_k", "only the k likeliest" }, { "sample.top_p", "only the likeliest of this mass" },
-	{ "sample.min_p", "only those this likely beside the likeliest" }, { "limit", "tokens at most" },
-	{ "prompt", "text before the user's" },
+typedef enum Range { R_ANY, R_NOT_NEGATIVE, R_ABOVE_ZERO, R_SHARE, R_BELOW_ONE, R_COUNT } Range;
+static const char *const range_text[] = {
+	[R_NOT_NEGATIVE] = "a number of 0 or more", [R_ABOVE_ZERO] = "a number above 0", [R_SHARE] = "a number from 0 to 1",
+	[R_BELOW_ONE] = "a number from 0 to below 1", [R_COUNT] = "a whole number of 0 or more",
 };
+
+static const struct { const char *key, *doc; Range range; } docs[] = {
+	{ "data.file", "training text", R_ANY }, { "data.valid", "validation text", R_ANY },
+	{ "data.tokenizer", "tokenizer.json", R_ANY },
+	{ "optimizer.lr", "learning rate", R_NOT_NEGATIVE }, { "optimizer.beta1", "decay of the first moment", R_BELOW_ONE },
+	{ "optimizer.beta2", "decay of the second moment", R_BELOW_ONE },
+	{ "optimizer.eps", "added to the denominator", R_ABOVE_ZERO },
+	{ "optimizer.weight_decay", "decoupled weight decay", R_NOT_NEGATIVE },
+	{ "schedule.warmup", "steps of linear warm-up", R_COUNT },
+	{ "schedule.final", "learning rate at the end", R_NOT_NEGATIVE }, { "schedule.steps", "steps in all", R_COUNT },
+	{ "clip", "largest gradient norm; 0: none", R_NOT_NEGATIVE }, { "batch", "sequences a step", R_ANY },
+	{ "micro", "sequences a pass", R_ANY }, { "T", "tokens a sequence", R_ANY },
+	{ "validate.every", "steps between validations", R_COUNT }, { "save.every", "steps between checkpoints", R_COUNT },
+	{ "sample.temperature", "0: always the likeliest", R_NOT_NEGATIVE }, { "sample.top_k", "only the k likeliest", R_COUNT },
+	{ "sample.top_p", "only the likeliest of this mass", R_SHARE },
+	{ "sample.min_p", "only those this likely beside the likeliest", R_SHARE }, { "limit", "tokens at most", R_COUNT },
+	{ "prompt", "text before the user's", R_ANY },
+};
+
+static bool in_range(Range r, double x)
+{
+	switch (r) {
+	case R_ANY: return true;
+	case R_NOT_NEGATIVE: return x >= 0 && isfinite(x);
+	case R_ABOVE_ZERO: return x > 0 && isfinite(x);
+	case R_SHARE: return x >= 0 && x <= 1;
+	case R_BELOW_ONE: return x >= 0 && x < 1;
+	case R_COUNT: return x >= 0 && x <= 0x1p53 && x == floor(x);
+	}
+	return false;
+}
+
+/* What the setting wants if x is not that, else NULL. The executable's flags have the same ranges (runtime/flags.c). */
+static const char *out_of_range(const char *key, double x)
+{
+	for (int i = 0; i < COUNT(docs); i++)
+		if (strcmp(docs[i].key, key) == 0)
+			return in_range(docs[i].range, x) ? NULL : range_text[docs[i].range];
+	return NULL;
+}
 
 static bool is_later(const char *name)
 {
@@ -101,8 +134,12 @@ static void put(Elab *e, Entry *entry, const char *key, ArgType type, Expr *x)
 	}
 	if (type == AT_STRING)
 		put_string(e, entry, key, v.s);
-	else if (val_number(v, &n))
+	else if (val_number(v, &n)) {
+		const char *wanted = out_of_range(key, n);
+		if (wanted)
+			err(e, x->loc, "E0622", "`%s` must be %s, got %g", key, wanted, n);
 		put_number(e, entry, key, n);
+	}
 }
 
 void setting_put(Elab *e, Entry *entry, const char *key, double x)
@@ -385,7 +422,10 @@ static void override(Elab *e, Entry *entry, const char *key, const char *text)
 		err(e, (Loc){0}, "E0620", "--set %s.%s: a number is wanted, got \"%s\"", entry->name, key, text);
 		return;
 	}
+	const char *wanted = out_of_range(key, n);
 	put_number(e, entry, key, n);
+	if (wanted)
+		err(e, (Loc){0}, "E0622", "--set %s.%s: %s is wanted, got %s", entry->name, key, wanted, text);
 	if (whole && setting_number(entry, key, &count) && (count < 1 || count != (double)(int64_t)count))
 		err(e, (Loc){0}, "E0622", "--set %s.%s: a whole number of at least 1 is wanted, got %s", entry->name, key, text);
 }

@@ -89,14 +89,23 @@ static int move_link(const char *dir, const char *link, const char *to) {
 	return code ? code : sn_sync_dir(dir);
 }
 
+/* A name that free_name() makes: whoever trains in a directory of their own may keep "best-of-all" there. */
+static bool is_member(const char *name, const char *family) {
+	size_t n = strlen(family);
+	if (strncmp(name, family, n) || name[n] != '-')
+		return false;
+	const char *digits = name + n + 1;
+	size_t step = strspn(digits, "0123456789"), again = digits[step] == '.' ? strspn(digits + step + 1, "0123456789") + 1 : 0;
+	return step >= 8 && again != 1 && !digits[step + again];
+}
+
 /* Removes what an interrupted save left, and the family's other members. */
 static void prune(const char *dir, const char *family, const char *kept) {
 	DIR *d = opendir(dir);
 	if (!d)
 		return;
-	size_t n = strlen(family);
 	for (struct dirent *e; (e = readdir(d));) {
-		bool old = !strncmp(e->d_name, family, n) && e->d_name[n] == '-' && strcmp(e->d_name, kept);
+		bool old = is_member(e->d_name, family) && strcmp(e->d_name, kept);
 		if (!old && strncmp(e->d_name, temporary, sizeof temporary - 1))
 			continue;
 		char *path = sn_format("%s/%s", dir, e->d_name);

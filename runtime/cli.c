@@ -3,9 +3,11 @@
 #include "runtime/sn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_COMMANDS = 32 };
 typedef struct Commands { SnCommand at[MAX_COMMANDS]; int n; } Commands;
@@ -94,8 +96,18 @@ static int run(SnOptions *o, const SnCommand *c) {
 /* The hash of jansson's tables is seeded by the time and the process: not here, results must not depend on the day. */
 enum { JSON_SEED = 1 };
 
-int sn_main(int argc, char **argv) {
-	const SnProgram *p = &sn_program;
+/* Files must not get the numbers of streams the caller has closed: messages would land in them. What takes the
+ * numbers can't be written to, so a closed output is still an error. */
+static void occupy_streams(void) {
+	int fd;
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int dispatch(const SnProgram *p, int argc, char **argv) {
 	Commands commands = commands_of(p);
 	signal(SIGXFSZ, SIG_IGN);   /* a file size limit is met like a full disk: by write()'s error */
 	json_object_seed(JSON_SEED);
@@ -122,4 +134,12 @@ int sn_main(int argc, char **argv) {
 		code = run(&o, c);
 	json_decref(o.saved);
 	return code;
+}
+
+int sn_main(int argc, char **argv) {
+	occupy_streams();
+	int code = dispatch(&sn_program, argc, argv);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	return code ? code : sn_fail(SN_FAIL, "can't write to standard output");
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum FlagType { T_STR, T_PATH, T_LIST, T_NUM, T_SHARE, T_COUNT, T_POSITIVE, T_SWITCH } FlagType;
+typedef enum FlagType { T_STR, T_PATH, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
 enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFO = 1 << SN_INFO, F_SAVED = 256 };
 enum { F_ALL = F_TRAIN | F_EVAL | F_GENERATE | F_INFO, F_RUN = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
 
@@ -36,9 +36,9 @@ static const Flag flags[] = {
 	{"min-lr", 0, T_NUM, "schedule.final", F_KEPT, "X", "learning rate at the last step"},
 	{"schedule", 0, T_STR, "schedule.kind", F_KEPT, "KIND", "constant, cosine or linear, after the warmup (constant)"},
 	{"warmup", 0, T_COUNT, "schedule.warmup", F_KEPT, "N", "steps of linear warmup"},
-	{"beta1", 0, T_SHARE, "optimizer.beta1", F_KEPT, "X", "decay of the first moment (0.9)"},
-	{"beta2", 0, T_SHARE, "optimizer.beta2", F_KEPT, "X", "decay of the second moment (0.999)"},
-	{"eps", 0, T_NUM, "optimizer.eps", F_KEPT, "X", "added to the root of the second moment (1e-8)"},
+	{"beta1", 0, T_DECAY, "optimizer.beta1", F_KEPT, "X", "decay of the first moment (0.9)"},
+	{"beta2", 0, T_DECAY, "optimizer.beta2", F_KEPT, "X", "decay of the second moment (0.999)"},
+	{"eps", 0, T_ABOVE, "optimizer.eps", F_KEPT, "X", "added to the root of the second moment (1e-8)"},
 	{"weight-decay", 0, T_NUM, "optimizer.weight_decay", F_KEPT, "X", "decoupled weight decay (0)"},
 	{"clip", 0, T_NUM, "clip", F_KEPT, "X", "largest gradient norm; 0: no clipping (0)"},
 	{"validate-every", 0, T_COUNT, "validate.every", F_KEPT, "N", "steps between validations; 0: only at the end"},
@@ -53,7 +53,7 @@ static const Flag flags[] = {
 	{"stop", 0, T_LIST, "stop", F_GENERATE, "TEXT", "end before this text; may be given several times"},
 	{"no-echo", 0, T_SWITCH, "no_echo", F_GENERATE, NULL, "print only what follows the prompt"},
 	{"random", 0, T_SWITCH, "random", F_GENERATE | F_EVAL, NULL, "random weights, to measure speed"},
-	{"seed", 0, T_COUNT, "seed", F_KEPT | F_GENERATE | F_EVAL, "N", "of the random numbers (1)"},
+	{"seed", 0, T_SEED, "seed", F_KEPT | F_GENERATE | F_EVAL, "N", "of the random numbers (1)"},
 	{"threads", 't', T_POSITIVE, "threads", F_ALL, "N", "threads (one for each core)"},
 	{"quiet", 'q', T_SWITCH, "quiet", F_RUN, NULL, "no progress, no timing"},
 	{"tensors", 0, T_SWITCH, "tensors", F_INFO, NULL, "list every parameter with its shape"},
@@ -64,12 +64,16 @@ _Static_assert((int)NFLAGS <= (int)SN_MAX_FLAGS, "SN_MAX_FLAGS");
 
 static const char *const type_wants[] = {
 	[T_NUM] = "a number of 0 or more", [T_SHARE] = "a number from 0 to 1",
-	[T_COUNT] = "a whole number of 0 or more", [T_POSITIVE] = "a whole number of 1 or more",
+	[T_COUNT] = "a whole number of 0 or more", [T_POSITIVE] = "a whole number of 1 or more", [T_ABOVE] = "a number above 0",
+	[T_DECAY] = "a number from 0 to below 1", [T_SEED] = "a whole number from 0 to 4294967295",
 };
 
 static bool fits(FlagType type, double x) {
 	switch (type) {
 	case T_NUM: return x >= 0 && isfinite(x);
+	case T_ABOVE: return x > 0 && isfinite(x);
+	case T_DECAY: return x >= 0 && x < 1;
+	case T_SEED: return x >= 0 && x < 0x1p32 && x == floor(x);
 	case T_SHARE: return x >= 0 && x <= 1;
 	case T_COUNT: return x >= 0 && x <= 0x1p53 && x == floor(x);
 	case T_POSITIVE: return x >= 1 && x <= 0x1p31 && x == floor(x);
@@ -122,6 +126,9 @@ static int take(SnOptions *o, const Flag *f, const char *text) {
 			return sn_fail(SN_USAGE, "--%s can be given %d times at most", f->name, SN_MAX_LIST);
 		o->stop[o->nstop++] = text;
 	}
+	bool file = f->arg && (!strcmp(f->arg, "FILE") || !strcmp(f->arg, "DIR") || !strcmp(f->arg, "NAME"));
+	if (file && !*text)
+		return sn_fail(SN_USAGE, "--%s wants %s, not an empty text", f->name, f->arg);
 	if (f->type < T_NUM || f->type == T_SWITCH)
 		return SN_OK;
 	char *end;

@@ -1,5 +1,6 @@
 /* weights.c: a file's tensors into the parameters. Names may differ by one uniform prefix, which is inferred and said.
- * Every tensor of either side must find its partner, unless an ignore glob covers it or it only repeats a tied one;
+ * Every tensor of either side must find its partner, unless an ignore glob covers it, another entry of the program
+ * has it, or it only repeats a tied one;
  * what does not fit is reported together, each with the nearest name. */
 #include "runtime/sn.h"
 
@@ -90,6 +91,24 @@ static bool ignored(const Match *m, const char *name) {
 	return false;
 }
 
+static bool same_shape(const SnTensor *p, const SnStTensor *t) {
+	return p->rank == t->rank && !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank);
+}
+
+/* Entries need not use all of a model: a head that only training has is in the checkpoint that generation reads. */
+static bool of_another_entry(const Match *m, const SnStTensor *t) {
+	const SnEntry *entries = m->program->entries;
+	char name[512];
+	for (int64_t e = 0; e < m->program->nentry; e++)
+		for (int64_t i = 0; i < entries[e].ntensor; i++) {
+			const SnTensor *p = (const SnTensor *)entries[e].tensors + i;
+			const char *want = p->kind == 0 && same_shape(p, t) ? file_name(m, p->name, name, sizeof name) : NULL;
+			if (want && !strcmp(want, t->name))
+				return true;
+		}
+	return false;
+}
+
 /* A tensor no parameter wants may repeat one that is tied to it. */
 static const SnStTensor *repeated(const Match *m, const SnStTensor *extra) {
 	for (int i = 0; i < m->nparam; i++) {
@@ -105,10 +124,6 @@ static void shape_text(SnStr *out, int rank, const int64_t *shape) {
 	for (int i = 0; i < rank; i++)
 		sn_str_printf(out, "%s%lld", i ? "," : "", (long long)shape[i]);
 	sn_str_printf(out, "]");
-}
-
-static bool same_shape(const SnTensor *p, const SnStTensor *t) {
-	return p->rank == t->rank && !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank);
 }
 
 static void misfit(const SnTensor *p, const SnStTensor *t) {
@@ -148,7 +163,7 @@ static int report_extra(const Match *m) {
 			names[missing++] = m->params[i]->name;
 	for (int k = 0; k < m->file->n; k++) {
 		const SnStTensor *t = &m->file->tensors[k];
-		const SnStTensor *tied = m->used[k] || ignored(m, t->name) ? t : repeated(m, t);
+		const SnStTensor *tied = m->used[k] || ignored(m, t->name) || of_another_entry(m, t) ? t : repeated(m, t);
 		if (tied && tied != t)
 			sn_note("%s repeats %s: tied", t->name, tied->name);
 		if (tied || n++ >= SHOWN)

@@ -90,8 +90,23 @@ static bool write_all(int fd, const char *p, size_t n)
 	return true;
 }
 
+/* A device, a pipe or what a link names is written to, not replaced: `-o /dev/stdout`. */
+static bool write_special(const char *path, const void *data, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	bool ok = fd >= 0 && write_all(fd, data, n);
+	int err = errno;
+	if (fd >= 0 && close(fd) != 0 && ok)
+		return false;
+	errno = err;
+	return ok;
+}
+
 bool file_write_atomic(const char *path, const void *data, size_t n)
 {
+	struct stat st;
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return write_special(path, data, n);
 	Str beside = {0};
 	str_printf(&beside, "%s.new-%ld", path, (long)getpid());
 	int fd = open(beside.at, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -80,7 +80,7 @@ NORETURN void bug(const char *fmt, ...) PRINTF(1, 2);
 /* file.c */
 Source *source_read(Arena *, const char *path);               /* NULL and errno if it can't be read */
 Source *source_text(Arena *, const char *name, const char *text);
-bool file_write_atomic(const char *path, const void *, size_t);  /* beside, fsync, rename; false + errno */
+bool file_write_atomic(const char *path, const void *, size_t);  /* beside, fsync, rename (devices, links: in place); false + errno */
 int run_process(const char *const argv[], Str *out);          /* exit code; -1 if it can't start; out: stdout+stderr */
 
 #endif
