@@ -58,7 +58,7 @@ $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@rm -f $@; ar rcs $@ $^
 
-# Unit tests: tests/unit/<room>_<what>.c links that room and the rooms below it.
+# Unit tests: tests/unit/<room>_<what>.c links that room and the rooms below it; room `all` the whole compiler.
 unit_src := $(wildcard tests/unit/*.c)
 unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 unit_libs_support := $(BUILD)/libsupport.a
@@ -66,13 +66,14 @@ unit_libs_ir := $(BUILD)/libir.a $(unit_libs_support)
 unit_libs_frontend := $(BUILD)/libfrontend.a $(unit_libs_ir)
 unit_libs_passes := $(BUILD)/libpasses.a $(unit_libs_ir)
 unit_libs_backend := $(BUILD)/libbackend.a $(BUILD)/libpasses.a $(unit_libs_ir)
+unit_libs_all := $(BUILD)/libfrontend.a $(unit_libs_backend)
 unit_libs_runtime := $(BUILD)/libsinter_rt.a
 room_of = $(firstword $(subst _, ,$(notdir $(1))))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
-	  $(if $(filter backend,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
+	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
 .PHONY: check check-unit check-text check-e2e bless

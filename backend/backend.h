@@ -22,7 +22,7 @@ typedef struct Plan {
 	Vec(Slot) slots;            /* persistent ones (params, states) have first = -1 */
 	int64_t persistent, arena, scratch;
 } Plan;
-Plan *plan_entry(Module *, Entry *, const Target *);           /* one plan for all functions of an entry */
+Plan *plan_entry(Module *, Entry *, const Target *);           /* one plan for all functions of an entry; NULL after diag_error */
 void plan_print(Str *, const Plan *, const Entry *);            /* plan_print.c */
 int64_t plan_offset(const Plan *, const Value *root);          /* place.c: byte offset in the arena; bug() if it has none */
 
@@ -34,5 +34,10 @@ bool backend_build(Module *, const BackendOptions *);
 /* jit.c is for tests and benches: compiles a single graph in this process and runs it.
  * Tensors by name through the Env as graph_eval does, computed in f32 by the kernels, on n threads. */
 bool backend_run(Graph *, Env *, const Target *, int threads);
+/* The same in parts: a graph compiled once and called with any values of its dimensions. The graph must outlive it. */
+typedef struct Compiled Compiled;
+Compiled *backend_load(Graph *, const Target *);               /* NULL after diag_error */
+bool backend_call(Compiled *, Env *, int threads);
+void backend_unload(Compiled *);
 
 #endif

@@ -173,8 +173,6 @@ static Emit1 *const emitters[OP_COUNT] = {
 	[OP_COPY] = emit_same,
 };
 
-bool gen_elem_knows(Op op) { return emitters[op] != NULL; }
-
 LLVMValueRef gen_elem(Gen *g, Value *v, LLVMValueRef *operands, LLVMValueRef index, int lanes) {
 	Elem e = { .g = g, .v = v, .in = operands, .index = index, .lanes = lanes };
 

@@ -81,8 +81,6 @@ LLVMValueRef gen_call_plain(Gen *, const char *intrinsic, LLVMValueRef *in, int 
  * random the linear index of the (first) element, for iota its coordinate along the axis; a vector continues it
  * by 1 a lane. Not used by other ops. */
 LLVMValueRef gen_elem(Gen *, Value *, LLVMValueRef *operands, LLVMValueRef index, int lanes);
-
-bool gen_elem_knows(Op);
 /* Uniform in [0,1) as ir.h's random_uniform; i32 operands, all scalar or all of t->lanes. */
 LLVMValueRef gen_philox(Gen *, LLVMValueRef seed, LLVMValueRef stream, LLVMValueRef index);
 
@@ -128,7 +126,6 @@ void kernels_free(Kernels *);                                  /* the LLVM side 
 LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* generates what is not there yet */
 
 /* place.c: what the plan says of a value's memory, in bytes from the arena's first. */
-int64_t plan_offset(const Plan *, const Value *root);          /* bug() if it has no place */
 int64_t plan_argument(const Plan *, const KernelArg *);        /* what a launch passes for it */
 
 /* debug.c: before the first kernel, after the last; for a kernel begun; for the instructions of v from here on. */
@@ -177,7 +174,7 @@ LLVMValueRef gen_tile_function(const Gen *);
 /* The same for h = mr with (.., src, sk) behind: B's rows are read at src, sk elements apart, and stored at b on the
  * way: packing a panel costs nothing where its first tile does it. */
 LLVMValueRef gen_packing_tile_function(const Gen *);
-enum { ROWS_AHEAD = 16 };      /* rows too far apart for the hardware to foresee are fetched this early */
+enum { ROWS_AHEAD = 6 };       /* rows too far apart for the hardware to foresee are fetched this early; they may share a set */
 
 /* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
 typedef struct Epilogue { const Cluster *c; const Axes *x; Access *in, *out, *member; } Epilogue;

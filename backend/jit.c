@@ -233,28 +233,55 @@ static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *
 	}
 }
 
-bool backend_run(Graph *g, Env *env, const Target *t, int threads) {
+struct Compiled { Graph *g; Plan *plan; Kernels *kernels; LLVMOrcLLJITRef jit; Job job; };
+
+Compiled *backend_load(Graph *g, const Target *t) {
+	Compiled *c = NEW(g->arena, Compiled);
 	Module *m;
 	Entry *e = alone(g, &m);
 	Plan *plan = plan_entry(m, e, t);
-	Kernels *k = kernels_new(g->arena, t, g->name);
-	LaunchList launches = kernels_of(k, g, g->syms.at, g->syms.len);
-	LLVMOrcLLJITRef jit = load(k);
-	Job j = { .threads = threads, .nr = t->nr, .arena = aligned(plan->persistent + plan->arena) };
+	LaunchList launches;
+
+	if (g->syms.len > COUNT(c->job.dims))
+		bug("%s has %d dimensions", g->name, g->syms.len);
+	if (!plan)
+		return NULL;
+	*c = (Compiled){ .g = g, .plan = plan, .kernels = kernels_new(g->arena, t, g->name) };
+	launches = kernels_of(c->kernels, g, g->syms.at, g->syms.len);
+	c->jit = load(c->kernels);
+	c->job.nr = t->nr;
+	make_steps(&c->job, g->arena, c->jit, &launches, c->plan);
+	return c;
+}
+
+bool backend_call(Compiled *c, Env *env, int threads) {
+	Job j = c->job;
 	bool ok;
 
-	if (g->syms.len > COUNT(j.dims))
-		bug("%s has %d dimensions", g->name, g->syms.len);
-	for (int i = 0; i < g->syms.len; i++)
-		j.dims[i] = extent(env, dim_sym(g->syms.at[i].name));
-	make_steps(&j, g->arena, jit, &launches, plan);
-	ok = sources_in(&j, g, env, plan);
+	j.threads = threads;
+	j.arena = aligned(c->plan->persistent + c->plan->arena);
+	for (int i = 0; i < c->g->syms.len; i++)
+		j.dims[i] = extent(env, dim_sym(c->g->syms.at[i].name));
+	ok = sources_in(&j, c->g, env, c->plan);
 	if (ok) {
 		run(&j);
-		results_out(&j, g, env, plan);
+		results_out(&j, c->g, env, c->plan);
 	}
 	free(j.arena);
-	check(LLVMOrcDisposeLLJIT(jit));
-	kernels_free(k);
+	return ok;
+}
+
+void backend_unload(Compiled *c) {
+	check(LLVMOrcDisposeLLJIT(c->jit));
+	kernels_free(c->kernels);
+}
+
+bool backend_run(Graph *g, Env *env, const Target *t, int threads) {
+	Compiled *c = backend_load(g, t);
+	bool ok = c && backend_call(c, env, threads);
+
+	if (!c)
+		return false;
+	backend_unload(c);
 	return ok;
 }

@@ -6,6 +6,7 @@
  * where it is dense along k; one element at a time where it is neither. */
 #include "backend/gen.h"
 
+enum { SPAN = 8, CHUNK = 32 };    /* left panels that take turns; the k of a turn */
 enum { DST, SRC, SK, SW, K, COLS, NPARAM };
 
 typedef struct Panel {
@@ -190,30 +191,73 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const
 	return gen_helper_end(g);
 }
 
-/* Task: one panel of one batch; all its k. */
+typedef struct Packing {
+	Gen *g;
+	int side, span;            /* panels that go together */
+	Axes x;
+	Access from;
+	const char *across;        /* the letters across the panels */
+	const Dim *sk, *sw;
+	LLVMValueRef k, n, panels, size, chunk, fn, to, src;   /* extents; elements of a batch; k that goes together */
+} Packing;
+
+/* Panel i of batch b, from k on. */
+static void one_panel(Packing *p, LLVMValueRef b, LLVMValueRef i, LLVMValueRef k)
+{
+	Gen *g = p->g;
+	LLVMValueRef w = gen_i64(g, p->side ? g->t->nr : g->t->mr), first = LLVMBuildNSWMul(g->b, i, w, "");
+	LLVMValueRef cols = smaller(g, LLVMBuildNSWSub(g->b, p->n, first, ""), w);
+	LLVMValueRef row = gen_bin(g, LLVMMul, k, p->side ? w : cols);
+	LLVMValueRef to = LLVMBuildNSWAdd(g->b, gen_bin(g, LLVMMul, b, p->size), gen_bin(g, LLVMMul, first, p->k), "");
+	LLVMValueRef at = LLVMBuildNSWAdd(g->b, gen_offset(g, &p->x, p->x.batch, &p->from, b),
+		gen_offset(g, &p->x, p->across, &p->from, first), "");
+	at = LLVMBuildNSWAdd(g->b, at, gen_bin(g, LLVMMul, k, gen_dim(g, p->sk)), "");
+	gen_helper_call(g, p->fn, (LLVMValueRef[]){ gen_at(g, p->to, LLVMBuildNSWAdd(g->b, to, row, ""), 4), gen_at(g, p->src, at, 4),
+		gen_dim(g, p->sk), gen_dim(g, p->sw), smaller(g, LLVMBuildNSWSub(g->b, p->k, k, ""), p->chunk), cols }, NPARAM);
+}
+
+/* Panels as wide as a part of a line (left ones, of rows far apart) share it: some of them take turns, a chunk of k at a
+ * time, so that it is still there for the next. Others go one by one. */
+static void pack_share(Packing *p)
+{
+	Gen *g = p->g;
+	LLVMValueRef lo, hi;
+	gen_share(g, gen_bin(g, LLVMMul, gen_dim(g, axes_extent(&p->x, p->x.batch)), p->panels), &lo, &hi);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
+	LLVMValueRef b = gen_bin(g, LLVMUDiv, l.iv, p->panels), i = gen_bin(g, LLVMURem, l.iv, p->panels);
+	LLVMValueRef left = smaller(g, LLVMBuildNSWSub(g->b, hi, l.iv, ""), LLVMBuildNSWSub(g->b, p->panels, i, ""));
+	l.step = smaller(g, left, gen_i64(g, p->span));
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), p->k, p->chunk);
+	Loop j = gen_loop_begin(g, gen_i64(g, 0), l.step, gen_i64(g, 1));
+	one_panel(p, b, LLVMBuildNSWAdd(g->b, i, j.iv, ""), k.iv);
+	gen_loop_end(g, &j);
+	gen_loop_end(g, &k);
+	gen_loop_end(g, &l);
+}
+
+/* Task: one panel of one batch. */
 void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
 {
 	Value *pack = c->anchor, *src = pack->in[0];
 	int side = pack->a.side, width = side ? g->t->nr : g->t->mr;
-	Axes x = axes_of(pack->a.spec, side ? NULL : &pack->type, side ? &pack->type : NULL);
-	Access from = axes_access(&x, x.in[side], src->type, gen_view(g, src));
-	const char *across = side ? x.n : x.m;
-	const Dim *sk = axes_stride(&x, x.k, &from), *sw = axes_stride(&x, across, &from);
-	if (!sk || !sw)
+	Packing p = { .g = g, .side = side, .x = axes_of(pack->a.spec, side ? NULL : &pack->type, side ? &pack->type : NULL) };
+	p.from = axes_access(&p.x, p.x.in[side], src->type, gen_view(g, src));
+	p.across = side ? p.x.n : p.x.m;
+	p.sk = axes_stride(&p.x, p.x.k, &p.from);
+	p.sw = axes_stride(&p.x, p.across, &p.from);
+	if (!p.sk || !p.sw)
 		bug("pack of \"%s\": layout left an operand whose axes do not lie as one", pack->a.spec);
-	LLVMValueRef k = gen_dim(g, axes_extent(&x, x.k)), n = gen_dim(g, axes_extent(&x, across));
-	LLVMValueRef w = gen_i64(g, width), lo, hi, base = gen_base(g, pack), from_base = gen_base(g, src);
-	LLVMValueRef panels = gen_bin(g, LLVMUDiv, LLVMBuildNSWAdd(g->b, n, gen_i64(g, width - 1), ""), w);
-	LLVMValueRef size = gen_bin(g, LLVMMul, k, side ? gen_bin(g, LLVMMul, panels, w) : n);
-	LLVMValueRef fn = gen_panel_function(g, side, sk, sw);
-	gen_share(g, gen_bin(g, LLVMMul, gen_dim(g, axes_extent(&x, x.batch)), panels), &lo, &hi);
-	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
-	LLVMValueRef b = gen_bin(g, LLVMUDiv, l.iv, panels), i = gen_bin(g, LLVMURem, l.iv, panels);
-	LLVMValueRef first = LLVMBuildNSWMul(g->b, i, w, ""), left = LLVMBuildNSWSub(g->b, n, first, "");
-	LLVMValueRef to = LLVMBuildNSWAdd(g->b, gen_bin(g, LLVMMul, b, size), gen_bin(g, LLVMMul, first, k), "");
-	LLVMValueRef at = LLVMBuildNSWAdd(g->b, gen_offset(g, &x, x.batch, &from, b), gen_offset(g, &x, across, &from, first), "");
-	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, base, to, 4), gen_at(g, from_base, at, 4), gen_dim(g, sk),
-		gen_dim(g, sw), k, smaller(g, left, w) }, NPARAM);
-	gen_loop_end(g, &l);
+	bool share = !side && dim_is(p.sw, 1);
+	p.k = gen_dim(g, axes_extent(&p.x, p.x.k));
+	p.n = gen_dim(g, axes_extent(&p.x, p.across));
+	p.span = share ? SPAN : 1;
+	p.chunk = share ? gen_i64(g, CHUNK) : p.k;
+	p.to = gen_base(g, pack);
+	p.src = gen_base(g, src);
+	LLVMValueRef w = gen_i64(g, width);
+	p.panels = gen_bin(g, LLVMUDiv, LLVMBuildNSWAdd(g->b, p.n, gen_i64(g, width - 1), ""), w);
+	p.size = gen_bin(g, LLVMMul, p.k, side ? gen_bin(g, LLVMMul, p.panels, w) : p.n);
+	p.fn = gen_panel_function(g, side, p.sk, p.sw);
+	pack_share(&p);
 	ka->scratch = 0;
 }

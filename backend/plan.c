@@ -5,12 +5,14 @@
  * Values that are one memory are one object: a stored value and its state, a scatter_add and its first operand, a
  * kernel's output and an operand that dies in the same kernel and is read there element by element where the
  * output is written. Objects get offsets largest first, each at the lowest place free throughout its lifetime
- * (the greedy-by-size strategy of Pisarchyk & Lee 2020, sec. 5.2). Sizes are those at the symbols' bounds. */
+ * (the greedy-by-size strategy of Pisarchyk & Lee 2020, sec. 5.2). Sizes are those at the symbols' bounds; above 2^62
+ * bytes they stop growing, and the entry is refused. */
 #include "backend/backend.h"
 
 #include <stdlib.h>
 
 enum { ALIGN = 64 };
+#define MOST ((int64_t)1 << 62)
 
 /* A piece of memory of one function. Launches are numbered from 0. */
 typedef struct Object {
@@ -29,11 +31,30 @@ typedef struct Planner {
 	ClusterList launches;
 	Vec(Object) objects;
 	ValueMap *index;         /* root -> object */
+	bool huge;               /* some size is above MOST */
 } Planner;
 
-static int64_t aligned(int64_t n)
+static int64_t plus(Planner *p, int64_t a, int64_t b)
 {
-	return (n + ALIGN - 1) / ALIGN * ALIGN;
+	int64_t n;
+	if (!__builtin_add_overflow(a, b, &n) && n <= MOST)
+		return n;
+	p->huge = true;
+	return MOST;
+}
+
+static int64_t times(Planner *p, int64_t a, int64_t b)
+{
+	int64_t n;
+	if (!__builtin_mul_overflow(a, b, &n) && n <= MOST)
+		return n;
+	p->huge = true;
+	return MOST;
+}
+
+static int64_t aligned(Planner *p, int64_t n)
+{
+	return plus(p, n, ALIGN - 1) / ALIGN * ALIGN;
 }
 
 static int64_t bound(const Graph *g, const Dim *d)
@@ -45,7 +66,7 @@ static int64_t bound(const Graph *g, const Dim *d)
 }
 
 /* A right operand in panel order: columns padded to whole panels, batch by batch. */
-static int64_t right_pack_elems(const Planner *p, const Value *v)
+static int64_t right_pack_elems(Planner *p, const Value *v)
 {
 	Spec s;
 	int64_t n = 1, rest = 1;
@@ -55,16 +76,17 @@ static int64_t right_pack_elems(const Planner *p, const Value *v)
 	for (int i = 0; i < v->type.rank; i++) {
 		char c = s.at[1][i];
 		bool column = strchr(s.at[2], c) && !strchr(s.at[0], c);
-		*(column ? &n : &rest) *= bound(p->g, v->type.dim[i]);
+		int64_t *part = column ? &n : &rest;
+		*part = times(p, *part, bound(p->g, v->type.dim[i]));
 	}
-	return (n + p->t->nr - 1) / p->t->nr * p->t->nr * rest;
+	return times(p, plus(p, n, p->t->nr - 1) / p->t->nr * p->t->nr, rest);
 }
 
-static int64_t bytes_of(const Planner *p, const Value *v)
+static int64_t bytes_of(Planner *p, const Value *v)
 {
 	bool panels = v->a.spec && v->a.side == 1 && (v->op == OP_PACK || v->op == OP_STATE);
 	int64_t n = panels ? right_pack_elems(p, v) : bound(p->g, type_elems(v->type));
-	return n * dtype_size[v->type.dt];
+	return times(p, n, dtype_size[v->type.dt]);
 }
 
 /* Persistent slots */
@@ -101,11 +123,12 @@ static void add_sources(Planner *p, Graph *g, Op kind)
 	}
 }
 
-static void place_sources(Plan *plan)
+static void place_sources(Planner *p)
 {
+	Plan *plan = p->plan;
 	for (int i = 0; i < plan->slots.len; i++) {
 		plan->slots.at[i].offset = plan->persistent;
-		plan->persistent += aligned(plan->slots.at[i].bytes);
+		plan->persistent = plus(p, plan->persistent, aligned(p, plan->slots.at[i].bytes));
 	}
 }
 
@@ -208,14 +231,6 @@ static void unite_effects(Planner *p)
 
 /* In place */
 
-static bool same_dims(const Type *a, const Type *b)
-{
-	bool same = a->rank == b->rank;
-	for (int i = 0; same && i < a->rank; i++)
-		same = a->dim[i] == b->dim[i];
-	return same;
-}
-
 /* Shows all of its root's elements in their order. */
 static bool shows_all(Value *v, View *w)
 {
@@ -227,7 +242,7 @@ static bool shows_all(Value *v, View *w)
  * may take the memory of an operand of its shape. Not of a contraction's own operands, nor what is read otherwise too. */
 static bool elementwise_operand(const Cluster *c, const Value *x, const Value *out)
 {
-	if (!same_dims(&x->type, &out->type) || !same_dims(&x->type, &c->space) ||
+	if (!type_same_dims(&x->type, &out->type) || !type_same_dims(&x->type, &c->space) ||
 	    dtype_size[x->type.dt] != dtype_size[out->type.dt])
 		return false;
 	for (int i = 0; i < c->vals.len; i++) {
@@ -310,15 +325,15 @@ static bool overlap(const Object *a, const Object *b)
 }
 
 /* placed is in the order of offsets; puts o into the first gap among those that live when it does. */
-static void place_object(Object **placed, int n, Object *o)
+static void place_object(Planner *p, Object **placed, int n, Object *o)
 {
-	int64_t at = 0;
+	int64_t at = 0, bytes = aligned(p, o->bytes);
 	for (int i = 0; i < n; i++) {
 		if (!overlap(placed[i], o))
 			continue;
-		if (placed[i]->offset >= at + aligned(o->bytes))
+		if (placed[i]->offset >= plus(p, at, bytes))
 			break;
-		at = MAX(at, placed[i]->offset + aligned(placed[i]->bytes));
+		at = MAX(at, plus(p, placed[i]->offset, aligned(p, placed[i]->bytes)));
 	}
 	o->offset = at;
 	int i = n;
@@ -338,8 +353,8 @@ static int64_t place_temporaries(Planner *p)
 			list[n++] = &p->objects.at[i];
 	qsort(list, (size_t)n, sizeof *list, by_size);
 	for (int i = 0; i < n; i++) {
-		place_object(placed, i, list[i]);
-		top = MAX(top, list[i]->offset + aligned(list[i]->bytes));
+		place_object(p, placed, i, list[i]);
+		top = MAX(top, plus(p, list[i]->offset, aligned(p, list[i]->bytes)));
 	}
 	arena_free(scratch);
 	return top;
@@ -351,7 +366,7 @@ static void add_slots(Planner *p)
 		Object *o = &p->objects.at[i], *w = whole(p, o->root);
 		const Slot *kept = w->fixed ? slot_named(p->plan, w->root) : NULL;
 		Slot s = { .value = o->root, .bytes = o->bytes, .first = o->first, .last = o->last };
-		s.offset = kept ? kept->offset : p->plan->persistent + w->offset;
+		s.offset = kept ? kept->offset : plus(p, p->plan->persistent, w->offset);
 		if (w->fixed)
 			s.first = s.last = -1;
 		if (!kept || kept->value != o->root)
@@ -374,26 +389,22 @@ static void plan_function(Planner *p, Graph *g)
 	arena_free(scratch);
 }
 
-/* Functions are what fuse has been through; "<entry>.forward" is not. */
-static bool is_function(const Graph *g)
-{
-	for (int i = 0; i < g->vals.len; i++)
-		if (op_info[g->vals.at[i]->op].lower != LOWER_NONE && !g->vals.at[i]->kernel)
-			return false;
-	return true;
-}
-
 Plan *plan_entry(Module *m, Entry *e, const Target *t)
 {
 	static const Op kinds[] = { OP_PARAM, OP_STATE, OP_INPUT };
 	Planner p = { .m = m, .t = t, .plan = NEW(m->arena, Plan) };
 	for (int k = 0; k < COUNT(kinds); k++)
 		for (int i = 0; i < e->graphs.len; i++)
-			if (is_function(e->graphs.at[i]))
+			if (graph_is_function(e->graphs.at[i]))
 				add_sources(&p, e->graphs.at[i], kinds[k]);
-	place_sources(p.plan);
+	place_sources(&p);
 	for (int i = 0; i < e->graphs.len; i++)
-		if (is_function(e->graphs.at[i]))
+		if (graph_is_function(e->graphs.at[i]))
 			plan_function(&p, e->graphs.at[i]);
-	return p.plan;
+	plus(&p, p.plan->persistent, p.plan->arena);
+	if (!p.huge)
+		return p.plan;
+	diag_error((Loc){ 0 }, NULL, "%s needs more than 2^62 bytes of memory at the bounds of its dims", e->name);
+	diag_help("lower the bounds: --set T=1024, or `batch .., micro=4, T=1024` in the entry");
+	return NULL;
 }

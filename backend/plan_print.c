@@ -146,5 +146,6 @@ void plan_print(Str *s, const Plan *p, const Entry *e)
 	print_persistent(s, p);
 	str_printf(s, "temporaries: %lld bytes, one function at a time\n", (long long)p->arena);
 	for (int i = 0; i < e->graphs.len; i++)
-		print_function(s, p, e->graphs.at[i]);
+		if (graph_is_function(e->graphs.at[i]))
+			print_function(s, p, e->graphs.at[i]);
 }

@@ -98,11 +98,6 @@ static LLVMValueRef numbers(Program *p, const int64_t *n, int count, const char 
 
 /* Functions of an entry */
 
-static bool is_function(const Graph *g) {
-	const char *dot = strrchr(g->name, '.');
-	return !dot || strcmp(dot, ".forward") != 0;
-}
-
 static const char *function_name(const Graph *g) {
 	const char *dot = strrchr(g->name, '.');
 	return dot ? dot + 1 : g->name;
@@ -111,7 +106,7 @@ static const char *function_name(const Graph *g) {
 static void collect_syms(Program *p, EntryBuild *b) {
 	for (int i = 0; i < b->e->graphs.len; i++) {
 		const Graph *g = b->e->graphs.at[i];
-		for (int k = 0; k < g->syms.len && is_function(g); k++) {
+		for (int k = 0; k < g->syms.len && graph_is_function(g); k++) {
 			Sym *had = NULL;
 			for (int j = 0; j < b->syms.len; j++)
 				if (b->syms.at[j].name == g->syms.at[k].name)
@@ -324,7 +319,7 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan) {
 
 	collect_syms(p, &b);
 	for (int i = 0; i < e->graphs.len; i++)
-		if (is_function(e->graphs.at[i]))
+		if (graph_is_function(e->graphs.at[i]))
 			vec_push(p->arena, &functions, function_record(p, &b, e->graphs.at[i]));
 	for (int i = 0; i < plan->slots.len; i++)
 		if (is_tensor(plan, i))
@@ -367,10 +362,12 @@ static void program_record(Program *p, const Values *entries) {
 	LLVMSetLinkage(global, LLVMExternalLinkage);
 }
 
+/* NULL after diag_error */
 static Kernels *emit_module(Module *m, const Target *t, bool debug) {
 	Kernels *k = kernels_new(m->arena, t, m->name);
 	Program p = { .arena = m->arena, .m = m, .k = k, .ctx = k->ctx, .mod = k->mod };
 	Values entries = { 0 };
+	bool planned = true;
 
 	p.ptr = LLVMPointerTypeInContext(p.ctx, 0);
 	p.i64 = LLVMInt64TypeInContext(p.ctx);
@@ -379,13 +376,19 @@ static Kernels *emit_module(Module *m, const Target *t, bool debug) {
 		debug_begin(k, m->file ? m->file : m->name);
 	for (int i = 0; i < m->entries.len; i++) {
 		Entry *e = m->entries.at[i];
-		vec_push(p.arena, &entries, entry_record(&p, e, plan_entry(m, e, t)));
+		const Plan *plan = plan_entry(m, e, t);
+		if (plan)
+			vec_push(p.arena, &entries, entry_record(&p, e, plan));
+		planned &= plan != NULL;
 	}
 	for (int i = 0; i < k->all.len; i++)
 		LLVMSetLinkage(k->all.at[i]->fn, LLVMInternalLinkage);
 	program_record(&p, &entries);
 	debug_end(k);
-	return k;
+	if (planned)
+		return k;
+	kernels_free(k);
+	return NULL;
 }
 
 /* Writing */
@@ -399,11 +402,15 @@ static bool write_out(const char *path, const void *data, size_t n) {
 
 static bool write_plans(Module *m, const BackendOptions *o) {
 	Str s = { 0 };
-	bool ok;
+	bool ok = true;
 
-	for (int i = 0; i < m->entries.len; i++)
-		plan_print(&s, plan_entry(m, m->entries.at[i], o->target), m->entries.at[i]);
-	ok = write_out(o->out, s.at ? s.at : "", s.len);
+	for (int i = 0; i < m->entries.len; i++) {
+		const Plan *plan = plan_entry(m, m->entries.at[i], o->target);
+		if (plan)
+			plan_print(&s, plan, m->entries.at[i]);
+		ok &= plan != NULL;
+	}
+	ok = ok && write_out(o->out, s.at ? s.at : "", s.len);
 	str_free(&s);
 	return ok;
 }
@@ -445,6 +452,8 @@ bool backend_build(Module *m, const BackendOptions *o) {
 	if (o->emit == EMIT_PLAN)
 		return write_plans(m, o);
 	k = emit_module(m, o->target, o->debug);
+	if (!k)
+		return false;
 	machine = machine_new(o->target);
 	machine_optimise(machine, k->mod);
 	ok = o->emit == EMIT_LLVM ? write_llvm(k, o) : write_code(k, machine, o);

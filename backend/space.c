@@ -82,8 +82,7 @@ static bool made_in_place(const Value *v) { return v->op == OP_CONST || v->op ==
 
 /* A constant seen through views is the constant. */
 static Value *constant_behind(Value *v) {
-	while (op_info[v->op].flags & OPF_VIEW)
-		v = v->in[0];
+	v = view_base(v);
 	return made_in_place(v) ? v : NULL;
 }
 

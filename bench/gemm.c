@@ -1,6 +1,6 @@
 /* gemm.c: contraction kernels against the machine's peak, at the shapes of GPT-2's layers.
  *
- * Prints, for M rows (tokens) and a weight (K,N): GFLOP/s and percent of the peak measured in the same run, on all
+ * Prints, for M rows (tokens) and a weight (K,N), stored as GPT-2 stores it: GFLOP/s and percent of the peak measured in the same run, on all
  * threads, packing of the left operand included, for
  *   forward   X (M,K) W (K,N)           packed    the same, W packed ahead
  *   dX        dY (M,N) W^T              dW        X^T dY
@@ -12,9 +12,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
+typedef struct Shape { int64_t k, n; bool tied; } Shape;
 typedef struct Options { int threads, reps; const char *target, *listing; int64_t only_m, only_n; bool cpu; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
+static const char *const specs[2][FORMS] = {
+	{ [FORWARD] = "mk,kn->mn", [PACKED] = "mk,kn->mn", [DX] = "mn,kn->mk", [DW] = "mk,mn->kn" },
+	{ [FORWARD] = "mk,nk->mn", [PACKED] = "mk,nk->mn", [DX] = "mn,nk->mk", [DW] = "mn,mk->nk" },
+};
 
 typedef struct Bench {
 	Arena *a;
@@ -76,15 +82,17 @@ static void fill(Bench *b)
 }
 
 /* Launches of one form: [0] packs the left operand, [1] contracts, [2] packs the right one (not timed). */
-static int form(Bench *bench, Bundle *k, Graph *g, int which, int64_t rows, int64_t cols, int *launch)
+static int form(Bench *bench, Bundle *k, Graph *g, int which, const Shape *shape, int *launch)
 {
 	Builder b = { .g = g };
-	const Dim *m = dim_sym("M"), *kd = dim_const(rows), *n = dim_const(cols);
+	const Dim *m = dim_sym("M"), *kd = dim_const(shape->k), *n = dim_const(shape->n);
+	const Dim *stored[2] = { shape->tied ? n : kd, shape->tied ? kd : n };
 	Value *x = b_source(&b, OP_INPUT, "x", type_make(DT_F32, 2, (const Dim *[]){ m, kd }));
 	Value *dy = b_source(&b, OP_INPUT, "dy", type_make(DT_F32, 2, (const Dim *[]){ m, n }));
-	Value *w = b_source(&b, OP_PARAM, "w", type_make(DT_F32, 2, (const Dim *[]){ kd, n }));
-	const char *spec = which == DX ? "mn,kn->mk" : which == DW ? "mk,mn->kn" : "mk,kn->mn";
-	Value *left = pack(&b, which == DX ? dy : x, 0, spec), *right = which == DW ? dy : w;
+	Value *w = b_source(&b, OP_PARAM, "w", type_make(DT_F32, 2, stored));
+	const char *spec = specs[shape->tied][which];
+	bool dy_left = which == DX || (which == DW && shape->tied);
+	Value *left = pack(&b, dy_left ? dy : x, 0, spec), *right = which != DW ? w : dy_left ? x : dy;
 	launch[0] = bundle_add(k, cluster(bench->a, K_PACK, left));
 	if (which == PACKED) {
 		right = pack(&b, w, 1, spec);
@@ -106,14 +114,14 @@ static double peak(Bench *b, int threads)
 	return 2e-9 * b->t.lanes * PEAK_CHAINS * (double)rounds * threads / s;
 }
 
-static void measure(Bench *b, int64_t rows, int64_t cols)
+static void measure(Bench *b, const Shape *shape)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), 1024 } }, 1);
 	Graph *g = graph_new(b->a, "gemm");
 	graph_sym(g, "M", 1024);
 	int at[FORMS][3], n[FORMS];
 	for (int f = 0; f < FORMS; f++)
-		n[f] = form(b, k, g, f, rows, cols, at[f]);
+		n[f] = form(b, k, g, f, shape, at[f]);
 	Shot *l = bundle_finish(k, b->o.listing);
 	b->used = 0;
 	bundle_place(k, place, b);
@@ -121,10 +129,10 @@ static void measure(Bench *b, int64_t rows, int64_t cols)
 	b->peak = MAX(b->peak, peak(b, b->o.threads));   /* other programs may have been in the way of the first */
 	int64_t least = b->o.only_m ? b->o.only_m : 128, most = b->o.only_m ? b->o.only_m : 1024;
 	for (int64_t m = least; m <= most; m *= 2) {
-		printf("%5ld %5ld %6ld ", (long)m, (long)rows, (long)cols);
+		printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
 		for (int f = 0; f < FORMS; f++) {
 			Shot *run[] = { &l[at[f][0]], &l[at[f][1]] };
-			double flops = 2.0 * (double)m * (double)rows * (double)cols;
+			double flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
 			int reps = MIN(1000, MAX(3, (int)(b->o.reps * 2e9 / flops)));
 			if (n[f] == 3)
 				bundle_run((Shot *[]){ &l[at[f][2]] }, 1, b->arena, &m, b->o.threads, 1, false);
@@ -169,7 +177,9 @@ static Options options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static const int64_t shape[][2] = { { 768, 2304 }, { 768, 768 }, { 768, 3072 }, { 3072, 768 }, { 768, 50257 } };
+	static const Shape shape[] = {
+		{ 768, 2304, false }, { 768, 768, false }, { 768, 3072, false }, { 3072, 768, false }, { 768, 50257, true },
+	};
 	Bench b = { .a = arena_new(), .o = options(argc, argv) };
 	if (!target_find(b.o.target, &b.t))
 		return 1;
@@ -183,7 +193,7 @@ int main(int argc, char **argv)
 	printf("register tile %dx%d: %.0f%% at k = 64, %.0f%% at k = 256, %.0f%% at k = 768\n", b.t.mr, b.t.nr,
 		tile(&b, 64, one), tile(&b, 256, one), tile(&b, 768, one));
 	for (int i = 0; i < COUNT(shape); i++)
-		if (!b.o.only_n || b.o.only_n == shape[i][1])
-			measure(&b, shape[i][0], shape[i][1]);
+		if (!b.o.only_n || b.o.only_n == shape[i].n)
+			measure(&b, &shape[i]);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "passes/passes.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -17,6 +18,7 @@ static const FlagInfo flags[] = {
 	{"entry", "e", "A,B", "compile these entries only"},
 	{"target", "t", "NAME", "native (default), x86-64-v2, x86-64-v3, x86-64-v4"},
 	{"emit", NULL, "STAGE", "ast, graph, plan, llvm, asm, obj or exe (default)"},
+	{"after", NULL, "PASS", "with --emit=graph: the graphs as this pass or step leaves them (`sinter docs passes`)"},
 	{"debug", "g", NULL, "keep symbols and line information: gdb and perf show kernels by line of the model file"},
 	{"static", NULL, NULL, "link everything statically: the executable depends on nothing"},
 	{"print-after-all", NULL, NULL, "print every graph after every pass, on stderr"},
@@ -134,6 +136,36 @@ static bool emit_graph(const Module *m, const char *out)
 	return ok;
 }
 
+static PassOptions pass_options(const Flags *f)
+{
+	return (PassOptions){
+		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = VERIFY_ALWAYS || flag(f, "verify-each") != NULL,
+		.stats = flag(f, "stats") != NULL, .out = stderr,
+	};
+}
+
+/* Runs the whole road, and writes the graphs that `--after` names. */
+static bool emit_graph_after(Module *m, const Flags *f, const char *out)
+{
+	const char *step = flag(f, "after");
+	Str s = {0};
+	PassOptions o = pass_options(f);
+	o.print_after = (const char *const[]){step, NULL};
+	o.graphs = open_memstream(&s.at, &s.len);
+	if (!o.graphs)
+		fatal("no memory for the graphs");
+	bool ok = passes_module(m, &o) && diag_errors() == 0;
+	if (fclose(o.graphs) != 0)
+		fatal("no memory for the graphs");
+	if (ok && s.len == 0) {
+		diag_error((Loc){0}, NULL, "no entry that is compiled here takes the step %s", step);
+		ok = false;
+	}
+	ok = ok && put(out, &s);
+	free(s.at);
+	return ok;
+}
+
 static int split(Arena *a, const char *list, const char *const **out)
 {
 	Vec(const char *) v = {0};
@@ -206,10 +238,7 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 	const char *name = flag(f, "target");
 	if (!target_find(name ? name : "native", &target))
 		return false;
-	PassOptions po = {
-		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = VERIFY_ALWAYS || flag(f, "verify-each") != NULL,
-		.stats = clock->on, .out = stderr,
-	};
+	PassOptions po = pass_options(f);
 	if (!passes_module(m, &po) || diag_errors())
 		return false;
 	lap(clock, "passes");
@@ -242,8 +271,21 @@ static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 		return false;
 	lap(&clock, "frontend");
 	if (stage == STAGE_GRAPH)
-		return emit_graph(m, out);
+		return flag(f, "after") ? emit_graph_after(m, f, out) : emit_graph(m, out);
 	return lower(a, m, f, stage, out, &clock);
+}
+
+/* An empty list is not "all of them": most likely a shell variable that is not set. */
+static bool names_entries(const char *list)
+{
+	bool empty = false;
+	for (const char *p = list; p && !empty; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+		empty = !*p || *p == ',';
+	if (empty) {
+		diag_error((Loc){0}, NULL, "--entry \"%s\": an entry's name is empty", list);
+		diag_help("--entry train,generate; without the flag all entries are compiled");
+	}
+	return !empty;
 }
 
 static int run(Arena *a, const Flags *f)
@@ -254,7 +296,12 @@ static int run(Arena *a, const Flags *f)
 	}
 	diag_json(flag(f, "json") != NULL);
 	Stage stage = stage_of(flag(f, "emit"));
-	if (stage == STAGE_COUNT)
+	if (stage == STAGE_COUNT || !names_entries(flag(f, "entry")))
+		return EXIT_USAGE;
+	const char *step = flag(f, "after");
+	if (step && stage != STAGE_GRAPH)
+		diag_error((Loc){0}, NULL, "--after=%s goes with --emit=graph", step);
+	if (step && (stage != STAGE_GRAPH || !pass_find(step)))
 		return EXIT_USAGE;
 	return compile(a, f->rest.at[0], stage, f) ? EXIT_OK : EXIT_FAIL;
 }

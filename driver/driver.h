@@ -5,7 +5,6 @@
 #include "support/support.h"
 
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
-#define SINTER_VERSION "0.1.0"
 
 /* Debug builds verify every graph after every pass, asked or not. */
 #ifdef SN_DEBUG

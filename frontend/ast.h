@@ -117,6 +117,5 @@ File *parse_text(Arena *, const Source *);
  * to a tree that prints the same. */
 void ast_print(Str *, const File *);
 void ast_print_expr(Str *, const Expr *);
-void ast_print_type(Str *, const TypeExpr *);
 
 #endif

@@ -419,8 +419,3 @@ void ast_print_expr(Str *out, const Expr *e)
 {
 	put_expr(out, e, P_ARROW);
 }
-
-void ast_print_type(Str *out, const TypeExpr *t)
-{
-	put_type(out, t);
-}

@@ -121,7 +121,7 @@ static void check_entry_sets(Elab *e)
 	}
 }
 
-bool check_file(Elab *e)
+static bool check_file(Elab *e)
 {
 	int before = diag_errors();
 	e->symbolic = true;

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* config.json */
 
@@ -134,6 +135,11 @@ static void apply_json(Elab *e, Unit *u, json_t *root)
 
 static void load_json(Elab *e, const char *path)
 {
+	struct stat st;
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		err(e, (Loc){0}, "E0709", "%s is a directory; --config wants a file, such as %s/config.json", path, path);
+		return;
+	}
 	json_error_t at;
 	json_t *root = json_load_file(path, 0, &at);
 	if (!root) {

@@ -136,7 +136,6 @@ bool is_literal(const Expr *);                  /* a number as it stands, or neg
 bool extent_ok(Elab *, Loc, const Dim *);       /* reports a constant below 1 */
 bool eval_extent(Elab *, Expr *, const Dim **); /* of a tensor's axis */
 bool eval_const_int(Elab *, Expr *, const char *what, int64_t *);       /* also false if unknown */
-const Dim *int_div(Elab *, Loc, const Dim *, const Dim *);  /* NULL after an error */
 /* elementwise op with broadcasting over tensors and numbers; reports what does not fit */
 Val tensor_op(Elab *, Loc, Op, const Val *, int n);
 
@@ -190,7 +189,6 @@ Layer *layer_of_block(Elab *, Unit *, Item *, const char *name, const char *path
 void declare(Elab *, Stmt *, const char *path);             /* one S_DECLARE into E->frame */
 Value *weight_value(Elab *, Weight *);
 Val layer_field(Elab *, Layer *, Expr *);
-const char *join_path(const char *a, const char *b);
 
 /* calls.c */
 Val eval_call(Elab *, Expr *);
@@ -242,13 +240,11 @@ BuiltinFn fn_attention, fn_rope, fn_dropout, fn_unembed, fn_keys;
 BuiltinFn fn_cross_entropy, fn_accuracy;
 
 /* weights.c: parameters of the module and the weights block */
-bool glob_match(const char *glob, const char *name);        /* `*` stands for any text */
 void param_register(Elab *, Weight *, Expr *init);
 void weights_apply(Elab *, Unit *);                         /* init, prefix, ignore onto E->mod */
 void weights_freeze(Elab *, Stmt *);
 
 /* settings.c: entries' settings as flat keys */
-bool setting_is_value(const char *name);                    /* loss, metric, next: expressions over tensors */
 void setting_flatten(Elab *, Entry *, Stmt *);
 void setting_override(Elab *, Entry *);                     /* --set train.micro=4 */
 bool setting_asked(Elab *, const Entry *, const char *key); /* by --set train.T=64 */
@@ -261,9 +257,6 @@ void models_instantiate(Elab *);
 Layer *model_layer(Elab *, const char *name);               /* inside an entry only; NULL */
 void bounds_symbolic(Elab *, Unit *);
 void bind_dims_of(Elab *, ParamDecl *);                     /* run-time dims in E->frame, as symbols */
-
-/* check.c */
-bool check_file(Elab *);                                    /* in check mode: blocks, fns, models, weights, entries */
 
 typedef struct SymBound { const char *name; const Dim *bound; } SymBound;
 typedef struct Reported { Loc loc; const char *code; } Reported;

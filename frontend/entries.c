@@ -127,6 +127,38 @@ static int64_t batch_of(const Entry *entry)
 	return (int64_t)n;
 }
 
+static Stmt *batch_stmt(Item *it)
+{
+	Stmt *s = it->body;
+	while (s && (s->kind != S_SETTING || strcmp(s->setting, "batch") != 0))
+		s = s->next;
+	return s;
+}
+
+/* A step is whole calls of `rows` sequences, or one of fewer; the executable's --batch has the same rule. */
+static bool batch_fits(Elab *e, Item *it, const Entry *entry, int64_t rows)
+{
+	double batch;
+	Stmt *s = batch_stmt(it);
+	if (!setting_number(entry, "batch", &batch) || batch <= (double)rows || (int64_t)batch % rows == 0)
+		return true;
+	int64_t below = (int64_t)batch / rows * rows;
+	if (setting_asked(e, entry, "batch") || !s) {
+		err(e, (Loc){0}, "E0625", "--set %s.batch=%lld is not a multiple of the micro-batch, which is %lld", entry->name,
+		    (long long)batch, (long long)rows);
+		if (s)
+			note(e, s->loc, "the entry's batch");
+	} else {
+		Arg *a = s->args;
+		while (a && a->name)
+			a = a->next;
+		err(e, a ? a->value->loc : s->loc, "E0625", "the batch %lld is not a multiple of the micro-batch, which is %lld",
+		    (long long)batch, (long long)rows);
+	}
+	help(e, "%lld or %lld is one, or give another `micro`", (long long)below, (long long)(below + rows));
+	return false;
+}
+
 static bool bound_dims(Elab *e, Item *it, Entry *entry)
 {
 	bool wrong = false;
@@ -136,6 +168,8 @@ static bool bound_dims(Elab *e, Item *it, Entry *entry)
 		int64_t n = bound_of(e, it, entry, name, &wrong);
 		if (n == 0 && strcmp(name, "B") == 0)
 			n = batch_of(entry);
+		if (n > 0 && strcmp(name, "B") == 0 && !batch_fits(e, it, entry, n))
+			return false;
 		if (n == 0) {
 			err(e, it->loc, "E0605", "`%s` has no bound here: memory is planned at the bounds of run-time dims", name);
 			help(e, "`dim %s <= 512`, `batch 8, %s=512` in the entry, or --set %s=512", name, name, name);
@@ -321,7 +355,9 @@ static void flatten(Elab *e, Item *it, Entry *entry)
 	for (Stmt *s = it->body; s; s = s->next)
 		if (s->kind == S_SETTING)
 			setting_flatten(e, entry, s);
-	if (!e->symbolic)
+	if (e->symbolic)
+		batch_fits(e, it, entry, MAX(batch_of(entry), 1));
+	else
 		setting_override(e, entry);
 }
 

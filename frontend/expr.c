@@ -67,8 +67,8 @@ static bool has_runtime_dim(Elab *e, const Dim *d)
 	return false;
 }
 
-/* Division of compile-time integers must come out even; of run-time dims it rounds down. */
-const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b)
+/* Division of compile-time integers must come out even; of run-time dims it rounds down. NULL after an error. */
+static const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b)
 {
 	int64_t x, y;
 	if (dim_is(b, 0)) {

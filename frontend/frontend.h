@@ -1,5 +1,5 @@
 /* frontend.h: from text to graphs. lex.l and parse.y make the AST (ast.h); dims, names and types are checked
- * by elaborating every block over symbolic dims (check.c); elaborate.c builds the entries' graphs with numbers. */
+ * by elaborating every block over symbolic dims (check.c); entries.c builds the entries' graphs with numbers. */
 #ifndef FRONTEND_H
 #define FRONTEND_H
 

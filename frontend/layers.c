@@ -7,7 +7,7 @@ enum { MAX_BLOCK_DEPTH = 64 };
 
 static Layer *make(Elab *e, Ctor *c, Layer proto);
 
-const char *join_path(const char *a, const char *b)
+static const char *join_path(const char *a, const char *b)
 {
 	if (!a || !*a)
 		return b;

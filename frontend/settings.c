@@ -352,23 +352,15 @@ static void take_later(Elab *e, Entry *entry, Stmt *s)
 	unsupported(e, s->loc, "`%s%s%s`", s->setting, n && n->kind == E_NAME ? " " : "", n && n->kind == E_NAME ? n->name : "");
 }
 
-static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); bool value; } settings[] = {
-	{ "loss", NULL, true }, { "metric", NULL, true }, { "next", NULL, true },
-	{ "data", take_calls, false }, { "optimizer", take_calls, false }, { "schedule", take_calls, false },
-	{ "sample", take_calls, false }, { "clip", take_number, false }, { "limit", take_number, false },
-	{ "prompt", take_string, false }, { "validate", take_every, false }, { "save", take_every, false },
-	{ "stop", take_stop, false }, { "batch", take_batch, false }, { "precision", take_precision, false },
-	{ "freeze", take_freeze, false }, { "adapter", take_later, false }, { "ema", take_later, false },
-	{ "quantize", take_later, false },
+static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); } settings[] = {
+	{ "loss", NULL }, { "metric", NULL }, { "next", NULL },
+	{ "data", take_calls }, { "optimizer", take_calls }, { "schedule", take_calls },
+	{ "sample", take_calls }, { "clip", take_number }, { "limit", take_number },
+	{ "prompt", take_string }, { "validate", take_every }, { "save", take_every },
+	{ "stop", take_stop }, { "batch", take_batch }, { "precision", take_precision },
+	{ "freeze", take_freeze }, { "adapter", take_later }, { "ema", take_later },
+	{ "quantize", take_later },
 };
-
-bool setting_is_value(const char *name)
-{
-	for (int i = 0; i < COUNT(settings); i++)
-		if (settings[i].value && strcmp(settings[i].name, name) == 0)
-			return true;
-	return false;
-}
 
 void setting_flatten(Elab *e, Entry *entry, Stmt *s)
 {

@@ -159,6 +159,13 @@ static bool has_rest(TypeExpr *te)
 	return rest;
 }
 
+/* [...] alone: a number fits it and binds nothing, arithmetic broadcasts it. */
+static bool any_shape(TypeExpr *te)
+{
+	bool rest;
+	return shape_len(te, &rest) == 0 && rest;
+}
+
 /* Index of the first axis that does not fit; rank if all do; -1 if the rank is wrong. */
 static int misfit_axis(Elab *e, Frame *f, TypeExpr *te, Type t, const Dim **want)
 {
@@ -219,8 +226,11 @@ static bool mismatch(Elab *e, ParamDecl *p, Val v, Loc at, const char *callee)
 static bool match_tensor(Elab *e, Frame *f, ParamDecl *p, Want w, Val *v, Loc at, const char *callee)
 {
 	const Dim *want = NULL;
-	if (val_is_number(*v) && w.dt == DT_F32)
+	bool number = val_is_number(*v) && w.dt == DT_F32;
+	if (number)
 		*v = val_tensor(val_value(e, *v));
+	if (number && any_shape(p->type))
+		return true;
 	if (v->kind != V_TENSOR || v->t->type.dt != w.dt)
 		return mismatch(e, p, *v, at, callee);
 	int axis = misfit_axis(e, f, p->type, v->t->type, &want);

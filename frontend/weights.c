@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-bool glob_match(const char *glob, const char *name)
+/* `*` stands for any text. */
+static bool glob_match(const char *glob, const char *name)
 {
 	while (*glob && *glob != '*') {
 		if (*glob++ != *name++)

@@ -45,7 +45,9 @@ typedef struct Type { DType dt; int rank; const Dim *dim[MAX_RANK]; } Type;
 Type type_scalar(DType);
 Type type_make(DType, int rank, const Dim *const *dims);
 bool type_eq(Type, Type);
+bool type_same_dims(const Type *, const Type *);              /* of any dtypes */
 void type_print(Str *, Type);                                 /* f32[B,T,768] */
+const char *type_text(Type);                                  /* interned text of the same */
 const Dim *type_elems(Type);
 /* Shapes broadcast right-aligned: a missing or 1 extent stretches. False where they don't fit. */
 bool type_broadcast(Type a, Type b, Type *out);
@@ -229,6 +231,7 @@ bool view_contiguous(const View *, Type);
 /* Can these axes of v, in this order, be walked as one axis of *extent elements *stride apart? Axes of extent 1
  * don't matter; no axes: extent 1, stride 0. */
 bool view_group(const Value *v, const View *, const int *axes, int n, const Dim **extent, const Dim **stride);
+Value *view_base(Value *);           /* what a chain of views begins at; v itself if it is no view */
 Value *store_target(Value *);        /* for a value whose memory is a param's or state's: that source; else itself */
 
 /* cluster.c: what fuse forms and the backend lowers. See docs/ir.md "Kernels". */
@@ -283,7 +286,7 @@ typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, E
 typedef struct Entry {
 	EntryKind kind;
 	const char *name, *doc;          /* "train", "finetune" */
-	Vec(Setting) settings;           /* flat, "optimizer.lr": docs/runtime.md lists them */
+	Vec(Setting) settings;           /* flat, "optimizer.lr": docs/ir.md lists them */
 	Vec(Graph *) graphs;             /* functions; the frontend makes "<entry>.forward", passes make the others */
 } Entry;
 typedef struct Module {
@@ -299,5 +302,6 @@ Module *module_new(Arena *);
 Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
+bool graph_is_function(const Graph *);                         /* compiled: all but "<entry>.forward", what others are made of */
 
 #endif

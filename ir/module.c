@@ -30,3 +30,8 @@ Graph *entry_graph(const Entry *e, const char *suffix) {
 	}
 	return NULL;
 }
+
+bool graph_is_function(const Graph *g) {
+	const char *dot = strrchr(g->name, '.');
+	return !dot || strcmp(dot, ".forward") != 0;
+}

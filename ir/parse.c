@@ -262,7 +262,7 @@ static bool attributes(Parser *p, Op op, Attrs *a) {
 
 /* Types and values */
 
-static bool type_text(Parser *p, Type *t) {
+static bool read_type(Parser *p, Type *t) {
 	skip_blank(p, false);
 	const char *from = p->p, *name = word(p);
 	*t = type_scalar(DT_NONE);
@@ -370,14 +370,6 @@ static Op op_name(Parser *p) {
 	return OP_COUNT;
 }
 
-static const char *shown(Type t) {
-	Str s = {0};
-	type_print(&s, t);
-	const char *text = intern(s.at);
-	str_free(&s);
-	return text;
-}
-
 /* Everything of a line behind `%n =`. NULL if it is wrong. */
 static Value *value(Parser *p, bool named) {
 	skip_blank(p, false);
@@ -389,7 +381,7 @@ static Value *value(Parser *p, bool named) {
 	if (op == OP_COUNT || !operands(p, &in) || !attributes(p, op, &a))
 		return NULL;
 	bool stated = eat(p, ":");
-	if (stated && !type_text(p, &given))
+	if (stated && !read_type(p, &given))
 		return NULL;
 	if (!stated && op_type_given(op)) {
 		FAIL(p, from, "E0907", "the type of %s must be stated", op_info[op].text);
@@ -402,7 +394,7 @@ static Value *value(Parser *p, bool named) {
 		return NULL;
 	}
 	if (stated && !type_eq(type, given)) {
-		FAIL(p, from, "E0907", "%s makes %s, not %s", op_info[op].text, shown(type), shown(given));
+		FAIL(p, from, "E0907", "%s makes %s, not %s", op_info[op].text, type_text(type), type_text(given));
 		return NULL;
 	}
 	if (named != (type.dt != DT_NONE)) {

@@ -76,7 +76,14 @@ bool type_broadcast(Type a, Type b, Type *out) {
 	return true;
 }
 
-static const char *text_of(Type t) {
+bool type_same_dims(const Type *a, const Type *b) {
+	bool same = a->rank == b->rank;
+	for (int i = 0; same && i < a->rank; i++)
+		same = a->dim[i] == b->dim[i];
+	return same;
+}
+
+const char *type_text(Type t) {
 	Str s = {0};
 	type_print(&s, t);
 	const char *text = intern(s.at);
@@ -88,11 +95,11 @@ static const char *text_of(Type t) {
 #define RULE(name) static const char *type_##name(Value *const *in, int nin, const Attrs *a, Type *out)
 
 static const char *want(Value *v, DType dt) {
-	return v->type.dt == dt ? NULL : internf("operand is %s, must be %s", text_of(v->type), dtype_name[dt]);
+	return v->type.dt == dt ? NULL : internf("operand is %s, must be %s", type_text(v->type), dtype_name[dt]);
 }
 
 static const char *misfit(Value *x, Value *y) {
-	return internf("shapes %s and %s do not fit", text_of(x->type), text_of(y->type));
+	return internf("shapes %s and %s do not fit", type_text(x->type), type_text(y->type));
 }
 
 static const char *bad_axis(int axis, int rank) {
@@ -162,7 +169,7 @@ RULE(to_i32) {
 static const char *number(Value *v) {
 	if (v->type.dt == DT_F32 || v->type.dt == DT_I32)
 		return NULL;
-	return internf("operand is %s, must be f32 or i32", text_of(v->type));
+	return internf("operand is %s, must be f32 or i32", type_text(v->type));
 }
 
 RULE(arith2) {
@@ -170,7 +177,7 @@ RULE(arith2) {
 	if (e)
 		return e;
 	if (in[0]->type.dt != in[1]->type.dt)
-		return internf("operands are %s and %s", text_of(in[0]->type), text_of(in[1]->type));
+		return internf("operands are %s and %s", type_text(in[0]->type), type_text(in[1]->type));
 	return type_broadcast(in[0]->type, in[1]->type, out) ? NULL : misfit(in[0], in[1]);
 }
 
@@ -197,12 +204,12 @@ RULE(select) {
 	if (e)
 		return e;
 	if (in[1]->type.dt != in[2]->type.dt)
-		return internf("choices are %s and %s", text_of(in[1]->type), text_of(in[2]->type));
+		return internf("choices are %s and %s", type_text(in[1]->type), type_text(in[2]->type));
 	Type both;
 	if (!type_broadcast(in[1]->type, in[2]->type, &both))
 		return misfit(in[1], in[2]);
 	if (!type_broadcast(both, in[0]->type, out))
-		return internf("condition %s does not fit %s", text_of(in[0]->type), text_of(both));
+		return internf("condition %s does not fit %s", type_text(in[0]->type), type_text(both));
 	return NULL;
 }
 
@@ -224,7 +231,7 @@ RULE(reshape) {
 	if (e)
 		return e;
 	if (out->dt != in[0]->type.dt || type_elems(*out) != type_elems(in[0]->type))
-		return internf("%s cannot be reshaped to %s", text_of(in[0]->type), text_of(*out));
+		return internf("%s cannot be reshaped to %s", type_text(in[0]->type), type_text(*out));
 	return NULL;
 }
 
@@ -267,7 +274,7 @@ RULE(expand) {
 		return e;
 	Type r, from = in[0]->type;
 	if (out->dt != from.dt || !type_broadcast(from, *out, &r) || !same_shape(r, *out))
-		return internf("%s cannot be expanded to %s", text_of(from), text_of(*out));
+		return internf("%s cannot be expanded to %s", type_text(from), type_text(*out));
 	return NULL;
 }
 
@@ -361,7 +368,7 @@ RULE(contract) {
 	for (int side = 0; !e && side < 2; side++) {
 		e = want(in[side], DT_F32);
 		if (!e && s.n[side] != in[side]->type.rank)
-			e = internf("operand %d is %s, \"%s\" gives it %d axes", side, text_of(in[side]->type), a->spec, s.n[side]);
+			e = internf("operand %d is %s, \"%s\" gives it %d axes", side, type_text(in[side]->type), a->spec, s.n[side]);
 		for (int i = 0; !e && i < s.n[side]; i++) {
 			const Dim **d = &of[(int)s.at[side][i]], *extent = in[side]->type.dim[i];
 			if (*d && *d != extent)
@@ -402,7 +409,7 @@ RULE(scatter_add) {
 	if (e)
 		return e;
 	if (!type_eq(rows, in[2]->type))
-		return internf("rows are %s, must be %s", text_of(in[2]->type), text_of(rows));
+		return internf("rows are %s, must be %s", type_text(in[2]->type), type_text(rows));
 	*out = in[0]->type;
 	return NULL;
 }
@@ -412,7 +419,7 @@ RULE(store) {
 	if (in[0]->op != OP_PARAM && in[0]->op != OP_STATE)
 		return "only a param or a state can be stored to";
 	if (!type_eq(in[0]->type, in[1]->type))
-		return internf("%s stored to %s", text_of(in[1]->type), text_of(in[0]->type));
+		return internf("%s stored to %s", type_text(in[1]->type), type_text(in[0]->type));
 	return NULL;
 }
 
@@ -423,22 +430,22 @@ RULE(output) {
 
 static const char *bad_mask(Value *keys, Type q, Type k) {
 	Type t = type_make(DT_BOOL, 2, (const Dim *[]){q.dim[0], k.dim[1]});
-	return type_eq(keys->type, t) ? NULL : internf("keys is %s, must be %s", text_of(keys->type), text_of(t));
+	return type_eq(keys->type, t) ? NULL : internf("keys is %s, must be %s", type_text(keys->type), type_text(t));
 }
 
 static const char *bad_bias(Value *bias, Type q, Type k) {
 	Type t = type_make(DT_F32, 4, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1], k.dim[1]}), r;
 	bool fits = bias->type.dt == DT_F32 && type_broadcast(t, bias->type, &r) && same_shape(r, t);
-	return fits ? NULL : internf("bias is %s, must broadcast to %s", text_of(bias->type), text_of(t));
+	return fits ? NULL : internf("bias is %s, must broadcast to %s", type_text(bias->type), type_text(t));
 }
 
 RULE(attention) {
 	Type q = in[0]->type, k = in[1]->type;
 	for (int i = 0; i < 3; i++)
 		if (in[i]->type.dt != DT_F32 || in[i]->type.rank != 4)
-			return internf("operand %d is %s, must be f32 of rank 4", i, text_of(in[i]->type));
+			return internf("operand %d is %s, must be f32 of rank 4", i, type_text(in[i]->type));
 	if (!type_eq(k, in[2]->type) || q.dim[0] != k.dim[0] || q.dim[3] != k.dim[3])
-		return internf("q %s, k %s and v %s do not fit", text_of(q), text_of(k), text_of(in[2]->type));
+		return internf("q %s, k %s and v %s do not fit", type_text(q), type_text(k), type_text(in[2]->type));
 	const Dim *h = q.dim[2], *g = k.dim[2];
 	if (dim_is(g, 0) || dim_mul(dim_div(h, g), g) != h)
 		return internf("%s key heads do not divide %s query heads", dim_text(g), dim_text(h));

@@ -91,21 +91,13 @@ static bool check_attrs(Check *c, const Value *v) {
 	return c->errors == before;
 }
 
-static const char *shown(Type t) {
-	Str s = {0};
-	type_print(&s, t);
-	const char *text = intern(s.at);
-	str_free(&s);
-	return text;
-}
-
 static void check_type(Check *c, const Value *v) {
 	Type t = v->type;
 	const char *e = op_type(v->op, v->in, v->nin, &v->a, &t);
 	if (e)
 		WRONG(c, v, "E0911", "%s", e);
 	else if (!type_eq(t, v->type))
-		WRONG(c, v, "E0912", "has type %s, its operands make %s", shown(v->type), shown(t));
+		WRONG(c, v, "E0912", "has type %s, its operands make %s", type_text(v->type), type_text(t));
 }
 
 /* A value's place is further down and names it among the operands it places: any of a concat, a write's second. */

@@ -166,6 +166,12 @@ bool view_group(const Value *v, const View *w, const int *axes, int n, const Dim
 	return true;
 }
 
+Value *view_base(Value *v) {
+	while (op_info[v->op].flags & OPF_VIEW)
+		v = v->in[0];
+	return v;
+}
+
 Value *store_target(Value *v) {
 	View w;
 	Value *root = view_of(v, &w) ? w.root : v;

@@ -38,7 +38,7 @@ static void mark_active(Tape *t)
 		} else if (v->type.dt == DT_F32 && v->op != OP_STOP && has_active_operand(t, v)) {
 			t->active[i] = grad_rule[v->op] != NULL;
 			if (!t->active[i])
-				diag_error((Loc){ 0 }, "E0710", "%s:%d:%d: %s has no gradient, and a parameter reaches the loss through it",
+				diag_error((Loc){ 0 }, "E1011", "%s:%d:%d: %s has no gradient, and a parameter reaches the loss through it",
 					v->loc.file ? v->loc.file : "?", v->loc.line, v->loc.col, op_info[v->op].text);
 		}
 	}
@@ -176,7 +176,7 @@ void autodiff(Graph *g, const Module *m)
 	graph_number(g);
 	Value *loss = find_loss(g);
 	if (!loss || loss->type.dt != DT_F32 || loss->type.rank != 0) {
-		diag_error((Loc){ 0 }, "E0711", "%s: no output `loss` of type f32[]", g->name);
+		diag_error((Loc){ 0 }, "E1012", "%s: no output `loss` of type f32[]", g->name);
 		return;
 	}
 	Tape t = { .g = g, .m = m, .n = g->vals.len };

@@ -12,17 +12,10 @@ enum { REACH = 3000 };
 typedef struct Edge { int from, to; } Edge;
 typedef Vec(Edge) Edges;
 
-static Value *shown(Value *v)
-{
-	while (op_info[v->op].flags & OPF_VIEW)
-		v = v->in[0];
-	return v;
-}
-
 /* Who first writes the memory that v shows. */
 static Value *writer(Value *v)
 {
-	for (v = shown(v); v->op == OP_SCATTER_ADD; v = shown(v->in[0]))
+	for (v = view_base(v); v->op == OP_SCATTER_ADD; v = view_base(v->in[0]))
 		;
 	return v;
 }
@@ -57,7 +50,7 @@ static void list_reads(Dag *d, Edges *reads)
 		if (op_info[v->op].flags & OPF_VIEW)
 			continue;
 		for (int k = v->op == OP_STORE || v->op == OP_WRITE; k < v->nin; k++) {
-			const Value *s = shown(v->in[k]);
+			const Value *s = view_base(v->in[k]);
 			if (is_version(s) && s->mark)
 				vec_push(d->g->arena, reads, ((Edge){ i, s->id }));
 		}

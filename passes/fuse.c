@@ -11,16 +11,6 @@ bool is_elementwise(const Value *v)
 	return op_info[v->op].flags & OPF_ELEMENTWISE;
 }
 
-bool same_dims(const Type *a, const Type *b)
-{
-	if (a->rank != b->rank)
-		return false;
-	for (int i = 0; i < a->rank; i++)
-		if (a->dim[i] != b->dim[i])
-			return false;
-	return true;
-}
-
 int row_axis(const Type *t)
 {
 	int i = t->rank - 1;
@@ -29,12 +19,13 @@ int row_axis(const Type *t)
 	return MAX(i, 0);
 }
 
-uint32_t row_mask(const Type *t)
+static uint32_t row_mask(const Type *t)
 {
 	return t->rank ? 1u << row_axis(t) : 0;
 }
 
-bool reduces_rows(const Value *v)
+/* Over its operand's row axis alone? */
+static bool reduces_rows(const Value *v)
 {
 	const Type *t = &v->in[0]->type;
 	uint32_t axes = 0;

@@ -51,10 +51,7 @@ enum { MAX_MEMBERS = 96 };
 bool member_of(Fusion *, const Value *, int rep);
 bool leaves(Fusion *, const Value *);     /* is it read outside its kernel, or placed? */
 bool is_elementwise(const Value *);
-bool same_dims(const Type *, const Type *);
 int row_axis(const Type *);               /* the last axis that is not 1; 0 if there is none */
-uint32_t row_mask(const Type *);
-bool reduces_rows(const Value *);         /* over its operand's row axis alone */
 bool join(Fusion *, int a, int b);        /* dag_join, and the groups are one; keeps a's kind, anchor and space */
 Value *overwritten_by(Fusion *, const Value *);   /* the state in whose memory v is computed; NULL */
 /* A state's memory may be computed in place by this kernel only if it reads that state where it writes. */

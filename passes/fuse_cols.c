@@ -42,7 +42,7 @@ static bool one_pass(Fusion *f, int *set, int n, const Value *anchor)
 			int o = index_in(set, i, v->in[k]->id);
 			after[i] |= o >= 0 && after[o];
 		}
-		if (after[i] && (reduces || !same_dims(&v->type, &anchor->type)))
+		if (after[i] && (reduces || !type_same_dims(&v->type, &anchor->type)))
 			return false;
 		after[i] |= reduces;
 	}
@@ -97,7 +97,7 @@ static void take_producers(Fusion *f, Value *anchor, const Value *v)
 		int rep = dag_rep(f->d, anchor->id);
 		Value *o = v->in[i];
 		const Type *space = &f->group[rep].space;
-		if (single(f, o) && room(f, rep) && same_dims(&o->type, space) && read_only_by(f, o, rep) &&
+		if (single(f, o) && room(f, rep) && type_same_dims(&o->type, space) && read_only_by(f, o, rep) &&
 		    varies_inside(f, o, space) && take(f, anchor, o))
 			take_producers(f, anchor, o);
 	}
@@ -105,12 +105,12 @@ static void take_producers(Fusion *f, Value *anchor, const Value *v)
 
 static bool follows(Fusion *f, const Value *anchor, const Value *u)
 {
-	if (!single(f, u) || !same_dims(&u->type, &anchor->type))
+	if (!single(f, u) || !type_same_dims(&u->type, &anchor->type))
 		return false;
 	for (int i = 0; i < u->nin; i++) {
 		Type t, bare = u->in[i]->type;
 		bare.dt = u->type.dt;
-		if (!type_broadcast(bare, u->type, &t) || !same_dims(&t, &u->type))
+		if (!type_broadcast(bare, u->type, &t) || !type_same_dims(&t, &u->type))
 			return false;
 	}
 	return true;
@@ -128,7 +128,7 @@ static void take_followers(Fusion *f, Value *anchor, const Value *v)
 
 static bool same_reduction(const Value *a, const Value *b)
 {
-	return same_dims(&a->in[0]->type, &b->in[0]->type) && same_dims(&a->type, &b->type);
+	return type_same_dims(&a->in[0]->type, &b->in[0]->type) && type_same_dims(&a->type, &b->type);
 }
 
 /* The kernels of a and b together, if they reduce alike. */
@@ -151,7 +151,7 @@ static void join_readers(Fusion *f, const Value *v)
 	for (int i = f->first_user[v->id]; i < f->first_user[v->id + 1]; i++) {
 		int u = f->users[i];
 		const Value *r = f->g->vals.at[u];
-		if (!is_cols(f, u) || (is_elementwise(r) && same_dims(&r->type, &f->group[dag_rep(f->d, u)].anchor->type)))
+		if (!is_cols(f, u) || (is_elementwise(r) && type_same_dims(&r->type, &f->group[dag_rep(f->d, u)].anchor->type)))
 			continue;
 		if (first >= 0)
 			join_alike(f, first, u);

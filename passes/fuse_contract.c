@@ -45,7 +45,7 @@ static bool fits_result(const Type *x, const Type *r)
 	Type t;
 	Type bare = *r;
 	bare.dt = x->dt;
-	return type_broadcast(*x, bare, &t) && same_dims(&t, r);
+	return type_broadcast(*x, bare, &t) && type_same_dims(&t, r);
 }
 
 static bool reads_memory(const Grow *w, Value *x)
@@ -78,7 +78,7 @@ static bool reads_free(const Grow *w, Value *x, bool below)
 	case OP_IOTA:
 		return x->type.rank <= w->c->type.rank && fits_result(&x->type, &w->c->type) && counts_evenly(w, x);
 	case OP_DIMVAL: return true;
-	case OP_RANDOM: return same_dims(&x->type, &w->c->type) && reads_memory(w, x->in[0]);
+	case OP_RANDOM: return type_same_dims(&x->type, &w->c->type) && reads_memory(w, x->in[0]);
 	default: break;
 	}
 	bool wide = false;
@@ -87,7 +87,7 @@ static bool reads_free(const Grow *w, Value *x, bool below)
 		bool is_free = w->f->role[o->id] == R_FREE;
 		if (!(is_free ? reads_free(w, o, true) : reads_memory(w, o)))
 			return false;
-		wide |= is_free ? o->op != OP_DIMVAL : same_dims(&o->type, &w->c->type);
+		wide |= is_free ? o->op != OP_DIMVAL : type_same_dims(&o->type, &w->c->type);
 	}
 	return wide && fits_result(&x->type, &w->c->type);
 }
@@ -137,7 +137,7 @@ static bool candidate(const Grow *w, const Value *u)
 {
 	const Fusion *f = w->f;
 	return f->role[u->id] == R_MEMBER && is_elementwise(u) && f->d->next[u->id] == u->id && w->n < MAX_MEMBERS &&
-	       u->grad == w->c->grad && same_dims(&u->type, &w->c->type) && !in_set(w, u->id);
+	       u->grad == w->c->grad && type_same_dims(&u->type, &w->c->type) && !in_set(w, u->id);
 }
 
 static bool no_harm(Grow *w)

@@ -44,10 +44,10 @@ static bool fits_kernel(const Recompute *r, Value *v, bool stored)
 	Type t, bare = g->space;
 	bare.dt = v->type.dt;
 	if (g->kind == K_CONTRACT)
-		return stored ? epilogue_reads(f, g->anchor, v) : same_dims(&v->type, &g->space);
+		return stored ? epilogue_reads(f, g->anchor, v) : type_same_dims(&v->type, &g->space);
 	if (stored || f->role[v->id] == R_FREE)
-		return type_broadcast(v->type, bare, &t) && same_dims(&t, &g->space);
-	return same_dims(&v->type, &g->space);
+		return type_broadcast(v->type, bare, &t) && type_same_dims(&t, &g->space);
+	return type_same_dims(&v->type, &g->space);
 }
 
 /* One value a row of a rows kernel: so little that it may be stored for this. */
@@ -55,7 +55,7 @@ static bool is_small(const Fusion *f, const Value *o)
 {
 	const Group *g = &f->group[dag_rep(f->d, o->id)];
 	const Type *t = &o->type;
-	if (f->role[o->id] != R_MEMBER || g->kind != K_ROWS || t->rank != g->space.rank || same_dims(t, &g->space))
+	if (f->role[o->id] != R_MEMBER || g->kind != K_ROWS || t->rank != g->space.rank || type_same_dims(t, &g->space))
 		return false;
 	int row = row_axis(&g->space);
 	for (int i = 0; i < t->rank; i++)
@@ -100,7 +100,7 @@ static bool takes_clone(Fusion *f, const Value *u)
 	if (f->role[u->id] != R_MEMBER || !(is_elementwise(u) || op_info[u->op].lower == LOWER_REDUCE))
 		return false;
 	const Group *g = &f->group[dag_rep(f->d, u->id)];
-	return g->kind != K_COLS || !same_dims(&u->type, &g->anchor->type) || op_info[u->op].lower == LOWER_REDUCE;
+	return g->kind != K_COLS || !type_same_dims(&u->type, &g->anchor->type) || op_info[u->op].lower == LOWER_REDUCE;
 }
 
 static bool every_reader(Recompute *r, Value *v)

@@ -95,7 +95,7 @@ static bool repeats_little(Union *u, const Value *v)
  * would read what was already overwritten. */
 static bool overwrites_once(Union *u, const Value *v)
 {
-	return same_dims(&v->type, &u->space) || !overwritten_by(u->f, v);
+	return type_same_dims(&v->type, &u->space) || !overwritten_by(u->f, v);
 }
 
 static int count_tensors(Union *u)
@@ -151,7 +151,7 @@ static void join_readers(Fusion *f, const Value *x)
 		return;
 	for (int i = f->first_user[x->id]; i < f->first_user[x->id + 1]; i++) {
 		const Value *u = f->g->vals.at[f->users[i]];
-		if (!is_rows(f, u) || needs_memory(u) || !same_dims(&x->type, &f->group[dag_rep(f->d, u->id)].space))
+		if (!is_rows(f, u) || needs_memory(u) || !type_same_dims(&x->type, &f->group[dag_rep(f->d, u->id)].space))
 			continue;
 		if (first)
 			try_join(f, first, u);

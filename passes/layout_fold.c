@@ -114,14 +114,6 @@ static Value *fold_expanded(Builder *b, Value *v)
 	return type_eq(r->type, v->type) ? r : b_expand(b, r, v->type);
 }
 
-static bool same_dims(const Type *a, const Type *b)
-{
-	bool same = a->rank == b->rank;
-	for (int i = 0; same && i < a->rank; i++)
-		same = a->dim[i] == b->dim[i];
-	return same;
-}
-
 /* Does the reshape only add or drop axes of extent 1? */
 static bool only_units(const Type *a, const Type *b)
 {
@@ -167,7 +159,7 @@ static bool computed(const Value *v)
 
 static bool reshapes(const Value *v, const Type *from)
 {
-	return v->op == OP_RESHAPE && same_dims(&v->in[0]->type, from);
+	return v->op == OP_RESHAPE && type_same_dims(&v->in[0]->type, from);
 }
 
 /* Elementwise behind a result whose axes of extent 1 were dropped or added: done in the result's own shape, so that
@@ -177,10 +169,10 @@ static Value *fold_units(Builder *b, Value *v)
 	Value *in[3], *x = NULL;
 	for (int i = 0; i < v->nin && !x; i++) {
 		const Value *r = v->in[i];
-		if (r->op == OP_RESHAPE && same_dims(&r->type, &v->type) && computed(r->in[0]) && only_units(&r->in[0]->type, &r->type))
+		if (r->op == OP_RESHAPE && type_same_dims(&r->type, &v->type) && computed(r->in[0]) && only_units(&r->in[0]->type, &r->type))
 			x = r->in[0];
 	}
-	if (!x || same_dims(&x->type, &v->type))
+	if (!x || type_same_dims(&x->type, &v->type))
 		return NULL;
 	for (int i = 0; i < v->nin; i++)
 		in[i] = reshapes(v->in[i], &x->type) ? v->in[i]->in[0] : respread(b, v->in[i], &v->type, &x->type);
@@ -350,9 +342,7 @@ static void find_softmax(Graph *g)
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *c = g->vals.at[i], *e;
 		for (int k = 0; c->op == OP_CONTRACT && k < 2; k++) {
-			Value *p = c->in[k];
-			while (op_info[p->op].flags & OPF_VIEW)
-				p = p->in[0];
+			Value *p = view_base(c->in[k]);
 			if (softmax_sum(p, &e))
 				e->mark = p;
 		}

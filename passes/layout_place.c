@@ -73,14 +73,6 @@ static Value *place_concat(Builder *b, Value *v)
 	return again;
 }
 
-/* Walks up views to what they show: a source, a write, or a kernel's result. */
-static Value *shown(Value *v)
-{
-	while (op_info[v->op].flags & OPF_VIEW)
-		v = v->in[0];
-	return v;
-}
-
 /* What is known of a value of the old graph, in its `mark`. */
 typedef struct Note {
 	int last_reader;   /* last position at which it is read, through views; a store's and write's target does not count */
@@ -118,7 +110,7 @@ static void take_notes(Graph *g)
 		if (op_info[v->op].flags & OPF_VIEW)
 			continue;
 		for (int k = v->op == OP_STORE || v->op == OP_WRITE; k < v->nin; k++)
-			note(shown(v->in[k]))->last_reader = i;
+			note(view_base(v->in[k]))->last_reader = i;
 	}
 }
 

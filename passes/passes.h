@@ -9,19 +9,20 @@ typedef enum NumericClass { EXACT, REASSOCIATES, PRECISION } NumericClass;
 typedef struct PassInfo {
 	const char *name, *needs, *breaks, *doc;   /* needs, breaks: names of properties, space-separated */
 	NumericClass numerics;
-	void (*run)(Graph *);
+	void (*run)(Graph *);                      /* NULL for a step of the road */
 } PassInfo;
 #define PASS(name, needs, breaks, numerics, doc) void name(Graph *);
 #include "passes/passes.def"
-extern const PassInfo pass_info[];
-extern const int pass_count;
-const PassInfo *pass_find(const char *name);
+extern const PassInfo pass_info[];                /* passes, then steps */
+extern const int pass_count;                      /* of both */
+const PassInfo *pass_find(const char *name);      /* NULL after diag_error */
 
 /* pipeline.c: the one place that knows the order. */
 typedef struct PassOptions {
 	const char *const *print_after;  /* pass names; NULL-terminated; may be NULL */
 	bool print_after_all, verify_each, stats;
-	FILE *out;                       /* where dumps and statistics go */
+	FILE *out;                       /* where dumps and statistics go; NULL: stderr */
+	FILE *graphs;                    /* where those of print_after go instead; NULL: out */
 } PassOptions;
 bool passes_run(Graph *, const char *list, const PassOptions *);   /* "simplify,cse"; false after diag_error */
 /* Everything for one module: makes each entry's functions from "<entry>.forward" and runs the road on each.

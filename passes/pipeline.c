@@ -20,15 +20,23 @@
 
 const PassInfo pass_info[] = {
 #define PASS(name, needs, breaks, numerics, doc) { #name, needs, breaks, doc, numerics, name },
+#define STEP(name, numerics, doc) { #name, "", "", doc, numerics, NULL },
 #include "passes/passes.def"
 };
 const int pass_count = COUNT(pass_info);
 
 const PassInfo *pass_find(const char *name)
 {
-	for (int i = 0; i < pass_count; i++)
-		if (strcmp(pass_info[i].name, name) == 0)
+	const char *names[COUNT(pass_info)];
+	for (int i = 0; i < pass_count; i++) {
+		names[i] = pass_info[i].name;
+		if (strcmp(names[i], name) == 0)
 			return &pass_info[i];
+	}
+	diag_error((Loc){ 0 }, "E1001", "there is no pass named `%s`", name);
+	const char *near = diag_nearest(name, names, pass_count);
+	if (near)
+		diag_help("did you mean `%s`?", near);
 	return NULL;
 }
 
@@ -95,7 +103,7 @@ static bool needs_met(const Graph *g, const PassInfo *p)
 	while ((word = next_word(&list))) {
 		const struct Property *q = property_find(word);
 		if (!q->holds(g)) {
-			diag_error((Loc){ 0 }, "E0702", "%s is not ready for pass %s", g->name, p->name);
+			diag_error((Loc){ 0 }, "E1002", "%s is not ready for pass %s", g->name, p->name);
 			diag_help("run `%s` before it", q->by);
 			return false;
 		}
@@ -105,8 +113,6 @@ static bool needs_met(const Graph *g, const PassInfo *p)
 
 static bool wants_print(const PassOptions *o, const char *pass)
 {
-	if (o->print_after_all)
-		return true;
 	for (int i = 0; o->print_after && o->print_after[i]; i++)
 		if (strcmp(o->print_after[i], pass) == 0)
 			return true;
@@ -152,6 +158,14 @@ static void print_stats(FILE *out, Graph *g, const char *step, int values_before
 		g->vals.len, kernels, c.flops, kernels ? traffic(g) : c.bytes, ms);
 }
 
+static void print_graph(FILE *out, const Graph *g, const char *step)
+{
+	Str s = { 0 };
+	graph_print(&s, g);
+	fprintf(out, "# after %s\n%s", step, s.at ? s.at : "");
+	str_free(&s);
+}
+
 /* What is asked for behind every step of the road. False if the graph does not verify. */
 static bool after(Graph *g, const char *step, int values_before, clock_t begun, const PassOptions *o)
 {
@@ -160,39 +174,33 @@ static bool after(Graph *g, const char *step, int values_before, clock_t begun, 
 	FILE *out = o->out ? o->out : stderr;
 	if (o->stats)
 		print_stats(out, g, step, values_before, begun);
-	if (wants_print(o, step)) {
-		Str s = { 0 };
-		graph_print(&s, g);
-		fprintf(out, "# after %s\n%s", step, s.at ? s.at : "");
-		str_free(&s);
-	}
+	bool wanted = wants_print(o, step);
+	if (wanted || o->print_after_all)
+		print_graph(wanted && o->graphs ? o->graphs : out, g, step);
 	if (!o->verify_each || graph_verify(g))
 		return true;
 	diag_note((Loc){ 0 }, "%s does not verify after %s", g->name, step);
 	return false;
 }
 
-static const PassInfo *find_or_complain(const char *name)
+/* The pass of this name, ready to run on g; NULL after diag_error. */
+static const PassInfo *runnable(const Graph *g, const char *name)
 {
 	const PassInfo *p = pass_find(name);
-	if (p)
-		return p;
-	const char *names[COUNT(pass_info)];
-	for (int i = 0; i < pass_count; i++)
-		names[i] = pass_info[i].name;
-	diag_error((Loc){ 0 }, "E0701", "there is no pass named `%s`", name);
-	const char *near = diag_nearest(name, names, pass_count);
-	if (near)
-		diag_help("did you mean `%s`?", near);
-	return NULL;
+	if (p && !p->run) {
+		diag_error((Loc){ 0 }, "E1003", "%s is a step of the whole road, not a pass over one graph", name);
+		diag_help("`sinter build FILE --emit=graph --after=%s` shows what it makes", name);
+		return NULL;
+	}
+	return p && needs_met(g, p) ? p : NULL;
 }
 
 bool passes_run(Graph *g, const char *list, const PassOptions *o)
 {
 	const char *word;
 	while ((word = next_word(&list))) {
-		const PassInfo *p = find_or_complain(word);
-		if (!p || !needs_met(g, p))
+		const PassInfo *p = runnable(g, word);
+		if (!p)
 			return false;
 		int before = g->vals.len, errors = diag_errors();
 		clock_t begun = clock();
@@ -247,8 +255,9 @@ static bool train_road(Module *m, Entry *e, const PassOptions *o)
 	Graph *eval = entry_graph(e, "eval");
 	if (!train_step(m, e, o) || (eval && !plain_road(eval, o)))
 		return false;
+	clock_t begun = clock();
 	Graph *update = add_function(m, e, optimizer_update(m, e));
-	return passes_run(update, CLEAN ",layout," KERNELS, o);
+	return after(update, "optimizer", 0, begun, o) && passes_run(update, CLEAN ",layout," KERNELS, o);
 }
 
 /* From an unexpanded graph to kernels, with what depends on parameters alone in a function of its own. */
@@ -259,7 +268,7 @@ static bool hoisted_road(Module *m, Entry *e, Graph *step, const PassOptions *o)
 	int before = step->vals.len;
 	clock_t begun = clock();
 	Graph *prepare = add_function(m, e, hoist(step, e));
-	if (!after(step, "hoist", before, begun, o))
+	if (!after(prepare, "hoist", 0, begun, o) || !after(step, "hoist", before, begun, o))
 		return false;
 	return passes_run(step, KERNELS, o) && passes_run(prepare, KERNELS, o);
 }

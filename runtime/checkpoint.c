@@ -36,28 +36,55 @@ static json_t *config_json(const SnProgram *p) {
 	return json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
 }
 
-static json_t *state_json(const SnState *st, const SnTokenizer *t) {
-	char hash[20];
-	snprintf(hash, sizeof hash, "%016llx", (unsigned long long)st->data_hash);
+static const char model_name[] = "model.safetensors", states_name[] = "optimizer.safetensors", state_name[] = "state.json";
+enum { FORMAT = 2, HEX = 17 };
+
+static const char *hex(char buf[HEX], uint64_t x) {
+	snprintf(buf, HEX, "%016llx", (unsigned long long)x);
+	return buf;
+}
+
+/* Of a state's members but "sum", in a form that only their values decide: keys sorted, no spaces, 17 digits. */
+static uint64_t state_sum(const json_t *state) {
+	json_t *rest = json_copy((json_t *)state);
+	json_object_del(rest, "sum");
+	char *text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+	uint64_t sum = text ? sn_sum(text, strlen(text)) : 0;
+	free(text);
+	json_decref(rest);
+	return sum;
+}
+
+/* Takes over sums: the files' checksums by name. */
+static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums) {
+	char buf[HEX];
 	json_t *best = isfinite(st->best_loss) ? json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
-	return json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O}", "format", 1, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
-	                 "data", hash, "tokenizer", sn_tokenizer_kind(t), "options", st->options);
+	json_t *j = json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
+	                      "data", hex(buf, st->data_hash), "tokenizer", sn_tokenizer_kind(t), "options", st->options, "sums", sums);
+	json_object_set_new(j, "sum", json_string(hex(buf, state_sum(j))));
+	return j;
 }
 
 static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best) {
 	static const char *const moments[] = {"m.", "v."};
-	char *model = sn_format("%s/model.safetensors", dir), *states = sn_format("%s/optimizer.safetensors", dir), *tok = sn_format("%s/tokenizer.json", dir);
-	int code = sn_st_write(model, s, 0, NULL, 0);
-	if (!code && !best)
-		code = sn_st_write(states, s, 1, moments, 2);
+	char *model = sn_format("%s/%s", dir, model_name), *states = sn_format("%s/%s", dir, states_name), *tok = sn_format("%s/tokenizer.json", dir), buf[HEX];
+	json_t *sums = json_object();
+	uint64_t sum = 0;
+	int code = sn_st_write(model, s, 0, NULL, 0, &sum);
+	json_object_set_new(sums, model_name, json_string(hex(buf, sum)));
+	if (!code && !best) {
+		code = sn_st_write(states, s, 1, moments, 2, &sum);
+		json_object_set_new(sums, states_name, json_string(hex(buf, sum)));
+	}
 	if (!code)
 		code = sn_tokenizer_save(t, tok);
 	if (!code)
 		code = write_json(dir, "config.json", config_json(p));
 	if (!code)
-		code = write_json(dir, "state.json", state_json(st, t));
+		code = write_json(dir, state_name, state_json(st, t, json_incref(sums)));
 	if (!code)
 		code = sn_sync_dir(dir);
+	json_decref(sums);
 	free(model);
 	free(states);
 	free(tok);
@@ -173,8 +200,6 @@ static int state_of(SnState *st, json_t *j, const char *path) {
 	json_t *step = json_object_get(j, "step"), *best = json_object_get(j, "best"), *options = json_object_get(j, "options");
 	const char *hash = json_string_value(json_object_get(j, "data"));
 	json_t *loss = json_object_get(best, "loss");
-	if (json_integer_value(json_object_get(j, "format")) != 1)
-		return sn_fail(SN_DATA, "%s: not a state this program knows (format is not 1)", path);
 	if (!json_is_integer(step) || json_integer_value(step) < 0 || !json_is_object(options) || !hash)
 		return sn_fail(SN_DATA, "%s: step, data or options are missing", path);
 	st->step = json_integer_value(step);
@@ -186,10 +211,44 @@ static int state_of(SnState *st, json_t *j, const char *path) {
 	return SN_OK;
 }
 
+/* NULL after a message, also where the state is not what was saved. */
+static json_t *read_state(const char *path) {
+	json_t *j = sn_json_read(path);
+	const char *sum = json_string_value(json_object_get(j, "sum"));
+	char buf[HEX];
+	if (!j)
+		return NULL;
+	if (json_integer_value(json_object_get(j, "format")) != FORMAT)
+		sn_fail(SN_DATA, "%s: not a state this program knows (format is not %d)", path, FORMAT);
+	else if (!sum || strcmp(sum, hex(buf, state_sum(j))))
+		sn_fail(SN_DATA, "%s: damaged: its checksum is not that of its contents", path);
+	else
+		return j;
+	json_decref(j);
+	return NULL;
+}
+
+int sn_checkpoint_verify(const char *path, const SnFile *f, bool required) {
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	char *beside = sn_format("%.*s%s", (int)(name - path), path, state_name), buf[HEX];
+	json_t *j = sn_exists(beside) ? read_state(beside) : NULL;
+	const char *sum = json_string_value(json_object_get(json_object_get(j, "sums"), name));
+	int code = SN_OK;
+	if (!j)
+		code = sn_exists(beside) ? SN_DATA : SN_OK;
+	else if (!sum && required)
+		code = sn_fail(SN_DATA, "%s: no checksum of %s", beside, name);
+	else if (sum && strcmp(sum, hex(buf, sn_sum(f->at, f->n))))
+		code = sn_fail(SN_DATA, "%s: damaged or replaced: its checksum is not the one that %s has", path, beside);
+	json_decref(j);
+	free(beside);
+	return code;
+}
+
 int sn_state_read(SnState *st, const char *checkpoint) {
 	*st = (SnState){.best_loss = INFINITY};
-	char *path = sn_format("%s/state.json", checkpoint);
-	json_t *j = sn_json_read(path);
+	char *path = sn_format("%s/%s", checkpoint, state_name);
+	json_t *j = read_state(path);
 	int code = j ? state_of(st, j, path) : SN_DATA;
 	json_decref(j);
 	free(path);

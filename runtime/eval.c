@@ -71,6 +71,31 @@ SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, in
 	return (SnEvalResult){w.count ? w.sum / (double)w.count : NAN, w.count};
 }
 
+int sn_batch_read(SnBatch *b, const SnOptions *o) {
+	int64_t micro = sn_bound(o->entry, "B"), bound = sn_bound(o->entry, "T"), batch = (int64_t)sn_num(o, "batch", (double)micro);
+	if (micro < 1 || bound < 1)
+		return sn_fail(SN_FAIL, "%s has no dimensions B and T", sn_text(o->entry->name));
+	b->context = (int64_t)sn_num(o, "T", (double)bound);
+	if (b->context > bound || b->context < 1)
+		return sn_fail(SN_USAGE, "--context %lld: the compiled bound is %lld", (long long)b->context, (long long)bound);
+	b->rows = batch < micro ? batch : micro;
+	if (batch < 1 || batch % b->rows)
+		return sn_fail(SN_USAGE, "--batch %lld is not a multiple of the compiled micro-batch %lld", (long long)batch, (long long)micro);
+	b->accumulate = batch / b->rows;
+	return SN_OK;
+}
+
+int sn_model_find(const SnOptions *o, char **checkpoint) {
+	const char *model = sn_str(o, "model", NULL);
+	*checkpoint = NULL;
+	if (model && sn_given(o, "random"))
+		return sn_fail(SN_USAGE, "-m and --random exclude each other: the weights are a file's or random");
+	if (!model && !sn_given(o, "random"))
+		return sn_fail(SN_USAGE, "no weights: train first, then give the run directory (or other safetensors) with -m DIR");
+	*checkpoint = model ? sn_checkpoint_find(model, true) : NULL;
+	return model && !*checkpoint ? SN_DATA : SN_OK;
+}
+
 static int load(SnSession *s, const SnOptions *o, const char *checkpoint) {
 	if (checkpoint)
 		return sn_weights_load(s, o->program, checkpoint);
@@ -78,22 +103,18 @@ static int load(SnSession *s, const SnOptions *o, const char *checkpoint) {
 	return SN_OK;
 }
 
-static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint) {
+static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, const SnBatch *b, const char *checkpoint) {
 	SnData d;
 	int code = sn_data_open(&d, o, checkpoint, true);
 	if (code)
 		return code;
-	int64_t bound = sn_bound(o->entry, "T"), context = (int64_t)sn_num(o, "T", (double)bound);
-	int64_t rows = sn_bound(o->entry, "B"), wanted = (int64_t)sn_num(o, "batch", (double)rows);
-	if (context > bound || context < 1)
-		code = sn_fail(SN_USAGE, "--context %lld: the compiled bound is %lld", (long long)context, (long long)bound);
-	else if (d.valid.n < 2)
+	if (d.valid.n < 2)
 		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)d.valid.n);
 	if (!code)
 		code = load(s, o, checkpoint);
 	if (!code) {
 		double started = sn_clock();
-		SnEvalResult r = sn_evaluate(s, f, &d.valid, wanted < rows ? wanted : rows, context, (int64_t)sn_num(o, "eval.batches", 0));
+		SnEvalResult r = sn_evaluate(s, f, &d.valid, b->rows, b->context, (int64_t)sn_num(o, "eval.batches", 0));
 		printf("loss %.6f  perplexity %.4f  tokens %lld\n", r.loss, exp(r.loss), (long long)r.tokens);
 		if (!sn_given(o, "quiet"))
 			sn_note("%.2f s, %.0f tokens/s", sn_clock() - started, (double)r.tokens / (sn_clock() - started));
@@ -105,21 +126,22 @@ static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, 
 }
 
 int sn_eval_main(const SnOptions *o) {
-	const char *model = sn_str(o, "model", NULL);
 	const SnFunction *f = sn_function(o->entry, "eval");
 	if (!f)
 		return sn_fail(SN_FAIL, "%s has no eval function", sn_text(o->entry->name));
 	if (!sn_tokens_slot(f))
 		return SN_FAIL;
-	if (!model && !sn_given(o, "random"))
-		return sn_fail(SN_USAGE, "no weights: train first, then give the run directory (or other safetensors) with -m DIR");
-	char *checkpoint = model ? sn_checkpoint_find(model, true) : NULL;
-	if (model && !checkpoint)
-		return SN_DATA;
-	SnSession s;
-	int code = sn_session_open(&s, o->entry, (int)sn_num(o, "threads", sn_cores()));
+	SnBatch b;
+	char *checkpoint;
+	int code = sn_batch_read(&b, o);
 	if (!code)
-		code = evaluate_file(&s, o, f, checkpoint);
+		code = sn_model_find(o, &checkpoint);
+	if (code)
+		return code;
+	SnSession s;
+	code = sn_session_open(&s, o->entry, (int)sn_num(o, "threads", sn_cores()));
+	if (!code)
+		code = evaluate_file(&s, o, f, &b, checkpoint);
 	sn_session_close(&s);
 	free(checkpoint);
 	return code;

@@ -45,6 +45,7 @@ enum { WRITE_BUFFER = 1 << 16 };
 
 int sn_writer_open(SnWriter *w, const char *path) {
 	*w = (SnWriter){.path = path};
+	sn_sum_start(&w->sum);
 	w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (w->fd < 0)
 		return sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
@@ -74,6 +75,7 @@ static void flush(SnWriter *w) {
 
 void sn_writer_put(SnWriter *w, const void *p, size_t n) {
 	w->at += n;
+	sn_sum_add(&w->sum, p, n);
 	if (w->n + n > WRITE_BUFFER)
 		flush(w);
 	if (n > WRITE_BUFFER) {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum FlagType { T_STR, T_PATH, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
+typedef enum FlagType { T_STR, T_PATH, T_TOKENIZER, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
 enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFO = 1 << SN_INFO, F_SAVED = 256 };
 enum { F_ALL = F_TRAIN | F_EVAL | F_GENERATE | F_INFO, F_RUN = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
 
@@ -25,7 +25,7 @@ static const Flag flags[] = {
 	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text to train or evaluate on"},
 	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
 	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
-	{"tokenizer", 0, T_PATH, "data.tokenizer", F_KEPT | F_RUN, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
+	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_KEPT | F_RUN, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
 	{"weights", 'm', T_STR, "model", F_RUN, "DIR", "run directory, or a directory or file of safetensors"},
 	{"out", 'o', T_STR, "out", F_TRAIN, "DIR", "where checkpoints, metrics and curves go (run)"},
 	{"resume", 0, T_STR, "resume", F_TRAIN, "DIR", "go on exactly where the run in DIR stopped"},
@@ -229,11 +229,13 @@ const char *sn_str(const SnOptions *o, const char *key, const char *otherwise) {
 	return s && s->str && !s->is_num ? s->str : otherwise;
 }
 
-/* Paths are remembered absolutely: a run may be resumed from elsewhere. */
+/* Paths are remembered absolutely: a run may be resumed from elsewhere. A built-in tokenizer is a name, whatever file
+ * is called like it. */
 static json_t *remembered(const Flag *f, const SnValue *v) {
 	if (f->type >= T_NUM)
 		return json_real(v->num);
-	char *whole = f->type == T_PATH ? realpath(v->str, NULL) : NULL;
+	bool path = f->type == T_PATH || (f->type == T_TOKENIZER && !sn_tokenizer_is_builtin(v->str));
+	char *whole = path ? realpath(v->str, NULL) : NULL;
 	json_t *j = json_string(whole ? whole : v->str);
 	free(whole);
 	return j;

@@ -307,15 +307,14 @@ static int open_all(Generator *g, const char *checkpoint) {
 }
 
 int sn_generate_main(const SnOptions *o) {
-	const char *model = sn_str(o, "model", NULL), *prompt = sn_str(o, "prompt", "");
-	if (!model && !sn_given(o, "random"))
-		return sn_fail(SN_USAGE, "no weights: train first, then give the run directory (or other safetensors) with -m DIR");
-	char *checkpoint = model ? sn_checkpoint_find(model, true) : NULL;
-	if (model && !checkpoint)
-		return SN_DATA;
+	const char *prompt = sn_str(o, "prompt", "");
+	char *checkpoint;
+	int code = sn_model_find(o, &checkpoint);
+	if (code)
+		return code;
 	Generator g = {.o = o};
 	char *piped = !strcmp(prompt, "-") ? read_stdin() : NULL;
-	int code = open_all(&g, checkpoint);
+	code = open_all(&g, checkpoint);
 	if (!code)
 		code = generate(&g, piped ? piped : prompt);
 	sn_sampler_close(&g.sampler);

@@ -246,7 +246,7 @@ static char *header_text(const SnSession *s, int kind, const char *const *prefix
 	return text;
 }
 
-int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix) {
+int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix, uint64_t *sum) {
 	char *header = header_text(s, kind, prefixes, nprefix);
 	if (!header)
 		return sn_fail(SN_FAIL, "out of memory");
@@ -268,5 +268,6 @@ int sn_st_write(const char *path, const SnSession *s, int kind, const char *cons
 		if (wanted(&t[i], kind, prefixes, nprefix))
 			sn_writer_put(&w, s->arena + t[i].offset, (size_t)sn_tensor_elems(&t[i]) * 4);
 	free(header);
+	*sum = sn_sum_end(&w.sum);
 	return sn_writer_close(&w);
 }

@@ -39,13 +39,20 @@ const char *sn_nearest(const char *name, const char *const *names, int n);
 bool sn_glob(const char *pattern, const char *s);             /* * and ? match within and across dots */
 const char *sn_bytes_text(char buf[32], double bytes);        /* "474.7 MiB" */
 
+/* checksum.c: 64 bits over bytes, as they come or at once */
+typedef struct SnSum { uint64_t lane[4]; size_t n; char rest[32]; } SnSum;
+void sn_sum_start(SnSum *);
+void sn_sum_add(SnSum *, const void *, size_t n);
+uint64_t sn_sum_end(SnSum *);                                 /* the sum of all that was added; nothing can be added after it */
+uint64_t sn_sum(const void *, size_t n);
+
 /* file.c: whole files, directories, durable writes */
 typedef struct SnFile { const char *at; size_t n; } SnFile;   /* a mapped file; at is "" when empty */
 int sn_file_map(SnFile *, const char *path);                  /* SN_DATA when it can't be read */
 void sn_file_unmap(SnFile *);
-typedef struct SnWriter { int fd; bool bad; int err; uint64_t at; size_t n; char *buf; const char *path; } SnWriter;
+typedef struct SnWriter { int fd; bool bad; int err; uint64_t at; size_t n; char *buf; const char *path; SnSum sum; } SnWriter;
 int sn_writer_open(SnWriter *, const char *path);             /* creates or truncates; keeps path; SN_FAIL */
-void sn_writer_put(SnWriter *, const void *, size_t n);       /* errors are kept for close */
+void sn_writer_put(SnWriter *, const void *, size_t n);       /* errors are kept for close; counts into sum */
 int sn_writer_close(SnWriter *);                              /* writes, fsyncs, closes; SN_FAIL with the path */
 int sn_file_write(const char *path, const char *text, size_t n);      /* writer open, put, close */
 int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
@@ -118,6 +125,7 @@ void sn_ids_add(SnIds *, int32_t);
 SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n);
 void sn_tokenizer_close(SnTokenizer *);
 const char *sn_tokenizer_kind(const SnTokenizer *);           /* "byte", "char", "bpe" */
+bool sn_tokenizer_is_builtin(const char *spec);               /* "byte" or "char": never a file of that name */
 int32_t sn_tokenizer_size(const SnTokenizer *);               /* largest id + 1 */
 /* Appends the ids of text; SN_DATA with the place (in `what`) where the text can't be encoded. */
 int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what, SnIds *out);
@@ -197,8 +205,8 @@ int sn_st_open(SnSafetensors *, const char *path);
 void sn_st_close(SnSafetensors *);
 const SnStTensor *sn_st_find(const SnSafetensors *, const char *name);
 void sn_st_read(const SnStTensor *, float *out);              /* elems floats; kind must not be OTHER */
-/* Writes tensors of the entry of `kind` whose names start with prefix ("" for all). */
-int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix);
+/* Writes tensors of the entry of `kind` whose names start with prefix ("" for all). *sum: the file's checksum. */
+int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix, uint64_t *sum);
 
 /* weights.c: a checkpoint's tensors into the parameters */
 /* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
@@ -220,7 +228,10 @@ int sn_checkpoint_save(const SnSession *, const SnProgram *, const SnTokenizer *
  * malloc'ed; NULL after a message. */
 char *sn_checkpoint_find(const char *dir, bool best);
 bool sn_checkpoint_is_run(const char *dir);
-int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA */
+int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA; also where its checksum does not fit */
+/* A checkpoint's file, as mapped, against the checksum in the state.json beside it. Without a state.json it is no
+ * checkpoint's file: SN_OK. A state.json that does not name the file is SN_OK unless `required`. */
+int sn_checkpoint_verify(const char *path, const SnFile *, bool required);   /* SN_DATA */
 
 /* data.c */
 typedef struct SnData { SnTokenizer *tokenizer; SnIds train, valid; uint64_t hash; } SnData;
@@ -231,7 +242,13 @@ void sn_data_close(SnData *);
 /* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
 void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
 
-/* eval.c: the mean loss over ids, in windows of context T that follow one another; all of them, or the first `batches`
+/* eval.c: how an entry is fed: what the options say, within the compiled bounds */
+typedef struct SnBatch { int64_t rows, context, accumulate; } SnBatch;   /* sequences a call, T, calls a step */
+int sn_batch_read(SnBatch *, const SnOptions *);              /* SN_USAGE where the options don't fit the bounds */
+/* Where -m's weights are, malloc'ed, or NULL for --random. SN_USAGE without one of the two or with both; SN_DATA. */
+int sn_model_find(const SnOptions *, char **checkpoint);
+
+/* The mean loss over ids, in windows of context T that follow one another; all of them, or the first `batches`
  * batches. */
 typedef struct SnEvalResult { double loss; int64_t tokens; } SnEvalResult;
 SnEvalResult sn_evaluate(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches);

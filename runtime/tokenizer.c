@@ -161,6 +161,10 @@ static SnTokenizer *open_dir(const char *dir) {
 	return t;
 }
 
+bool sn_tokenizer_is_builtin(const char *spec) {
+	return !strcmp(spec, kind_name[BYTE]) || !strcmp(spec, kind_name[CHAR]);
+}
+
 SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n) {
 	if (!strcmp(spec, kind_name[BYTE]))
 		return make_byte();

@@ -81,18 +81,12 @@ static int read_schedule(Train *t) {
 }
 
 static int read_batch(Train *t) {
-	const SnOptions *o = t->o;
-	int64_t micro = sn_bound(o->entry, "B"), bound = sn_bound(o->entry, "T"), batch = (int64_t)sn_num(o, "batch", (double)micro);
-	t->context = (int64_t)sn_num(o, "T", (double)bound);
-	if (micro < 1 || bound < 1)
-		return sn_fail(SN_FAIL, "%s has no dimensions B and T", sn_text(o->entry->name));
-	if (t->context > bound || t->context < 1)
-		return sn_fail(SN_USAGE, "--context %lld: the compiled bound is %lld", (long long)t->context, (long long)bound);
-	t->rows = batch < micro ? batch : micro;
-	if (batch < 1 || batch % t->rows)
-		return sn_fail(SN_USAGE, "--batch %lld is not a multiple of the compiled micro-batch %lld", (long long)batch, (long long)micro);
-	t->accumulate = batch / t->rows;
-	return SN_OK;
+	SnBatch b = {0};
+	int code = sn_batch_read(&b, t->o);
+	t->rows = b.rows;
+	t->context = b.context;
+	t->accumulate = b.accumulate;
+	return code;
 }
 
 static int read_settings(Train *t) {

@@ -233,9 +233,19 @@ char *sn_weights_file(const char *dir) {
 	return NULL;
 }
 
+/* A file that a checkpoint was saved with must still be that file. One cut into shards is never a checkpoint's. */
+static int open_verified(SnSafetensors *f, const char *path, bool required) {
+	int code = sn_st_open(f, path);
+	if (!code && f->nshard == 1)
+		code = sn_checkpoint_verify(path, &f->shards[0].file, required);
+	if (code)
+		sn_st_close(f);
+	return code;
+}
+
 static int load_file(SnSession *s, const SnProgram *program, const char *path) {
 	SnSafetensors file;
-	int code = sn_st_open(&file, path);
+	int code = open_verified(&file, path, false);
 	if (code)
 		return code;
 	Match m = {.s = s, .program = program, .file = &file};
@@ -270,7 +280,7 @@ static bool is_moment(const SnTensor *t) {
 
 int sn_states_load(SnSession *s, const char *path) {
 	SnSafetensors file;
-	int code = sn_st_open(&file, path);
+	int code = open_verified(&file, path, true);
 	if (code)
 		return code;
 	const SnTensor *t = s->entry->tensors;

@@ -20,6 +20,9 @@ exits "a rate that is no number" 1 "a number of 0 or more" "$sinter" build $smal
 exits "a decay of 1" 1 "below 1" "$sinter" build $small --set train.optimizer.beta2=1
 echo '[768]' > "$tmp/list.json"
 exits "a config that is no object" 1 "an object is wanted" "$sinter" build models/gpt2.sinter --config "$tmp/list.json"
+exits "a config that is a directory" 1 "is a directory" "$sinter" build models/gpt2.sinter --config "$tmp"
+exits "an entry without a name" 2 "name is empty" "$sinter" build $small --entry ''
+exits "a batch of no whole passes" 1 "train.batch=5 is not a multiple" "$sinter" build $small --set train.batch=5
 exits "no compiler to link with" 1 "apt install gcc" env PATH=/nonexistent "$sinter" build $small -o "$tmp/unlinked"
 
 quick="train -q --tokenizer byte --data $corpus --eval-batches 1 --steps 2"
@@ -58,8 +61,26 @@ for name in model.safetensors optimizer.safetensors; do
 	for n in 0 7 8 9 500 -1; do damaged $name head -c $n '"$from"'; done
 	damaged $name "printf '\\377\\377\\377\\377\\377\\377\\377\\177'; tail -c +9" '"$from"'
 	damaged $name "head -c 10" '"$from"' "; printf '\\377'; tail -c +12" '"$from"'
+	damaged $name "head -c -3" '"$from"' "; tail -c 3" '"$from"' "| tr '\\000-\\377' '\\001-\\377\\000'"
 done
 for n in 0 1 20; do damaged state.json head -c $n '"$from"'; done
+for digit in step data seconds sum; do damaged state.json "sed '/\"$digit\"/y/0123456789/1234567890/'" '"$from"'; done
+exits "and an undamaged copy resumes" 0 "" sh -c "cp -a $tmp/mine $tmp/whole && '$tmp/heads' train -q --resume $tmp/whole --steps 3"
+cp -a "$tmp/mine" "$tmp/flipped"
+{ head -c -3; tail -c 3 "$tmp/mine/best/model.safetensors" | tr '\000-\377' '\001-\377\000'; } < "$tmp/mine/best/model.safetensors" > "$tmp/flipped/best/model.safetensors"
+for what in "generate -p int -n 4" "eval --data $corpus"; do
+	exits "${what%% *} from a weight turned over" 3 "model.safetensors: damaged" "$tmp/heads" $what -m "$tmp/flipped"
+done
+exits "random weights and a run's" 2 "exclude each other" "$tmp/heads" generate -m "$tmp/mine" --random -p int
+exits "eval of a batch that training refuses" 2 "not a multiple" "$tmp/heads" eval -m "$tmp/mine" --data "$corpus" --batch 7
+
+# a file that is called like a built-in tokenizer stands in nobody's way
+mkdir "$tmp/names"; echo '{}' > "$tmp/names/byte"; echo '{}' > "$tmp/names/char"
+for name in byte char; do
+	check "the $name tokenizer beside a file '$name'" sh -c "cd $tmp/names && '$tmp/heads' ${quick/byte/$name} --out run-$name"
+	check "which resumes" sh -c "cd $tmp/names && '$tmp/heads' train -q --resume run-$name --steps 3"
+	check "and is remembered by its name" grep -q '"data.tokenizer": "'$name'"' "$tmp/names/run-$name/last/state.json"
+done
 for text in "" "{" "{}" '{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}'; do
 	printf '%s' "$text" > "$tmp/mine/best/tokenizer.json"
 	exits "generate with the tokenizer.json '$text'" 3 "tokenizer.json" "$tmp/heads" generate -m "$tmp/mine" -p int

@@ -238,6 +238,31 @@ static void plan_is_printed(void **state)
 	str_free(&s);
 }
 
+/* Sizes whose product or whose sum is beyond 64 bits are refused, by the entry's name, and never wrap. */
+static void too_much_is_refused(void **state)
+{
+	static const int64_t extents[][2] = { { 1LL << 31, 1LL << 31 }, { 1LL << 30, 1LL << 29 }, { 1LL << 30, 1LL << 28 } };
+	Target t;
+	assert_true(target_find("x86-64-v3", &t));
+	for (int i = 0; i < COUNT(extents); i++) {
+		Arena *a = arena_new();
+		Graph *g = graph_new(a, "test.run");
+		Builder b = { .g = g };
+		Module *m;
+		Entry *e = entry_of(g, &m);
+		Type type = type_make(DT_F32, 2, (const Dim *[]){ dim_const(extents[i][0]), dim_const(extents[i][1]) });
+		Value *sum = b_binary(&b, OP_ADD, b_source(&b, OP_INPUT, intern("x"), type), b_source(&b, OP_INPUT, intern("y"), type));
+		b_output(&b, intern("z"), sum);
+		assert_true(passes_run(g, "layout,fuse,schedule", NULL));
+		diag_reset();
+		Plan *p = plan_entry(m, e, &t);
+		assert_int_equal(p != NULL, i == 2);   /* three times 2^64, 2^61, 2^60 bytes */
+		assert_int_equal(diag_errors(), i != 2);
+		diag_reset();
+		arena_free(a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +270,7 @@ int main(void)
 		cmocka_unit_test(gpt_does_not_overlap),
 		cmocka_unit_test(random_graphs_run),
 		cmocka_unit_test(plan_is_printed),
+		cmocka_unit_test(too_much_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

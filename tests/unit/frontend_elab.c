@@ -454,6 +454,8 @@ static void arithmetic_of_the_prelude(void **state)
 	assert_float_equal(loss_of("mean(var(z, V))", table, y, 1), 1.406875, 1e-9);
 	assert_float_equal(loss_of("sum(softmax(z)^2) - sum(exp(log_softmax(z)) * softmax(z))", table, y, 1), 0, 1e-9);
 	assert_float_equal(loss_of("mse(z, 0 * z)", table, y, 1), 1.5475, 1e-9);
+	assert_float_equal(loss_of("mse(z, 0.5)", table, y, 1), 1.4225, 1e-9);
+	assert_float_equal(loss_of("mse(0.5, z)", table, y, 1), 1.4225, 1e-9);
 	assert_float_equal(loss_of("sum(z @ transpose(z))", table, y, 1), 6.19, 1e-9);
 	assert_float_equal(loss_of("sum(einsum([B,V], [B,V] -> [B], z, z))", table, y, 1), 6.19, 1e-9);
 	assert_float_equal(loss_of("sum(where(z > 0.5, z, 0))", table, y, 1), 2.7, 1e-9);

@@ -96,6 +96,9 @@ static void refusals(void **state) {
 	expect_run(2, "generate -p he");
 	expect_in("err", "-m DIR");
 	expect_run(0, "generate --random -p he --temp 0.5 -n 4 --tokenizer run/last");
+	expect_run(2, "generate -m run --random -p he");
+	expect_in("err", "--random exclude each other");
+	expect_run(2, "eval -m run --random --data corpus.txt");
 	expect_run(3, "generate -m nowhere -p he");
 	expect_run(3, "generate -m . -p he");
 	expect_run(3, "generate -m run -p xyz");
@@ -129,6 +132,10 @@ static void evaluates(void **state) {
 	expect_in("out", "tokens 64\n");
 	expect_run(2, "eval --data corpus.txt");
 	expect_run(2, "eval -m run --data corpus.txt --context 9");
+	expect_run(2, "eval -m run --data corpus.txt --batch 7");
+	expect_in("err", "--batch 7 is not a multiple of the compiled micro-batch 4");
+	expect_run(0, "eval -m run --data corpus.txt --batch 12");
+	expect_run(0, "eval -m run --data corpus.txt --batch 3");
 }
 
 static void bad_data(void **state) {

@@ -163,6 +163,36 @@ static void lockstep(void **state) {
 	}
 }
 
+/* A checksum is a format: its values stay. It depends on the bytes and not on the pieces they come in, and every bit
+ * counts, also two of one place in words a lane apart. */
+static void checksums(void **state) {
+	enum { SIZE = 331 };
+	char x[SIZE];
+	for (int i = 0; i < SIZE; i++)
+		x[i] = (char)(i * 7 + (i >> 3));
+	uint64_t whole = sn_sum(x, SIZE);
+	assert_true(sn_sum("", 0) == 0xC4640654B12E7DFE && whole == 0x7D72E5745855F6B4);
+	for (size_t cut = 1; cut < SIZE; cut++) {
+		SnSum s;
+		sn_sum_start(&s);
+		for (size_t at = 0; at < SIZE; at += cut)
+			sn_sum_add(&s, x + at, SIZE - at < cut ? SIZE - at : cut);
+		assert_true(sn_sum_end(&s) == whole);
+		assert_true(sn_sum(x, cut) != whole);
+	}
+	for (int bit = 0; bit < 8 * SIZE; bit++) {
+		x[bit / 8] ^= (char)(1 << bit % 8);
+		assert_true(sn_sum(x, SIZE) != whole);
+		int other = (bit / 8 + 32) % SIZE;
+		x[other] ^= (char)(1 << bit % 8);
+		assert_true(sn_sum(x, SIZE) != whole);
+		x[other] ^= (char)(1 << bit % 8);
+		x[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	char zeros[64] = {0};
+	assert_true(sn_sum(zeros, 31) != sn_sum(zeros, 32) && sn_sum(zeros, 0) != sn_sum(zeros, 32));
+}
+
 static void too_big(void **state) {
 	SnEntry e = drawing;
 	e.arena_bytes = (int64_t)1 << 60;
@@ -173,7 +203,7 @@ static void too_big(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(philox), cmocka_unit_test(normals), cmocka_unit_test(initial_weights), cmocka_unit_test(batches),
-		cmocka_unit_test(sampler), cmocka_unit_test(lockstep), cmocka_unit_test(too_big),
+		cmocka_unit_test(sampler), cmocka_unit_test(lockstep), cmocka_unit_test(checksums), cmocka_unit_test(too_big),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -170,6 +170,46 @@ static void bad_checkpoints(void **state) {
 	expect_run(3, "train --resume nowhere");
 }
 
+static void flip(const char *name, size_t from_end) {
+	size_t n = 0;
+	char *s = get(name, &n);
+	s[n - from_end] ^= 4;
+	put(name, s, n);
+	free(s);
+}
+
+/* One bit of a weight, a moment, a number of the state: each says which file it is, and put right all is well again. */
+static void checksums(void **state) {
+	expect_run(0, "train --data corpus.txt --out h --steps 3 --save-every 3");
+	flip("h/last/model.safetensors", 6);
+	expect_run(3, "train --resume h --steps 4");
+	expect_in("err", "last/model.safetensors: damaged");
+	expect_run(3, "train --data corpus.txt --out h2 -m h/last");
+	flip("h/last/model.safetensors", 6);
+	flip("h/last/optimizer.safetensors", 900);
+	expect_run(3, "train --resume h --steps 4");
+	expect_in("err", "last/optimizer.safetensors: damaged");
+	flip("h/last/optimizer.safetensors", 900);
+	flip("h/best/model.safetensors", 2);
+	expect_run(3, "generate -m h -p h -n 1");
+	expect_in("err", "best/model.safetensors: damaged");
+	expect_run(3, "generate -m h/best/model.safetensors --tokenizer h/best -p h -n 1");
+	expect_run(3, "eval -m h --data corpus.txt");
+	flip("h/best/model.safetensors", 2);
+	expect_run(0, "eval -m h --data corpus.txt");
+	size_t n = 0;
+	char *s = get("h/last/state.json", &n), *step = strstr(s, "\"step\": 3");
+	assert_non_null(step);
+	step[8] = '2';
+	put("h/last/state.json", s, n);
+	expect_run(3, "train --resume h --steps 4");
+	expect_in("err", "state.json: damaged");
+	step[8] = '3';
+	put("h/last/state.json", s, n);
+	expect_run(0, "train --resume h --steps 4");
+	free(s);
+}
+
 static void globs(void **state) {
 	assert_true(sn_glob("*.mask", "h.0.attn.mask"));
 	assert_true(sn_glob("h.?.*.bias", "h.3.attn.bias"));
@@ -185,7 +225,7 @@ static void globs(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_files), cmocka_unit_test(bad_files), cmocka_unit_test(damaged), cmocka_unit_test(conversions),
-		cmocka_unit_test(names), cmocka_unit_test(shards), cmocka_unit_test(bad_checkpoints), cmocka_unit_test(globs),
+		cmocka_unit_test(names), cmocka_unit_test(shards), cmocka_unit_test(bad_checkpoints), cmocka_unit_test(checksums), cmocka_unit_test(globs),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
