@@ -15,12 +15,14 @@ typedef struct Cols {
 
 enum { BLOCK = 64 };
 
-static bool is_reduced(const Cluster *c, int axis) {
+static bool is_reduced(const Cluster *c, int axis)
+{
 	return c->anchor->a.axes >> axis & 1;
 }
 
 /* Axes of extent 1 belong to either side. */
-static uint32_t keep_apart(const Cluster *c) {
+static uint32_t keep_apart(const Cluster *c)
+{
 	uint32_t apart = 0;
 	int before = -1;
 
@@ -35,7 +37,8 @@ static uint32_t keep_apart(const Cluster *c) {
 }
 
 /* Phase 0: what the reductions need; phase 1: what comes after. */
-static void need(Node *n, int phase) {
+static void need(Node *n, int phase)
+{
 	if (!n || n->phases >> phase & 1 || (phase == 1 && n->reduces))
 		return;
 	n->phases |= 1u << phase;
@@ -43,7 +46,8 @@ static void need(Node *n, int phase) {
 		need(n->in[i], phase);
 }
 
-static void plan_phases(Cols *c) {
+static void plan_phases(Cols *c)
+{
 	for (int k = 0; k < c->sp->nodes.len; k++) {
 		Node *n = c->sp->nodes.at[k];
 		if (n->reduces)
@@ -53,7 +57,8 @@ static void plan_phases(Cols *c) {
 	}
 }
 
-static void prepare(Cols *c, int phase) {
+static void prepare(Cols *c, int phase)
+{
 	for (int k = 0; k < c->sp->nodes.len; k++) {
 		Node *n = c->sp->nodes.at[k];
 		if (!(n->phases >> phase & 1))
@@ -66,7 +71,8 @@ static void prepare(Cols *c, int phase) {
 }
 
 /* The product of the extents of the reduced (or the other) axes but the vector axis. */
-static const Dim *count(const Cols *c, bool reduced) {
+static const Dim *count(const Cols *c, bool reduced)
+{
 	const Dim *n = dim_const(1);
 
 	for (int a = 0; a < c->sp->n; a++)
@@ -76,7 +82,8 @@ static const Dim *count(const Cols *c, bool reduced) {
 }
 
 /* Sets the indices of the reduced (or the other) axes from their linear index. */
-static void decompose(Cols *c, bool reduced, LLVMValueRef index) {
+static void decompose(Cols *c, bool reduced, LLVMValueRef index)
+{
 	Space *sp = c->sp;
 	Gen *g = c->g;
 	int outermost = -1;
@@ -92,12 +99,14 @@ static void decompose(Cols *c, bool reduced, LLVMValueRef index) {
 	}
 }
 
-static LLVMValueRef lesser(Gen *g, LLVMValueRef a, LLVMValueRef b) {
+static LLVMValueRef lesser(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
 	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
 }
 
 /* All reduced rows into the sums of `unroll` vectors from element i on. */
-static void accumulate(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask) {
+static void accumulate(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask)
+{
 	Gen *g = c->g;
 	LLVMValueRef rows = gen_dim(g, count(c, true)), end;
 
@@ -118,7 +127,8 @@ static void accumulate(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask) {
 }
 
 /* The members after the reduction, at index 0 of the reduced axes. */
-static void after(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask) {
+static void after(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask)
+{
 	Gen *g = c->g;
 	Space *sp = c->sp;
 
@@ -139,13 +149,15 @@ static void after(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask) {
 	}
 }
 
-static void group(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask) {
+static void group(Cols *c, int unroll, LLVMValueRef i, LLVMValueRef mask)
+{
 	accumulate(c, unroll, i, mask);
 	after(c, unroll, i, mask);
 }
 
 /* Columns from i to the end of the row, one masked vector at a time. */
-static void ragged(Cols *c, LLVMValueRef i, LLVMValueRef n) {
+static void ragged(Cols *c, LLVMValueRef i, LLVMValueRef n)
+{
 	Gen *g = c->g;
 	int lanes = g->t->lanes;
 	Loop l = gen_loop_begin(g, i, n, gen_i64(g, lanes));
@@ -155,7 +167,8 @@ static void ragged(Cols *c, LLVMValueRef i, LLVMValueRef n) {
 	gen_loop_end(g, &l);
 }
 
-static void task(Cols *c, LLVMValueRef i) {
+static void task(Cols *c, LLVMValueRef i)
+{
 	Gen *g = c->g;
 	LLVMValueRef n = gen_dim(g, c->length), end = LLVMBuildNSWAdd(g->b, i, gen_i64(g, c->unroll * g->t->lanes), "");
 	LLVMBasicBlockRef whole, part, done;
@@ -178,7 +191,8 @@ static void task(Cols *c, LLVMValueRef i) {
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
 
-static void by_columns(Cols *c) {
+static void by_columns(Cols *c)
+{
 	Gen *g = c->g;
 	LLVMValueRef width = gen_i64(g, c->unroll * g->t->lanes), n = gen_dim(g, c->length), blocks, lo, hi;
 
@@ -192,7 +206,8 @@ static void by_columns(Cols *c) {
 }
 
 /* One block of the vector axis, from lo to hi, into all accumulators. */
-static void along(Cols *c, LLVMValueRef lo, LLVMValueRef hi) {
+static void along(Cols *c, LLVMValueRef lo, LLVMValueRef hi)
+{
 	Gen *g = c->g;
 	int lanes = g->t->lanes;
 	LLVMValueRef step = gen_i64(g, lanes * c->unroll), whole, left;
@@ -212,7 +227,8 @@ static void along(Cols *c, LLVMValueRef lo, LLVMValueRef hi) {
 	gen_loop_end(g, &l);
 }
 
-static void store_narrow(Cols *c) {
+static void store_narrow(Cols *c)
+{
 	Space *sp = c->sp;
 
 	for (int k = 0; k < sp->nodes.len; k++)
@@ -224,7 +240,8 @@ static void store_narrow(Cols *c) {
 }
 
 /* The last axis is reduced too: a task is an outer index, its sums end in scalars. */
-static void whole(Cols *c) {
+static void whole(Cols *c)
+{
 	Gen *g = c->g;
 	LLVMValueRef lo, hi, n = gen_dim(g, c->length), step = gen_i64(g, BLOCK * c->unroll * g->t->lanes), end;
 
@@ -250,7 +267,8 @@ static void whole(Cols *c) {
 }
 
 /* Accumulators and sums of all reductions should stay in registers. */
-static int choose_unroll(const Cols *c) {
+static int choose_unroll(const Cols *c)
+{
 	int reductions = 0;
 	int64_t n, vectors = 4;
 
@@ -263,7 +281,8 @@ static int choose_unroll(const Cols *c) {
 	return vectors >= 2 && reductions <= 4 ? 2 : 1;
 }
 
-void gen_cols_kernel(Gen *g, const Cluster *c, KernelArgs *ka) {
+void gen_cols_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
+{
 	Cols cols = { .g = g, .sp = space_make(g, c, keep_apart(c)) };
 
 	ka->scratch = 0;

@@ -11,7 +11,9 @@
  * depend neither on the blocks nor on the threads. Scratch: accumulator tiles, then one panel's block. */
 #include "backend/gen.h"
 
-enum { GROUP = 4 };            /* panels that share a pass over the left tiles, when k has several blocks */
+/* Panels that share a pass over the left tiles, when k has several blocks: of full row blocks, and of low ones, whose
+ * accumulators take less room. */
+enum { GROUP = 4, MOST_GROUP = 8 };
 
 typedef struct Contract {
 	Gen *g;
@@ -22,6 +24,7 @@ typedef struct Contract {
 	int64_t kc, rows;                         /* largest block of k; left tiles of a row block */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
+	LLVMValueRef group;                       /* panels of a group: the lower the row block, the more */
 	LLVMValueRef a_base, b_base, panel_at;    /* panel_at: scratch for one panel's block */
 	LLVMValueRef tile_fn, panel_fn, packing_fn;   /* packing_fn: NULL unless rows of operand 1 lie as a tile reads them */
 	Epilogue e;
@@ -71,6 +74,7 @@ static void extents(Contract *c)
 	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
 	c->blocks = ceil_div(g, c->tiles, gen_i64(g, c->rows));
 	c->step = ceil_div(g, c->tiles, c->blocks);
+	c->group = smaller(g, gen_bin(g, LLVMUDiv, gen_i64(g, GROUP * c->rows), c->step), gen_i64(g, MOST_GROUP));
 	LLVMValueRef each = ceil_div(g, c->k, ceil_div(g, c->k, gen_i64(g, c->kc)));
 	c->kstep = mul(g, ceil_div(g, each, gen_i64(g, 16)), gen_i64(g, 16));
 }
@@ -169,7 +173,7 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	Gen *g = c->g;
 	if (c->once)
 		return g->scratch;
-	LLVMValueRef at = add(g, mul(g, j, gen_i64(g, c->rows)), sub(g, i, t->tile));
+	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->tile));
 	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
 	at = LLVMBuildSelect(g->b, several, at, gen_i64(g, 0), "");
 	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
@@ -226,7 +230,7 @@ static LLVMValueRef left_ahead(Contract *c, const Task *t, const Block *b, LLVMV
 	Gen *g = c->g;
 	LLVMValueRef h, k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), "");
 	LLVMValueRef at = left_tile(c, t, i, k, &h);
-	return gen_at(g, at, mul(g, j, gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1);
+	return gen_at(g, at, mul(g, gen_bin(g, LLVMURem, j, gen_i64(g, GROUP)), gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1);
 }
 
 /* The tile's sums; in[0..8] are the tile function's. The first of the row block may have to pack. */
@@ -299,7 +303,7 @@ static void tasks(Contract *c)
 	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
 	t.tile = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
 	t.end = smaller(g, add(g, t.tile, c->step), c->tiles);
-	t.count = smaller(g, smaller(g, gen_i64(g, GROUP), sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
+	t.count = smaller(g, smaller(g, c->group, sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
 	group(c, &t);
 	l.step = t.count;
 	gen_loop_end(g, &l);
@@ -315,5 +319,7 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, waiting = c.once ? 1 : GROUP * c.rows;
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, waiting * tile), 1);
 	tasks(&c);
+	if (epilogue_streams(g, &c.e))
+		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = waiting * tile + (c.packed ? 0 : (c.kc + 15) / 16 * 16 * g->t->nr * 4);
 }

@@ -5,18 +5,21 @@
 
 enum { DWARF_VERSION = 5 };
 
-static LLVMMetadataRef file_named(LLVMDIBuilderRef di, const char *name) {
+static LLVMMetadataRef file_named(LLVMDIBuilderRef di, const char *name)
+{
 	return LLVMDIBuilderCreateFile(di, name, strlen(name), ".", 1);
 }
 
-static void module_flag(Kernels *k, const char *name, unsigned value) {
+static void module_flag(Kernels *k, const char *name, unsigned value)
+{
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(k->ctx);
 
 	LLVMAddModuleFlag(k->mod, LLVMModuleFlagBehaviorWarning, name, strlen(name),
 			  LLVMValueAsMetadata(LLVMConstInt(i32, value, 0)));
 }
 
-void debug_begin(Kernels *k, const char *file) {
+void debug_begin(Kernels *k, const char *file)
+{
 	const char *producer = "sinter " SINTER_VERSION;
 	LLVMMetadataRef source;
 
@@ -28,7 +31,8 @@ void debug_begin(Kernels *k, const char *file) {
 	module_flag(k, "Dwarf Version", DWARF_VERSION);
 }
 
-void debug_end(Kernels *k) {
+void debug_end(Kernels *k)
+{
 	if (!k->debug)
 		return;
 	LLVMDIBuilderFinalize(k->debug);
@@ -36,7 +40,8 @@ void debug_end(Kernels *k) {
 	k->debug = NULL;
 }
 
-void debug_function(Kernels *k, Gen *g, const char *name, const Value *v) {
+void debug_function(Kernels *k, Gen *g, const char *name, const Value *v)
+{
 	LLVMMetadataRef file, type;
 	unsigned line = v->loc.line > 0 ? (unsigned)v->loc.line : 0;
 
@@ -52,7 +57,8 @@ void debug_function(Kernels *k, Gen *g, const char *name, const Value *v) {
 }
 
 /* Values of another file (the prelude's) keep the line they are used at; helper functions have none. */
-void gen_locate(Gen *g, const Value *v) {
+void gen_locate(Gen *g, const Value *v)
+{
 	if (!g->scope || LLVMGetSubprogram(g->fn) != g->scope || v->loc.line <= 0 || !v->loc.file ||
 	    strcmp(v->loc.file, g->debug_file) != 0)
 		return;

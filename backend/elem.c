@@ -14,7 +14,8 @@ typedef LLVMValueRef Emit1(Elem *);
 static bool is_float(const Elem *e) { return e->v->nin && e->v->in[0]->type.dt == DT_F32; }
 
 /* 0, 1, .. along the lanes */
-static LLVMValueRef lane_numbers(Gen *g) {
+static LLVMValueRef lane_numbers(Gen *g)
+{
 	LLVMValueRef lane[64];
 
 	for (int i = 0; i < g->t->lanes; i++)
@@ -22,17 +23,20 @@ static LLVMValueRef lane_numbers(Gen *g) {
 	return LLVMConstVector(lane, (unsigned)g->t->lanes);
 }
 
-static LLVMValueRef shaped(Elem *e, LLVMValueRef scalar) {
+static LLVMValueRef shaped(Elem *e, LLVMValueRef scalar)
+{
 	return e->lanes == 1 ? scalar : gen_splat(e->g, scalar);
 }
 
 /* e->index as i32, continued along the lanes */
-static LLVMValueRef indices(Elem *e) {
+static LLVMValueRef indices(Elem *e)
+{
 	LLVMValueRef i = shaped(e, LLVMBuildTrunc(e->g->b, e->index, e->g->i32, ""));
 	return e->lanes == 1 ? i : LLVMBuildAdd(e->g->b, i, lane_numbers(e->g), "");
 }
 
-static LLVMValueRef emit_const(Elem *e) {
+static LLVMValueRef emit_const(Elem *e)
+{
 	double x = e->v->a.value;
 
 	if (e->v->type.dt == DT_F32)
@@ -42,22 +46,26 @@ static LLVMValueRef emit_const(Elem *e) {
 	return shaped(e, LLVMConstInt(e->g->i1, x != 0, 0));
 }
 
-static LLVMValueRef emit_dimval(Elem *e) {
+static LLVMValueRef emit_dimval(Elem *e)
+{
 	return shaped(e, LLVMBuildTrunc(e->g->b, gen_dim(e->g, e->v->a.size), e->g->i32, ""));
 }
 
 static LLVMValueRef emit_iota(Elem *e) { return indices(e); }
 
-static LLVMValueRef emit_random(Elem *e) {
+static LLVMValueRef emit_random(Elem *e)
+{
 	LLVMValueRef stream = LLVMBuildTrunc(e->g->b, gen_number(e->g, (Value *)e->v), e->g->i32, "");
 	return gen_philox(e->g, e->in[0], shaped(e, stream), indices(e));
 }
 
-static LLVMValueRef emit_neg(Elem *e) {
+static LLVMValueRef emit_neg(Elem *e)
+{
 	return is_float(e) ? LLVMBuildFNeg(e->g->b, e->in[0], "") : LLVMBuildNeg(e->g->b, e->in[0], "");
 }
 
-static LLVMValueRef intrinsic1(Elem *e, const char *name) {
+static LLVMValueRef intrinsic1(Elem *e, const char *name)
+{
 	return gen_call(e->g, name, LLVMTypeOf(e->in[0]), e->in, 1);
 }
 
@@ -75,7 +83,8 @@ static LLVMValueRef emit_pow(Elem *e) { return vec_pow(e->g, e->in[0], e->in[1])
 static LLVMValueRef emit_same(Elem *e) { return e->in[0]; }
 static LLVMValueRef emit_not(Elem *e) { return LLVMBuildNot(e->g->b, e->in[0], ""); }
 
-static LLVMValueRef emit_to_f32(Elem *e) {
+static LLVMValueRef emit_to_f32(Elem *e)
+{
 	LLVMTypeRef type = gen_type(e->g, DT_F32, e->lanes);
 	DType from = e->v->in[0]->type.dt;
 
@@ -85,7 +94,8 @@ static LLVMValueRef emit_to_f32(Elem *e) {
 }
 
 /* Toward zero; beyond i32's range its ends, NaN 0. */
-static LLVMValueRef emit_to_i32(Elem *e) {
+static LLVMValueRef emit_to_i32(Elem *e)
+{
 	LLVMTypeRef type = gen_type(e->g, DT_I32, e->lanes);
 	DType from = e->v->in[0]->type.dt;
 
@@ -97,7 +107,8 @@ static LLVMValueRef emit_to_i32(Elem *e) {
 }
 
 /* The product's factors where x is one, so that a sum with it becomes a fused multiply-add. */
-static bool is_product(LLVMValueRef x, LLVMValueRef *a, LLVMValueRef *b) {
+static bool is_product(LLVMValueRef x, LLVMValueRef *a, LLVMValueRef *b)
+{
 	if (!LLVMIsAInstruction(x) || LLVMGetInstructionOpcode(x) != LLVMFMul)
 		return false;
 	*a = LLVMGetOperand(x, 0);
@@ -105,7 +116,8 @@ static bool is_product(LLVMValueRef x, LLVMValueRef *a, LLVMValueRef *b) {
 	return true;
 }
 
-static LLVMValueRef emit_add(Elem *e) {
+static LLVMValueRef emit_add(Elem *e)
+{
 	LLVMValueRef a, b;
 
 	if (!is_float(e))
@@ -117,7 +129,8 @@ static LLVMValueRef emit_add(Elem *e) {
 	return LLVMBuildFAdd(e->g->b, e->in[0], e->in[1], "");
 }
 
-static LLVMValueRef emit_sub(Elem *e) {
+static LLVMValueRef emit_sub(Elem *e)
+{
 	LLVMValueRef a, b;
 
 	if (!is_float(e))
@@ -129,13 +142,15 @@ static LLVMValueRef emit_sub(Elem *e) {
 	return LLVMBuildFSub(e->g->b, e->in[0], e->in[1], "");
 }
 
-static LLVMValueRef emit_mul(Elem *e) {
+static LLVMValueRef emit_mul(Elem *e)
+{
 	return gen_bin(e->g, is_float(e) ? LLVMFMul : LLVMMul, e->in[0], e->in[1]);
 }
 
 static LLVMValueRef emit_div(Elem *e) { return gen_bin(e->g, LLVMFDiv, e->in[0], e->in[1]); }
 
-static LLVMValueRef compare(Elem *e, LLVMRealPredicate f, LLVMIntPredicate i) {
+static LLVMValueRef compare(Elem *e, LLVMRealPredicate f, LLVMIntPredicate i)
+{
 	return is_float(e) ? LLVMBuildFCmp(e->g->b, f, e->in[0], e->in[1], "") :
 			     LLVMBuildICmp(e->g->b, i, e->in[0], e->in[1], "");
 }
@@ -148,17 +163,20 @@ static LLVMValueRef emit_and(Elem *e) { return gen_bin(e->g, LLVMAnd, e->in[0], 
 static LLVMValueRef emit_or(Elem *e) { return gen_bin(e->g, LLVMOr, e->in[0], e->in[1]); }
 
 /* With a NaN on either side the result is b: x86's max and min as they are. */
-static LLVMValueRef emit_max(Elem *e) {
+static LLVMValueRef emit_max(Elem *e)
+{
 	LLVMValueRef c = compare(e, LLVMRealOGT, LLVMIntSGT);
 	return LLVMBuildSelect(e->g->b, c, e->in[0], e->in[1], "");
 }
 
-static LLVMValueRef emit_min(Elem *e) {
+static LLVMValueRef emit_min(Elem *e)
+{
 	LLVMValueRef c = compare(e, LLVMRealOLT, LLVMIntSLT);
 	return LLVMBuildSelect(e->g->b, c, e->in[0], e->in[1], "");
 }
 
-static LLVMValueRef emit_select(Elem *e) {
+static LLVMValueRef emit_select(Elem *e)
+{
 	return LLVMBuildSelect(e->g->b, e->in[0], e->in[1], e->in[2], "");
 }
 
@@ -173,7 +191,8 @@ static Emit1 *const emitters[OP_COUNT] = {
 	[OP_COPY] = emit_same,
 };
 
-LLVMValueRef gen_elem(Gen *g, Value *v, LLVMValueRef *operands, LLVMValueRef index, int lanes) {
+LLVMValueRef gen_elem(Gen *g, Value *v, LLVMValueRef *operands, LLVMValueRef index, int lanes)
+{
 	Elem e = { .g = g, .v = v, .in = operands, .index = index, .lanes = lanes };
 
 	if (!emitters[v->op])
@@ -182,7 +201,8 @@ LLVMValueRef gen_elem(Gen *g, Value *v, LLVMValueRef *operands, LLVMValueRef ind
 }
 
 /* n in the shape of t, an i64 or a vector of them. */
-static LLVMValueRef wide_const(LLVMTypeRef t, uint64_t n) {
+static LLVMValueRef wide_const(LLVMTypeRef t, uint64_t n)
+{
 	LLVMValueRef lane[64];
 
 	if (LLVMGetTypeKind(t) != LLVMVectorTypeKind)
@@ -195,7 +215,8 @@ static LLVMValueRef wide_const(LLVMTypeRef t, uint64_t n) {
 /* Philox2x32 with 10 rounds (Salmon, Moraes, Dror & Shaw 2011, sec. 3.3): key seed, counter (index, stream); the
  * top 24 bits of the first word as a float in [0, 1). Words stay in the low halves of 64-bit lanes, whose high
  * halves a widening multiplication ignores. */
-LLVMValueRef gen_philox(Gen *g, LLVMValueRef seed, LLVMValueRef stream, LLVMValueRef index) {
+LLVMValueRef gen_philox(Gen *g, LLVMValueRef seed, LLVMValueRef stream, LLVMValueRef index)
+{
 	LLVMTypeRef narrow = LLVMTypeOf(index), wide = g->i64, real = g->f32;
 	LLVMValueRef x, y, key, p, bump, low, half;
 

@@ -8,7 +8,8 @@
 typedef struct Cached { const void *key; LLVMValueRef v; } Cached;
 typedef struct GenCache { Vec(Cached) at; LLVMBasicBlockRef body; } GenCache;
 
-static void set_types(Gen *g) {
+static void set_types(Gen *g)
+{
 	unsigned lanes = (unsigned)g->t->lanes;
 
 	g->i1 = LLVMInt1TypeInContext(g->ctx);
@@ -22,18 +23,21 @@ static void set_types(Gen *g) {
 	g->vm = LLVMVectorType(g->i1, lanes);
 }
 
-static void attribute(Gen *g, LLVMAttributeIndex at, const char *name) {
+static void attribute(Gen *g, LLVMAttributeIndex at, const char *name)
+{
 	unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
 	LLVMAddAttributeAtIndex(g->fn, at, LLVMCreateEnumAttribute(g->ctx, kind, 0));
 }
 
-static void string_attribute(Gen *g, const char *key, const char *value) {
+static void string_attribute(Gen *g, const char *key, const char *value)
+{
 	LLVMAddAttributeAtIndex(g->fn, LLVMAttributeFunctionIndex, LLVMCreateStringAttribute(
 		g->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
 /* args and dims are read only and lie apart from the arena; so does scratch. Attribute index 1 is parameter 0. */
-static void set_attributes(Gen *g) {
+static void set_attributes(Gen *g)
+{
 	for (unsigned p = 1; p <= 3; p += 2) {
 		attribute(g, p, "noalias");
 		attribute(g, p, "readonly");
@@ -43,7 +47,8 @@ static void set_attributes(Gen *g) {
 	string_attribute(g, "target-features", g->t->features);
 }
 
-void gen_begin_plain(Gen *g, const char *name, LLVMTypeRef type) {
+void gen_begin_plain(Gen *g, const char *name, LLVMTypeRef type)
+{
 	set_types(g);
 	g->fn = LLVMAddFunction(g->mod, name, type);
 	g->cache = NEW(g->arena_mem, GenCache);
@@ -54,7 +59,8 @@ void gen_begin_plain(Gen *g, const char *name, LLVMTypeRef type) {
 	LLVMPositionBuilderAtEnd(g->b, g->cache->body);
 }
 
-void gen_begin(Gen *g, const char *name, const KernelArgs *ka) {
+void gen_begin(Gen *g, const char *name, const KernelArgs *ka)
+{
 	LLVMTypeRef params[6];
 
 	set_types(g);
@@ -71,12 +77,14 @@ void gen_begin(Gen *g, const char *name, const KernelArgs *ka) {
 	set_attributes(g);
 }
 
-LLVMValueRef gen_end(Gen *g) {
+LLVMValueRef gen_end(Gen *g)
+{
 	LLVMBuildRetVoid(g->b);
 	return gen_end_plain(g);
 }
 
-LLVMValueRef gen_end_plain(Gen *g) {
+LLVMValueRef gen_end_plain(Gen *g)
+{
 	LLVMPositionBuilderAtEnd(g->b, g->entry);
 	LLVMBuildBr(g->b, g->cache->body);
 	LLVMDisposeBuilder(g->b);
@@ -84,20 +92,23 @@ LLVMValueRef gen_end_plain(Gen *g) {
 	return g->fn;
 }
 
-static LLVMValueRef cached(const Gen *g, const void *key) {
+static LLVMValueRef cached(const Gen *g, const void *key)
+{
 	for (int i = 0; i < g->cache->at.len; i++)
 		if (g->cache->at.at[i].key == key)
 			return g->cache->at.at[i].v;
 	return NULL;
 }
 
-static LLVMValueRef remember(Gen *g, const void *key, LLVMValueRef v) {
+static LLVMValueRef remember(Gen *g, const void *key, LLVMValueRef v)
+{
 	vec_push(g->arena_mem, &g->cache->at, ((Cached){ key, v }));
 	return v;
 }
 
 /* Moves to the end of the entry block; returns where to go back to. */
-static LLVMBasicBlockRef enter(Gen *g) {
+static LLVMBasicBlockRef enter(Gen *g)
+{
 	LLVMBasicBlockRef back = LLVMGetInsertBlock(g->b);
 	LLVMPositionBuilderAtEnd(g->b, g->entry);
 	return back;
@@ -107,11 +118,13 @@ LLVMValueRef gen_i64(Gen *g, int64_t n) { return LLVMConstInt(g->i64, (unsigned 
 LLVMValueRef gen_i32(Gen *g, int64_t n) { return LLVMConstInt(g->i32, (unsigned long long)n, 1); }
 LLVMValueRef gen_f32(Gen *g, double x) { return LLVMConstReal(g->f32, x); }
 
-LLVMValueRef gen_bin(Gen *g, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
+LLVMValueRef gen_bin(Gen *g, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b)
+{
 	return LLVMBuildBinOp(g->b, op, a, b, "");
 }
 
-LLVMTypeRef gen_type(Gen *g, DType dt, int lanes) {
+LLVMTypeRef gen_type(Gen *g, DType dt, int lanes)
+{
 	if (dt == DT_F32)
 		return lanes == 1 ? g->f32 : g->vf;
 	if (dt == DT_I32)
@@ -119,14 +132,16 @@ LLVMTypeRef gen_type(Gen *g, DType dt, int lanes) {
 	return lanes == 1 ? g->i1 : g->vm;
 }
 
-LLVMValueRef gen_var(Gen *g, LLVMTypeRef type) {
+LLVMValueRef gen_var(Gen *g, LLVMTypeRef type)
+{
 	LLVMBasicBlockRef back = enter(g);
 	LLVMValueRef slot = LLVMBuildAlloca(g->b, type, "");
 	LLVMPositionBuilderAtEnd(g->b, back);
 	return slot;
 }
 
-static LLVMValueRef symbol(Gen *g, const char *name) {
+static LLVMValueRef symbol(Gen *g, const char *name)
+{
 	LLVMValueRef at;
 
 	for (int i = 0; i < g->nsyms; i++)
@@ -138,7 +153,8 @@ static LLVMValueRef symbol(Gen *g, const char *name) {
 }
 
 /* Floor division: both sides are non-negative in every legal extent or offset, so it is the machine's. */
-static LLVMValueRef factor(Gen *g, const DimFactor *f) {
+static LLVMValueRef factor(Gen *g, const DimFactor *f)
+{
 	LLVMValueRef base, v;
 
 	if (f->sym) {
@@ -153,7 +169,8 @@ static LLVMValueRef factor(Gen *g, const DimFactor *f) {
 	return v;
 }
 
-static LLVMValueRef polynomial(Gen *g, const Dim *d) {
+static LLVMValueRef polynomial(Gen *g, const Dim *d)
+{
 	LLVMValueRef sum = gen_i64(g, 0), product;
 	const DimFactor *f;
 	int n;
@@ -167,7 +184,8 @@ static LLVMValueRef polynomial(Gen *g, const Dim *d) {
 	return sum;
 }
 
-static bool is_symbol(const Dim *d, const char **name) {
+static bool is_symbol(const Dim *d, const char **name)
+{
 	const DimFactor *f;
 	int n;
 
@@ -177,7 +195,8 @@ static bool is_symbol(const Dim *d, const char **name) {
 	return true;
 }
 
-LLVMValueRef gen_dim(Gen *g, const Dim *d) {
+LLVMValueRef gen_dim(Gen *g, const Dim *d)
+{
 	LLVMBasicBlockRef back;
 	LLVMValueRef v;
 	const char *sym;
@@ -194,18 +213,21 @@ LLVMValueRef gen_dim(Gen *g, const Dim *d) {
 }
 
 /* A random member that is also an output has two arguments: its buffer and its stream. */
-static int arg_of(const Gen *g, const Value *v, bool number) {
+static int arg_of(const Gen *g, const Value *v, bool number)
+{
 	for (int i = 0; i < g->ka->at.len; i++)
 		if (g->ka->at.at[i].value == v && !g->ka->at.at[i].root == number)
 			return i;
 	bug("kernel has no argument for a value of op %s", op_info[v->op].text);
 }
 
-static LLVMValueRef load_arg(Gen *g, int i) {
+static LLVMValueRef load_arg(Gen *g, int i)
+{
 	return LLVMBuildLoad2(g->b, g->i64, gen_at(g, g->args, gen_i64(g, i), 8), "");
 }
 
-LLVMValueRef gen_base(Gen *g, Value *v) {
+LLVMValueRef gen_base(Gen *g, Value *v)
+{
 	const KernelArg *arg = &g->ka->at.at[arg_of(g, v, false)];
 	LLVMBasicBlockRef back;
 	LLVMValueRef base, offset;
@@ -222,11 +244,13 @@ LLVMValueRef gen_base(Gen *g, Value *v) {
 	return remember(g, arg, base);
 }
 
-const View *gen_view(Gen *g, Value *v) {
+const View *gen_view(Gen *g, Value *v)
+{
 	return &g->ka->at.at[arg_of(g, v, false)].view;
 }
 
-LLVMValueRef gen_number(Gen *g, Value *random) {
+LLVMValueRef gen_number(Gen *g, Value *random)
+{
 	LLVMBasicBlockRef back;
 	LLVMValueRef v;
 
@@ -238,7 +262,8 @@ LLVMValueRef gen_number(Gen *g, Value *random) {
 	return remember(g, random, v);
 }
 
-Loop gen_loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step) {
+Loop gen_loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step)
+{
 	LLVMBasicBlockRef from = LLVMGetInsertBlock(g->b), body;
 	Loop l = { .hi = hi, .step = step };
 
@@ -254,7 +279,8 @@ Loop gen_loop_begin(Gen *g, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step)
 	return l;
 }
 
-void gen_loop_end(Gen *g, Loop *l) {
+void gen_loop_end(Gen *g, Loop *l)
+{
 	LLVMBasicBlockRef from = LLVMGetInsertBlock(g->b);
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, l->iv, l->step, "");
 
@@ -263,14 +289,16 @@ void gen_loop_end(Gen *g, Loop *l) {
 	LLVMPositionBuilderAtEnd(g->b, l->exit);
 }
 
-void gen_share(Gen *g, LLVMValueRef n, LLVMValueRef *lo, LLVMValueRef *hi) {
+void gen_share(Gen *g, LLVMValueRef n, LLVMValueRef *lo, LLVMValueRef *hi)
+{
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, g->tid, gen_i64(g, 1), "");
 
 	*lo = gen_bin(g, LLVMUDiv, LLVMBuildNSWMul(g->b, n, g->tid, ""), g->nth);
 	*hi = gen_bin(g, LLVMUDiv, LLVMBuildNSWMul(g->b, n, next, ""), g->nth);
 }
 
-LLVMValueRef gen_splat(Gen *g, LLVMValueRef scalar) {
+LLVMValueRef gen_splat(Gen *g, LLVMValueRef scalar)
+{
 	LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(scalar), (unsigned)g->t->lanes);
 	LLVMValueRef one, poison = LLVMGetPoison(type), lane[64];
 
@@ -283,7 +311,8 @@ LLVMValueRef gen_splat(Gen *g, LLVMValueRef scalar) {
 	return LLVMBuildShuffleVector(g->b, one, poison, LLVMConstNull(g->vi), "");
 }
 
-LLVMValueRef gen_at(Gen *g, LLVMValueRef ptr, LLVMValueRef index, int size) {
+LLVMValueRef gen_at(Gen *g, LLVMValueRef ptr, LLVMValueRef index, int size)
+{
 	LLVMTypeRef unit = size == 8 ? g->i64 : size == 4 ? g->i32 : g->i8;
 
 	if (LLVMIsAConstantInt(index) && LLVMConstIntGetSExtValue(index) == 0)
@@ -291,7 +320,8 @@ LLVMValueRef gen_at(Gen *g, LLVMValueRef ptr, LLVMValueRef index, int size) {
 	return LLVMBuildInBoundsGEP2(g->b, unit, ptr, &index, 1, "");
 }
 
-LLVMValueRef gen_mask(Gen *g, LLVMValueRef count) {
+LLVMValueRef gen_mask(Gen *g, LLVMValueRef count)
+{
 	LLVMValueRef lane[64], n = LLVMBuildTrunc(g->b, count, g->i32, "");
 
 	for (int i = 0; i < g->t->lanes; i++)
@@ -299,7 +329,8 @@ LLVMValueRef gen_mask(Gen *g, LLVMValueRef count) {
 	return LLVMBuildICmp(g->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)g->t->lanes), gen_splat(g, n), "");
 }
 
-static LLVMTypeRef memory_type(Gen *g, DType dt, int lanes) {
+static LLVMTypeRef memory_type(Gen *g, DType dt, int lanes)
+{
 	if (dt != DT_BOOL)
 		return gen_type(g, dt, lanes);
 	return lanes == 1 ? g->i8 : LLVMVectorType(g->i8, (unsigned)lanes);
@@ -314,21 +345,25 @@ static LLVMValueRef intrinsic2(Gen *g, const char *name, LLVMTypeRef *overloads,
 	return LLVMBuildCall2(g->b, type, fn, in, (unsigned)nin, "");
 }
 
-LLVMValueRef gen_call(Gen *g, const char *intrinsic, LLVMTypeRef overload, LLVMValueRef *in, int nin) {
+LLVMValueRef gen_call(Gen *g, const char *intrinsic, LLVMTypeRef overload, LLVMValueRef *in, int nin)
+{
 	return intrinsic2(g, intrinsic, &overload, 1, in, nin);
 }
 
-LLVMValueRef gen_call2(Gen *g, const char *intrinsic, LLVMTypeRef a, LLVMTypeRef b, LLVMValueRef *in, int nin) {
+LLVMValueRef gen_call2(Gen *g, const char *intrinsic, LLVMTypeRef a, LLVMTypeRef b, LLVMValueRef *in, int nin)
+{
 	LLVMTypeRef over[2] = { a, b };
 	return intrinsic2(g, intrinsic, over, 2, in, nin);
 }
 
-LLVMValueRef gen_call_plain(Gen *g, const char *intrinsic, LLVMValueRef *in, int nin) {
+LLVMValueRef gen_call_plain(Gen *g, const char *intrinsic, LLVMValueRef *in, int nin)
+{
 	return intrinsic2(g, intrinsic, NULL, 0, in, nin);
 }
 
 /* Alignment is the element's: views start anywhere, and unaligned vectors cost nothing where they are aligned. */
-LLVMValueRef gen_load(Gen *g, DType dt, LLVMValueRef ptr, int lanes, LLVMValueRef mask) {
+LLVMValueRef gen_load(Gen *g, DType dt, LLVMValueRef ptr, int lanes, LLVMValueRef mask)
+{
 	LLVMTypeRef type = memory_type(g, dt, lanes), over[2] = { type, g->ptr };
 	LLVMValueRef v, align = gen_i32(g, dtype_size[dt]);
 
@@ -342,7 +377,8 @@ LLVMValueRef gen_load(Gen *g, DType dt, LLVMValueRef ptr, int lanes, LLVMValueRe
 	return dt == DT_BOOL ? LLVMBuildICmp(g->b, LLVMIntNE, v, LLVMConstNull(type), "") : v;
 }
 
-void gen_store(Gen *g, DType dt, LLVMValueRef v, LLVMValueRef ptr, LLVMValueRef mask) {
+void gen_store(Gen *g, DType dt, LLVMValueRef v, LLVMValueRef ptr, LLVMValueRef mask)
+{
 	bool vector = LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind;
 	LLVMTypeRef type = memory_type(g, dt, vector ? g->t->lanes : 1), over[2] = { type, g->ptr };
 

@@ -17,12 +17,14 @@ typedef struct Job {
 } Job;
 typedef struct Worker { Job *job; int tid; pthread_t thread; char *scratch; } Worker;
 
-static void check(LLVMErrorRef error) {
+static void check(LLVMErrorRef error)
+{
 	if (error)
 		bug("LLVM JIT: %s", LLVMGetErrorMessage(error));
 }
 
-static void *work(void *arg) {
+static void *work(void *arg)
+{
 	Worker *w = arg;
 	Job *j = w->job;
 
@@ -37,7 +39,8 @@ static void *work(void *arg) {
 	return NULL;
 }
 
-static void *aligned(int64_t bytes) {
+static void *aligned(int64_t bytes)
+{
 	size_t n = ((size_t)bytes + 4095) / 4096 * 4096 + 4096;
 	void *p = aligned_alloc(4096, n);
 
@@ -47,7 +50,8 @@ static void *aligned(int64_t bytes) {
 	return p;
 }
 
-static void run(Job *j) {
+static void run(Job *j)
+{
 	Worker *w = calloc((size_t)j->threads, sizeof *w);
 
 	if (!w || pthread_barrier_init(&j->barrier, NULL, (unsigned)j->threads))
@@ -67,7 +71,8 @@ static void run(Job *j) {
 	free(w);
 }
 
-static LLVMOrcLLJITRef load(Kernels *k) {
+static LLVMOrcLLJITRef load(Kernels *k)
+{
 	Machine m = machine_new(k->t);
 	LLVMOrcLLJITRef jit;
 
@@ -78,7 +83,8 @@ static LLVMOrcLLJITRef load(Kernels *k) {
 	return jit;
 }
 
-static int64_t extent(Env *env, const Dim *d) {
+static int64_t extent(Env *env, const Dim *d)
+{
 	int64_t n;
 
 	if (!dim_eval(d, env_look, env, &n))
@@ -86,7 +92,8 @@ static int64_t extent(Env *env, const Dim *d) {
 	return n;
 }
 
-static int64_t elems(Env *env, const Type *t, int64_t *shape) {
+static int64_t elems(Env *env, const Type *t, int64_t *shape)
+{
 	int64_t n = 1;
 
 	for (int i = 0; i < t->rank; i++)
@@ -100,7 +107,8 @@ typedef struct Places { const Value *v; int64_t shape[MAX_RANK], step[MAX_RANK];
 static bool is_packed(const Value *v) { return v->op == OP_STATE && v->a.spec && v->a.side == 1; }
 
 /* The linear index and extent of a group of operand 1's letters. */
-static int64_t linear(const Places *p, const Axes *x, const char *group, const int64_t *idx, int64_t *extent) {
+static int64_t linear(const Places *p, const Axes *x, const char *group, const int64_t *idx, int64_t *extent)
+{
 	int64_t at = 0;
 
 	*extent = 1;
@@ -113,7 +121,8 @@ static int64_t linear(const Places *p, const Axes *x, const char *group, const i
 }
 
 /* In panel order (docs/ir.md, pack): batch, panel of nr columns, row k, column. */
-static int64_t packed_place(const Places *p, const int64_t *idx) {
+static int64_t packed_place(const Places *p, const int64_t *idx)
+{
 	Axes x = axes_of(p->v->a.spec, NULL, &p->v->type);
 	int64_t nk, nn, nb, k = linear(p, &x, x.k, idx, &nk), n = linear(p, &x, x.n, idx, &nn);
 	int64_t panels = (nn + p->nr - 1) / p->nr;
@@ -121,7 +130,8 @@ static int64_t packed_place(const Places *p, const int64_t *idx) {
 	return ((linear(p, &x, x.batch, idx, &nb) * panels + n / p->nr) * nk + k) * p->nr + n % p->nr;
 }
 
-static int64_t place(const Places *p, int64_t i) {
+static int64_t place(const Places *p, int64_t i)
+{
 	int64_t idx[MAX_RANK], at = 0;
 
 	for (int a = p->v->type.rank - 1; a >= 0; a--) {
@@ -132,7 +142,8 @@ static int64_t place(const Places *p, int64_t i) {
 	return is_packed(p->v) ? packed_place(p, idx) : at;
 }
 
-static void put(char *base, DType dt, int64_t at, double x) {
+static void put(char *base, DType dt, int64_t at, double x)
+{
 	if (dt == DT_F32)
 		((float *)base)[at] = (float)x;
 	else if (dt == DT_I32)
@@ -141,12 +152,14 @@ static void put(char *base, DType dt, int64_t at, double x) {
 		base[at] = x != 0;
 }
 
-static double get(const char *base, DType dt, int64_t at) {
+static double get(const char *base, DType dt, int64_t at)
+{
 	return dt == DT_F32 ? ((const float *)base)[at] : dt == DT_I32 ? ((const int32_t *)base)[at] : base[at];
 }
 
 /* Elements of v, by its view, to or from a dense array of doubles. */
-static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *dense, bool in) {
+static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *dense, bool in)
+{
 	DType dt = v->type.dt;
 	Places p = { .v = v, .nr = j->nr };
 	int64_t n = elems(env, &v->type, p.shape);
@@ -166,7 +179,8 @@ static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *den
 	}
 }
 
-static bool sources_in(Job *j, Graph *g, Env *env, const Plan *plan) {
+static bool sources_in(Job *j, Graph *g, Env *env, const Plan *plan)
+{
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
 		if (v->op != OP_PARAM && v->op != OP_STATE && v->op != OP_INPUT)
@@ -182,7 +196,8 @@ static bool sources_in(Job *j, Graph *g, Env *env, const Plan *plan) {
 	return true;
 }
 
-static void result_out(Job *j, Env *env, const Plan *plan, const char *name, Value *v) {
+static void result_out(Job *j, Env *env, const Plan *plan, const char *name, Value *v)
+{
 	int64_t shape[MAX_RANK], n = elems(env, &v->type, shape);
 	double *dense = calloc((size_t)n + 1, sizeof *dense);
 	Tensor *t;
@@ -195,7 +210,8 @@ static void result_out(Job *j, Env *env, const Plan *plan, const char *name, Val
 	free(dense);
 }
 
-static void results_out(Job *j, Graph *g, Env *env, const Plan *plan) {
+static void results_out(Job *j, Graph *g, Env *env, const Plan *plan)
+{
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
 		if (v->op == OP_OUTPUT)
@@ -206,7 +222,8 @@ static void results_out(Job *j, Graph *g, Env *env, const Plan *plan) {
 }
 
 /* A module of this graph alone, for the plan. */
-static Entry *alone(Graph *g, Module **m) {
+static Entry *alone(Graph *g, Module **m)
+{
 	Entry *e = NEW(g->arena, Entry);
 
 	*m = module_new(g->arena);
@@ -218,7 +235,8 @@ static Entry *alone(Graph *g, Module **m) {
 	return e;
 }
 
-static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *l, const Plan *plan) {
+static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *l, const Plan *plan)
+{
 	j->steps = NEW_ARRAY(a, Step, l->len + 1);
 	j->nsteps = l->len;
 	for (int i = 0; i < l->len; i++) {
@@ -235,7 +253,8 @@ static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *
 
 struct Compiled { Graph *g; Plan *plan; Kernels *kernels; LLVMOrcLLJITRef jit; Job job; };
 
-Compiled *backend_load(Graph *g, const Target *t) {
+Compiled *backend_load(Graph *g, const Target *t)
+{
 	Compiled *c = NEW(g->arena, Compiled);
 	Module *m;
 	Entry *e = alone(g, &m);
@@ -254,7 +273,8 @@ Compiled *backend_load(Graph *g, const Target *t) {
 	return c;
 }
 
-bool backend_call(Compiled *c, Env *env, int threads) {
+bool backend_call(Compiled *c, Env *env, int threads)
+{
 	Job j = c->job;
 	bool ok;
 
@@ -271,12 +291,14 @@ bool backend_call(Compiled *c, Env *env, int threads) {
 	return ok;
 }
 
-void backend_unload(Compiled *c) {
+void backend_unload(Compiled *c)
+{
 	check(LLVMOrcDisposeLLJIT(c->jit));
 	kernels_free(c->kernels);
 }
 
-bool backend_run(Graph *g, Env *env, const Target *t, int threads) {
+bool backend_run(Graph *g, Env *env, const Target *t, int threads)
+{
 	Compiled *c = backend_load(g, t);
 	bool ok = c && backend_call(c, env, threads);
 

@@ -4,7 +4,8 @@
 #include "backend/gen.h"
 #include <llvm-c/Core.h>
 
-static void key_attrs(Str *s, const Value *v) {
+static void key_attrs(Str *s, const Value *v)
+{
 	const Attrs *a = &v->a;
 	uint32_t has = op_info[v->op].attrs & ~(A_name | A_stream | A_once);
 
@@ -25,14 +26,16 @@ static void key_attrs(Str *s, const Value *v) {
 #undef PERM
 }
 
-static int place_in(const ValueList *l, const Value *v) {
+static int place_in(const ValueList *l, const Value *v)
+{
 	for (int i = 0; i < l->len; i++)
 		if (l->at[i] == v)
 			return i;
 	return -1;
 }
 
-static void key_member(Str *s, const Cluster *c, const Value *v) {
+static void key_member(Str *s, const Cluster *c, const Value *v)
+{
 	str_puts(s, op_info[v->op].text);
 	str_puts(s, " ");
 	type_print(s, v->type);
@@ -48,7 +51,8 @@ static void key_member(Str *s, const Cluster *c, const Value *v) {
 }
 
 /* A constant read through views is made in place: its number is part of the code. */
-static void key_constant(Str *s, const Value *v) {
+static void key_constant(Str *s, const Value *v)
+{
 	while (op_info[v->op].flags & OPF_VIEW)
 		v = v->in[0];
 	if (v->op == OP_CONST || v->op == OP_DIMVAL) {
@@ -57,7 +61,8 @@ static void key_constant(Str *s, const Value *v) {
 	}
 }
 
-static void key_arg(Str *s, const KernelArg *arg) {
+static void key_arg(Str *s, const KernelArg *arg)
+{
 	if (!arg->root)
 		return;
 	type_print(s, arg->value->type);
@@ -68,7 +73,8 @@ static void key_arg(Str *s, const KernelArg *arg) {
 	str_puts(s, "\n");
 }
 
-static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Sym *syms, int nsyms) {
+static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Sym *syms, int nsyms)
+{
 	const char *key;
 	Str s = { 0 };
 
@@ -94,7 +100,8 @@ static void (*const generators[K_COUNT])(Gen *, const Cluster *, KernelArgs *) =
 };
 
 /* The member that says most about a cluster: its anchor, else a reduction, else its last output. */
-static const Value *main_member(const Cluster *c) {
+static const Value *main_member(const Cluster *c)
+{
 	if (c->anchor)
 		return c->anchor;
 	for (int i = 0; i < c->vals.len; i++)
@@ -103,7 +110,8 @@ static const Value *main_member(const Cluster *c) {
 	return c->outs.len ? c->outs.at[c->outs.len - 1] : c->vals.at[c->vals.len - 1];
 }
 
-static Kernel *generate(Kernels *k, const Cluster *c, KernelArgs *ka, const char *key, const Sym *syms, int nsyms) {
+static Kernel *generate(Kernels *k, const Cluster *c, KernelArgs *ka, const char *key, const Sym *syms, int nsyms)
+{
 	Kernel *kernel = NEW(k->arena, Kernel);
 	Gen g = { .ctx = k->ctx, .mod = k->mod, .t = k->t, .arena_mem = k->arena, .syms = syms, .nsyms = nsyms };
 
@@ -118,7 +126,8 @@ static Kernel *generate(Kernels *k, const Cluster *c, KernelArgs *ka, const char
 	return kernel;
 }
 
-static Kernel *find(const Kernels *k, const char *key) {
+static Kernel *find(const Kernels *k, const char *key)
+{
 	for (int i = 0; i < k->all.len; i++)
 		if (k->all.at[i]->key == key)
 			return k->all.at[i];
@@ -126,7 +135,8 @@ static Kernel *find(const Kernels *k, const char *key) {
 }
 
 /* Waking the other threads costs as much as a few thousand elements. */
-static bool is_small(const Graph *g, const Cluster *c) {
+static bool is_small(const Graph *g, const Cluster *c)
+{
 	int64_t n, total = 0;
 
 	for (int i = 0; i < c->ins.len; i++) {
@@ -137,12 +147,14 @@ static bool is_small(const Graph *g, const Cluster *c) {
 	return graph_bound(g, type_elems(c->space), &n) && n <= 4096 && total <= 16384;
 }
 
-static const char *launch_name(const Cluster *c) {
+static const char *launch_name(const Cluster *c)
+{
 	const Value *v = main_member(c);
 	return internf("%s%s%s%s", v->path ? v->path : "", v->path ? ":" : "", op_info[v->op].text, v->grad ? "'" : "");
 }
 
-LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms) {
+LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
+{
 	ClusterList clusters = clusters_of(g);
 	LaunchList launches = { 0 };
 
@@ -162,7 +174,8 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms) {
 	return launches;
 }
 
-Kernels *kernels_new(Arena *a, const Target *t, const char *module) {
+Kernels *kernels_new(Arena *a, const Target *t, const char *module)
+{
 	Kernels *k = NEW(a, Kernels);
 
 	k->arena = a;
@@ -173,7 +186,8 @@ Kernels *kernels_new(Arena *a, const Target *t, const char *module) {
 	return k;
 }
 
-void kernels_free(Kernels *k) {
+void kernels_free(Kernels *k)
+{
 	LLVMDisposeModule(k->mod);
 	LLVMContextDispose(k->ctx);
 }

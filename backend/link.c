@@ -14,7 +14,8 @@ static const char *const sanitize = SN_SANITIZE;
 static const char *const drivers[] = { "cc", "gcc", "clang" };
 
 /* The first that can be started; NULL if there is none. */
-static const char *find_driver(void) {
+static const char *find_driver(void)
+{
 	for (int i = 0; i < COUNT(drivers); i++) {
 		const char *const argv[] = { drivers[i], "--version", NULL };
 		Str out = { 0 };
@@ -26,7 +27,8 @@ static const char *find_driver(void) {
 	return NULL;
 }
 
-bool link_program(const char *object, const BackendOptions *o) {
+bool link_program(const char *object, const BackendOptions *o)
+{
 	const char *cc = find_driver();
 	Str said = { 0 };
 	bool ok;

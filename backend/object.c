@@ -11,7 +11,8 @@
 
 static const char *const pipeline = "function(mem2reg,early-cse,loop-mssa(licm))";
 
-Machine machine_new(const Target *t) {
+Machine machine_new(const Target *t)
+{
 	char *triple = LLVMGetDefaultTargetTriple(), *why = NULL;
 	LLVMTargetRef target;
 	Machine m;
@@ -32,7 +33,8 @@ Machine machine_new(const Target *t) {
 
 void machine_free(Machine m) { LLVMDisposeTargetMachine(m); }
 
-static void set_layout(Machine m, LLVMModuleRef mod) {
+static void set_layout(Machine m, LLVMModuleRef mod)
+{
 	LLVMTargetDataRef data = LLVMCreateTargetDataLayout(m);
 	char *layout = LLVMCopyStringRepOfTargetData(data), *triple = LLVMGetTargetMachineTriple(m);
 
@@ -43,7 +45,8 @@ static void set_layout(Machine m, LLVMModuleRef mod) {
 	LLVMDisposeTargetData(data);
 }
 
-void machine_optimise(Machine m, LLVMModuleRef mod) {
+void machine_optimise(Machine m, LLVMModuleRef mod)
+{
 	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
 	LLVMErrorRef error;
 	char *why = NULL;
@@ -58,7 +61,8 @@ void machine_optimise(Machine m, LLVMModuleRef mod) {
 	LLVMDisposePassBuilderOptions(options);
 }
 
-LLVMMemoryBufferRef machine_emit(Machine m, LLVMModuleRef mod, bool assembly) {
+LLVMMemoryBufferRef machine_emit(Machine m, LLVMModuleRef mod, bool assembly)
+{
 	LLVMMemoryBufferRef out;
 	char *why = NULL;
 

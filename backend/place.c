@@ -4,7 +4,8 @@
 
 static bool persistent(const Value *v) { return v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT; }
 
-static const Slot *slot_of(const Plan *p, const Value *root) {
+static const Slot *slot_of(const Plan *p, const Value *root)
+{
 	for (int i = 0; i < p->slots.len; i++)
 		if (p->slots.at[i].value == root)
 			return &p->slots.at[i];
@@ -16,7 +17,8 @@ static const Slot *slot_of(const Plan *p, const Value *root) {
 	return NULL;
 }
 
-int64_t plan_offset(const Plan *p, const Value *root) {
+int64_t plan_offset(const Plan *p, const Value *root)
+{
 	const Slot *s = slot_of(p, root);
 
 	if (!s)
@@ -24,7 +26,8 @@ int64_t plan_offset(const Plan *p, const Value *root) {
 	return s->offset;
 }
 
-int64_t plan_argument(const Plan *p, const KernelArg *arg) {
+int64_t plan_argument(const Plan *p, const KernelArg *arg)
+{
 	if (!arg->root)
 		return arg->number;
 	if (!slot_of(p, arg->root) && (arg->root->op == OP_CONST || arg->root->op == OP_DIMVAL))

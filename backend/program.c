@@ -42,7 +42,8 @@ static LLVMValueRef number(Program *p, int64_t n) { return LLVMConstInt(p->i64, 
 static LLVMValueRef real(Program *p, double x) { return LLVMConstReal(p->f64, x); }
 static LLVMValueRef nothing(Program *p) { return LLVMConstNull(p->ptr); }
 
-static LLVMValueRef constant(Program *p, LLVMValueRef value, const char *name) {
+static LLVMValueRef constant(Program *p, LLVMValueRef value, const char *name)
+{
 	LLVMValueRef g = LLVMAddGlobal(p->mod, LLVMTypeOf(value), name);
 
 	LLVMSetInitializer(g, value);
@@ -52,7 +53,8 @@ static LLVMValueRef constant(Program *p, LLVMValueRef value, const char *name) {
 	return g;
 }
 
-static LLVMValueRef text(Program *p, const char *s) {
+static LLVMValueRef text(Program *p, const char *s)
+{
 	LLVMValueRef v;
 
 	if (!s)
@@ -67,11 +69,13 @@ static LLVMValueRef text(Program *p, const char *s) {
 	return v;
 }
 
-static LLVMTypeRef kind_type(Program *p, enum Kind k) {
+static LLVMTypeRef kind_type(Program *p, enum Kind k)
+{
 	return k == KIND_PTR ? p->ptr : k == KIND_I64 ? p->i64 : p->f64;
 }
 
-static LLVMValueRef record(Program *p, const Field *fields, LLVMValueRef *v, int n) {
+static LLVMValueRef record(Program *p, const Field *fields, LLVMValueRef *v, int n)
+{
 	for (int i = 0; i < n; i++)
 		if (!v[i] || LLVMTypeOf(v[i]) != kind_type(p, fields[i].kind))
 			bug("%s is %s", fields[i].name, v[i] ? "of the wrong kind" : "not set");
@@ -82,13 +86,15 @@ static LLVMValueRef record(Program *p, const Field *fields, LLVMValueRef *v, int
 typedef Vec(LLVMValueRef) Values;
 
 /* An array of records or pointers; NULL for none. */
-static LLVMValueRef array(Program *p, const Values *v, const char *name) {
+static LLVMValueRef array(Program *p, const Values *v, const char *name)
+{
 	if (!v->len)
 		return nothing(p);
 	return constant(p, LLVMConstArray(LLVMTypeOf(v->at[0]), v->at, (unsigned)v->len), name);
 }
 
-static LLVMValueRef numbers(Program *p, const int64_t *n, int count, const char *name) {
+static LLVMValueRef numbers(Program *p, const int64_t *n, int count, const char *name)
+{
 	Values v = { 0 };
 
 	for (int i = 0; i < count; i++)
@@ -98,12 +104,14 @@ static LLVMValueRef numbers(Program *p, const int64_t *n, int count, const char 
 
 /* Functions of an entry */
 
-static const char *function_name(const Graph *g) {
+static const char *function_name(const Graph *g)
+{
 	const char *dot = strrchr(g->name, '.');
 	return dot ? dot + 1 : g->name;
 }
 
-static void collect_syms(Program *p, EntryBuild *b) {
+static void collect_syms(Program *p, EntryBuild *b)
+{
 	for (int i = 0; i < b->e->graphs.len; i++) {
 		const Graph *g = b->e->graphs.at[i];
 		for (int k = 0; k < g->syms.len && graph_is_function(g); k++) {
@@ -119,7 +127,8 @@ static void collect_syms(Program *p, EntryBuild *b) {
 	}
 }
 
-static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l) {
+static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l)
+{
 	LLVMValueRef v[SnLaunch_COUNT] = { 0 };
 	int64_t *args = NEW_ARRAY(p->arena, int64_t, l->ka->at.len + 1);
 
@@ -137,7 +146,8 @@ static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l) {
 typedef struct Port { Value *v; const char *name; bool output; } Port;
 typedef Vec(Port) PortList;
 
-static PortList ports_of(Program *p, const Graph *g) {
+static PortList ports_of(Program *p, const Graph *g)
+{
 	PortList ports = { 0 };
 
 	for (int i = 0; i < g->vals.len; i++) {
@@ -150,7 +160,8 @@ static PortList ports_of(Program *p, const Graph *g) {
 	return ports;
 }
 
-static LLVMValueRef slot_record(Program *p, EntryBuild *b, const Port *port) {
+static LLVMValueRef slot_record(Program *p, EntryBuild *b, const Port *port)
+{
 	LLVMValueRef v[SnSlot_COUNT] = { 0 };
 	View view;
 	int64_t start;
@@ -165,7 +176,8 @@ static LLVMValueRef slot_record(Program *p, EntryBuild *b, const Port *port) {
 	return RECORD(p, SnSlot, v);
 }
 
-static Gen plain_function(Program *p, EntryBuild *b, const char *name, LLVMTypeRef result, int nparams) {
+static Gen plain_function(Program *p, EntryBuild *b, const char *name, LLVMTypeRef result, int nparams)
+{
 	LLVMTypeRef params[2] = { p->ptr, p->ptr };
 	Gen g = { .ctx = p->ctx, .mod = p->mod, .t = p->k->t, .arena_mem = p->arena, .syms = b->syms.at, .nsyms = b->syms.len };
 
@@ -175,7 +187,8 @@ static Gen plain_function(Program *p, EntryBuild *b, const char *name, LLVMTypeR
 	return g;
 }
 
-static LLVMValueRef shapes_function(Program *p, EntryBuild *b, const Graph *graph, const PortList *ports) {
+static LLVMValueRef shapes_function(Program *p, EntryBuild *b, const Graph *graph, const PortList *ports)
+{
 	Gen g = plain_function(p, b, internf("sn_shapes_%s", graph->name), LLVMVoidTypeInContext(p->ctx), 2);
 	int at = 0;
 
@@ -188,7 +201,8 @@ static LLVMValueRef shapes_function(Program *p, EntryBuild *b, const Graph *grap
 }
 
 /* Arithmetic of one value as ir/cost.c counts it, as an extent. */
-static const Dim *flops_of(const Value *v) {
+static const Dim *flops_of(const Value *v)
+{
 	const Dim *n = type_elems(v->type);
 	Spec spec;
 
@@ -206,7 +220,8 @@ static const Dim *flops_of(const Value *v) {
 	return dim_mul(n, dim_const(2));
 }
 
-static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph) {
+static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph)
+{
 	Gen g = plain_function(p, b, internf("sn_flops_%s", graph->name), p->f64, 1);
 	const Dim *sum = dim_const(0);
 	LLVMValueRef n;
@@ -218,7 +233,8 @@ static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph
 	return gen_end_plain(&g);
 }
 
-static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g) {
+static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
+{
 	LLVMValueRef v[SnFunction_COUNT] = { 0 };
 	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
 	PortList ports = ports_of(p, g);
@@ -241,7 +257,8 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g) {
 /* Tensors, settings, entries */
 
 /* The first slot of a name: each function has its own Value of it. Inputs stay too, but belong to the functions. */
-static bool is_tensor(const Plan *plan, int at) {
+static bool is_tensor(const Plan *plan, int at)
+{
 	const Value *v = plan->slots.at[at].value, *other;
 
 	if (plan->slots.at[at].first >= 0 || (v->op != OP_PARAM && v->op != OP_STATE))
@@ -254,7 +271,8 @@ static bool is_tensor(const Plan *plan, int at) {
 	return true;
 }
 
-static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot) {
+static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
+{
 	const Value *t = slot->value;
 	LLVMValueRef v[SnTensor_COUNT] = { 0 };
 	const Param *param = t->op == OP_PARAM ? module_param(p->m, t->a.name) : NULL;
@@ -281,7 +299,8 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot) {
 	return RECORD(p, SnTensor, v);
 }
 
-static LLVMValueRef setting_record(Program *p, const Setting *s) {
+static LLVMValueRef setting_record(Program *p, const Setting *s)
+{
 	LLVMValueRef v[SnSetting_COUNT] = { 0 };
 
 	v[SnSetting_key] = text(p, s->key);
@@ -292,7 +311,8 @@ static LLVMValueRef setting_record(Program *p, const Setting *s) {
 	return RECORD(p, SnSetting, v);
 }
 
-static LLVMValueRef settings(Program *p, const Setting *s, int n) {
+static LLVMValueRef settings(Program *p, const Setting *s, int n)
+{
 	Values v = { 0 };
 
 	for (int i = 0; i < n; i++)
@@ -300,7 +320,8 @@ static LLVMValueRef settings(Program *p, const Setting *s, int n) {
 	return array(p, &v, "settings");
 }
 
-static LLVMValueRef syms(Program *p, const EntryBuild *b) {
+static LLVMValueRef syms(Program *p, const EntryBuild *b)
+{
 	Values all = { 0 };
 
 	for (int i = 0; i < b->syms.len; i++) {
@@ -312,7 +333,8 @@ static LLVMValueRef syms(Program *p, const EntryBuild *b) {
 	return array(p, &all, "syms");
 }
 
-static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan) {
+static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
+{
 	LLVMValueRef v[SnEntry_COUNT] = { 0 };
 	EntryBuild b = { .e = e, .plan = plan };
 	Values functions = { 0 }, tensors = { 0 };
@@ -340,7 +362,8 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan) {
 	return RECORD(p, SnEntry, v);
 }
 
-static void program_record(Program *p, const Values *entries) {
+static void program_record(Program *p, const Values *entries)
+{
 	LLVMValueRef v[SnProgram_COUNT] = { 0 }, global;
 	Values ignore = { 0 };
 	Module *m = p->m;
@@ -363,7 +386,8 @@ static void program_record(Program *p, const Values *entries) {
 }
 
 /* NULL after diag_error */
-static Kernels *emit_module(Module *m, const Target *t, bool debug) {
+static Kernels *emit_module(Module *m, const Target *t, bool debug)
+{
 	Kernels *k = kernels_new(m->arena, t, m->name);
 	Program p = { .arena = m->arena, .m = m, .k = k, .ctx = k->ctx, .mod = k->mod };
 	Values entries = { 0 };
@@ -393,14 +417,16 @@ static Kernels *emit_module(Module *m, const Target *t, bool debug) {
 
 /* Writing */
 
-static bool write_out(const char *path, const void *data, size_t n) {
+static bool write_out(const char *path, const void *data, size_t n)
+{
 	if (path ? file_write_atomic(path, data, n) : fwrite(data, 1, n, stdout) == n)
 		return true;
 	diag_error((Loc){ 0 }, NULL, "can't write %s: %s", path ? path : "the output", strerror(errno));
 	return false;
 }
 
-static bool write_plans(Module *m, const BackendOptions *o) {
+static bool write_plans(Module *m, const BackendOptions *o)
+{
 	Str s = { 0 };
 	bool ok = true;
 
@@ -415,7 +441,8 @@ static bool write_plans(Module *m, const BackendOptions *o) {
 	return ok;
 }
 
-static bool write_llvm(Kernels *k, const BackendOptions *o) {
+static bool write_llvm(Kernels *k, const BackendOptions *o)
+{
 	char *all = LLVMPrintModuleToString(k->mod);
 	bool ok = write_out(o->out, all, strlen(all));
 
@@ -424,7 +451,8 @@ static bool write_llvm(Kernels *k, const BackendOptions *o) {
 }
 
 /* The object beside the executable, linked, and gone. */
-static bool write_exe(LLVMMemoryBufferRef object, const BackendOptions *o) {
+static bool write_exe(LLVMMemoryBufferRef object, const BackendOptions *o)
+{
 	const char *path = internf("%s.%ld.o", o->out, (long)getpid());
 	bool ok = write_out(path, LLVMGetBufferStart(object), LLVMGetBufferSize(object)) && link_program(path, o);
 
@@ -432,7 +460,8 @@ static bool write_exe(LLVMMemoryBufferRef object, const BackendOptions *o) {
 	return ok;
 }
 
-static bool write_code(Kernels *k, Machine machine, const BackendOptions *o) {
+static bool write_code(Kernels *k, Machine machine, const BackendOptions *o)
+{
 	LLVMMemoryBufferRef code = machine_emit(machine, k->mod, o->emit == EMIT_ASM);
 	bool ok;
 
@@ -444,7 +473,8 @@ static bool write_code(Kernels *k, Machine machine, const BackendOptions *o) {
 	return ok;
 }
 
-bool backend_build(Module *m, const BackendOptions *o) {
+bool backend_build(Module *m, const BackendOptions *o)
+{
 	Kernels *k;
 	Machine machine;
 	bool ok;

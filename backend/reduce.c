@@ -5,13 +5,15 @@
  * blocks and the length of one, not with their product (Higham 2002, sec. 4.2). */
 #include "backend/space.h"
 
-static LLVMValueRef start(Gen *g, const Value *v, int lanes) {
+static LLVMValueRef start(Gen *g, const Value *v, int lanes)
+{
 	LLVMValueRef one = v->type.dt == DT_F32 ? gen_f32(g, v->op == OP_SUM ? 0 : -__builtin_inf()) :
 						  gen_i32(g, v->op == OP_SUM ? 0 : INT32_MIN);
 	return lanes == 1 ? one : gen_splat(g, one);
 }
 
-static LLVMValueRef step(Gen *g, const Value *v, LLVMValueRef acc, LLVMValueRef x) {
+static LLVMValueRef step(Gen *g, const Value *v, LLVMValueRef acc, LLVMValueRef x)
+{
 	bool f = v->type.dt == DT_F32;
 	LLVMValueRef more;
 
@@ -21,11 +23,13 @@ static LLVMValueRef step(Gen *g, const Value *v, LLVMValueRef acc, LLVMValueRef 
 	return LLVMBuildSelect(g->b, more, x, acc, "");
 }
 
-static LLVMValueRef masked(Gen *g, const Value *v, LLVMValueRef x, LLVMValueRef mask) {
+static LLVMValueRef masked(Gen *g, const Value *v, LLVMValueRef x, LLVMValueRef mask)
+{
 	return mask ? LLVMBuildSelect(g->b, mask, x, start(g, v, g->t->lanes), "") : x;
 }
 
-static LLVMValueRef across(Gen *g, const Value *v, LLVMValueRef vec) {
+static LLVMValueRef across(Gen *g, const Value *v, LLVMValueRef vec)
+{
 	for (int half = g->t->lanes / 2; half; half /= 2) {
 		LLVMValueRef from[64], moved;
 		for (int i = 0; i < g->t->lanes; i++)
@@ -37,24 +41,28 @@ static LLVMValueRef across(Gen *g, const Value *v, LLVMValueRef vec) {
 	return LLVMBuildExtractElement(g->b, vec, gen_i32(g, 0), "");
 }
 
-static LLVMTypeRef vector_type(Space *sp, const Node *n) {
+static LLVMTypeRef vector_type(Space *sp, const Node *n)
+{
 	return gen_type(sp->g, n->v->type.dt, sp->g->t->lanes);
 }
 
-static LLVMValueRef load(Space *sp, const Node *n, LLVMValueRef slot) {
+static LLVMValueRef load(Space *sp, const Node *n, LLVMValueRef slot)
+{
 	return LLVMBuildLoad2(sp->g->b, vector_type(sp, n), slot, "");
 }
 
 static bool at_level(const Node *n, int level) { return n->reduces && n->level == level; }
 
-bool reduce_any(const Space *sp, int level) {
+bool reduce_any(const Space *sp, int level)
+{
 	for (int k = 0; k < sp->nodes.len; k++)
 		if (at_level(sp->nodes.at[k], level))
 			return true;
 	return false;
 }
 
-void reduce_open(Space *sp, int level, int unroll) {
+void reduce_open(Space *sp, int level, int unroll)
+{
 	Gen *g = sp->g;
 
 	for (int k = 0; k < sp->nodes.len; k++) {
@@ -68,7 +76,8 @@ void reduce_open(Space *sp, int level, int unroll) {
 	}
 }
 
-void reduce_take(Space *sp, int level, int u) {
+void reduce_take(Space *sp, int level, int u)
+{
 	Gen *g = sp->g;
 
 	for (int k = 0; k < sp->nodes.len; k++) {
@@ -81,7 +90,8 @@ void reduce_take(Space *sp, int level, int u) {
 	}
 }
 
-void reduce_fold(Space *sp, int level, int unroll) {
+void reduce_fold(Space *sp, int level, int unroll)
+{
 	Gen *g = sp->g;
 
 	for (int k = 0; k < sp->nodes.len; k++) {
@@ -96,7 +106,8 @@ void reduce_fold(Space *sp, int level, int unroll) {
 
 LLVMValueRef reduce_vector(Space *sp, const Node *n, int u) { return load(sp, n, n->sum[u]); }
 
-void reduce_close(Space *sp, int level, int unroll) {
+void reduce_close(Space *sp, int level, int unroll)
+{
 	Gen *g = sp->g;
 
 	for (int k = 0; k < sp->nodes.len; k++) {

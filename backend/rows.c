@@ -19,7 +19,8 @@ typedef struct Rows {
 enum { FLAT = 64, BLOCK = 64 };    /* elements a thread's range is a multiple of; vector steps in a block of sums */
 
 /* Reductions go along the last axis that is not 1: it stays apart from those before it. */
-static uint32_t keep_apart(const Cluster *c) {
+static uint32_t keep_apart(const Cluster *c)
+{
 	int last = c->space.rank - 1;
 
 	while (last > 0 && dim_is(c->space.dim[last], 1))
@@ -33,7 +34,8 @@ static uint32_t keep_apart(const Cluster *c) {
 static bool reduced_in(const Node *n, int phase) { return n->reduces && n->level == phase + 1; }
 
 /* Marks what phase p computes to get n's value. */
-static void need(Rows *r, Node *n, int p) {
+static void need(Rows *r, Node *n, int p)
+{
 	if (!n || n->phases >> p & 1 || (n->reduces && n->level <= p))
 		return;
 	n->phases |= 1u << p;
@@ -43,7 +45,8 @@ static void need(Rows *r, Node *n, int p) {
 		need(r, n->in[i], p);
 }
 
-static void sort_outputs(Rows *r) {
+static void sort_outputs(Rows *r)
+{
 	for (int i = 0; i < r->sp->nodes.len; i++) {
 		Node *n = r->sp->nodes.at[i];
 		if (!n->out)
@@ -57,7 +60,8 @@ static void sort_outputs(Rows *r) {
 	}
 }
 
-static void plan_phases(Rows *r) {
+static void plan_phases(Rows *r)
+{
 	Space *sp = r->sp;
 	int stashed = 0;
 
@@ -80,7 +84,8 @@ static void plan_phases(Rows *r) {
 /* Bytes of a stashed row: whole vectors, and whole cache lines. */
 static int64_t pitch(int64_t length) { return (length * 4 + 127) / 64 * 64; }
 
-static void place_stash(Rows *r, KernelArgs *ka) {
+static void place_stash(Rows *r, KernelArgs *ka)
+{
 	Gen *g = r->g;
 	LLVMValueRef n = gen_dim(g, r->length);
 
@@ -93,7 +98,8 @@ static void place_stash(Rows *r, KernelArgs *ka) {
 }
 
 /* Independent accumulators hide the latency of additions; long bodies need fewer. */
-static int choose_unroll(const Rows *r) {
+static int choose_unroll(const Rows *r)
+{
 	int64_t n, vectors = 4;
 	int heavy = 0;
 
@@ -107,7 +113,8 @@ static int choose_unroll(const Rows *r) {
 }
 
 /* One block of the current phase: reductions step into accumulator `u`; in the last phase outputs are stored. */
-static void body(Rows *r, int phase, int u, LLVMValueRef i, LLVMValueRef mask) {
+static void body(Rows *r, int phase, int u, LLVMValueRef i, LLVMValueRef mask)
+{
 	Space *sp = r->sp;
 
 	space_block(sp, i, mask);
@@ -122,7 +129,8 @@ static void body(Rows *r, int phase, int u, LLVMValueRef i, LLVMValueRef mask) {
 
 /* Whether the length is a multiple of n whatever the symbols are. Ranges within it then have no rest either: those of
  * threads begin at multiples of FLAT, those of blocks at multiples of the step. */
-static bool multiple_of(const Dim *length, int n) {
+static bool multiple_of(const Dim *length, int n)
+{
 	const DimFactor *f;
 	int nf;
 
@@ -133,13 +141,15 @@ static bool multiple_of(const Dim *length, int n) {
 }
 
 /* The end of the whole steps that fit between lo and hi. */
-static LLVMValueRef whole_steps(Gen *g, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step) {
+static LLVMValueRef whole_steps(Gen *g, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step)
+{
 	LLVMValueRef n = gen_bin(g, LLVMUDiv, LLVMBuildNSWSub(g->b, hi, lo, ""), step);
 	return LLVMBuildNSWAdd(g->b, lo, LLVMBuildNSWMul(g->b, n, step, ""), "");
 }
 
 /* Whole vectors from lo as far as they go in steps of `unroll`, then single ones, the last with a mask. */
-static void vector_loop(Rows *r, int phase, int unroll, LLVMValueRef lo, LLVMValueRef hi) {
+static void vector_loop(Rows *r, int phase, int unroll, LLVMValueRef lo, LLVMValueRef hi)
+{
 	Gen *g = r->g;
 	int lanes = g->t->lanes;
 	LLVMValueRef step = gen_i64(g, lanes * unroll), whole = hi, left;
@@ -161,7 +171,8 @@ static void vector_loop(Rows *r, int phase, int unroll, LLVMValueRef lo, LLVMVal
 	gen_loop_end(g, &l);
 }
 
-static void prepare(Rows *r, int phase) {
+static void prepare(Rows *r, int phase)
+{
 	for (int k = 0; k < r->sp->nodes.len; k++) {
 		Node *n = r->sp->nodes.at[k];
 		if (!(n->phases >> phase & 1))
@@ -173,7 +184,8 @@ static void prepare(Rows *r, int phase) {
 	}
 }
 
-static void run_phase(Rows *r, int phase, LLVMValueRef lo, LLVMValueRef hi) {
+static void run_phase(Rows *r, int phase, LLVMValueRef lo, LLVMValueRef hi)
+{
 	Gen *g = r->g;
 	bool sums = reduce_any(r->sp, phase + 1);
 	int unroll = sums ? r->unroll : 1;
@@ -196,7 +208,8 @@ static void run_phase(Rows *r, int phase, LLVMValueRef lo, LLVMValueRef hi) {
 	reduce_close(r->sp, phase + 1, unroll);
 }
 
-static void row(Rows *r, const LLVMValueRef *at, LLVMValueRef lo, LLVMValueRef hi) {
+static void row(Rows *r, const LLVMValueRef *at, LLVMValueRef lo, LLVMValueRef hi)
+{
 	space_row(r->sp, at);
 	for (int p = 0; p < r->phases; p++)
 		run_phase(r, p, lo, hi);
@@ -207,7 +220,8 @@ static void row(Rows *r, const LLVMValueRef *at, LLVMValueRef lo, LLVMValueRef h
 }
 
 /* Everything is one axis: threads take ranges of it. */
-static void flat(Rows *r) {
+static void flat(Rows *r)
+{
 	Gen *g = r->g;
 	LLVMValueRef n = gen_dim(g, r->length), unit = gen_i64(g, FLAT), lo, hi, at[1] = { NULL };
 
@@ -218,7 +232,8 @@ static void flat(Rows *r) {
 	row(r, at, lo, hi);
 }
 
-static void by_rows(Rows *r) {
+static void by_rows(Rows *r)
+{
 	Gen *g = r->g;
 	Space *sp = r->sp;
 	const Dim *rows = dim_const(1);
@@ -243,7 +258,8 @@ static void by_rows(Rows *r) {
 	gen_loop_end(g, &l);
 }
 
-void gen_rows_kernel(Gen *g, const Cluster *c, KernelArgs *ka) {
+void gen_rows_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
+{
 	Rows r = { .g = g, .sp = space_make(g, c, keep_apart(c)) };
 
 	r.length = r.sp->extent[r.sp->vax];

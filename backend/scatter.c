@@ -10,7 +10,8 @@ typedef struct Scatter {
 	LLVMValueRef id_offset, value_offset;     /* elements, at the current id */
 } Scatter;
 
-static const Dim *columns(const Scatter *s) {
+static const Dim *columns(const Scatter *s)
+{
 	const Dim *n = dim_const(1);
 
 	for (int j = 1; j < s->base->type.rank; j++)
@@ -19,7 +20,8 @@ static const Dim *columns(const Scatter *s) {
 }
 
 /* Offsets of id number `index`: in ids, and of its row in values. */
-static void at_id(Scatter *s, LLVMValueRef index) {
+static void at_id(Scatter *s, LLVMValueRef index)
+{
 	Gen *g = s->g;
 	const View *iv = gen_view(g, s->ids), *vv = gen_view(g, s->values);
 	LLVMValueRef at;
@@ -37,7 +39,8 @@ static void at_id(Scatter *s, LLVMValueRef index) {
 }
 
 /* The offset of column `c` of a row: its index along the row's axes (from `first` on) times their strides. */
-static LLVMValueRef column(Gen *g, const Type *t, const View *view, int first, LLVMValueRef c) {
+static LLVMValueRef column(Gen *g, const Type *t, const View *view, int first, LLVMValueRef c)
+{
 	LLVMValueRef sum = gen_i64(g, 0), at;
 
 	for (int j = t->rank - 1; j >= first; j--) {
@@ -50,7 +53,8 @@ static LLVMValueRef column(Gen *g, const Type *t, const View *view, int first, L
 }
 
 /* Whether the row's axes, from `first` on, lie contiguously. */
-static bool contiguous(const Type *t, const View *view, int first) {
+static bool contiguous(const Type *t, const View *view, int first)
+{
 	const Dim *stride = dim_const(1);
 
 	for (int j = t->rank - 1; j >= first; j--) {
@@ -61,11 +65,13 @@ static bool contiguous(const Type *t, const View *view, int first) {
 	return true;
 }
 
-static LLVMValueRef plus(Gen *g, DType dt, LLVMValueRef a, LLVMValueRef b) {
+static LLVMValueRef plus(Gen *g, DType dt, LLVMValueRef a, LLVMValueRef b)
+{
 	return gen_bin(g, dt == DT_F32 ? LLVMFAdd : LLVMAdd, a, b);
 }
 
-static void add_vectors(Scatter *s, LLVMValueRef to, LLVMValueRef from, LLVMValueRef lo, LLVMValueRef hi) {
+static void add_vectors(Scatter *s, LLVMValueRef to, LLVMValueRef from, LLVMValueRef lo, LLVMValueRef hi)
+{
 	Gen *g = s->g;
 	DType dt = s->out->type.dt;
 	int lanes = g->t->lanes, size = dtype_size[dt];
@@ -87,7 +93,8 @@ static void add_vectors(Scatter *s, LLVMValueRef to, LLVMValueRef from, LLVMValu
 	gen_loop_end(g, &l);
 }
 
-static void add_elements(Scatter *s, LLVMValueRef to, LLVMValueRef from, LLVMValueRef lo, LLVMValueRef hi) {
+static void add_elements(Scatter *s, LLVMValueRef to, LLVMValueRef from, LLVMValueRef lo, LLVMValueRef hi)
+{
 	Gen *g = s->g;
 	DType dt = s->out->type.dt;
 	int size = dtype_size[dt];
@@ -100,7 +107,8 @@ static void add_elements(Scatter *s, LLVMValueRef to, LLVMValueRef from, LLVMVal
 	gen_loop_end(g, &l);
 }
 
-static void add_row(Scatter *s, LLVMValueRef id, LLVMValueRef lo, LLVMValueRef hi) {
+static void add_row(Scatter *s, LLVMValueRef id, LLVMValueRef lo, LLVMValueRef hi)
+{
 	Gen *g = s->g;
 	int size = dtype_size[s->out->type.dt];
 	const View *ov = gen_view(g, s->out), *vv = gen_view(g, s->values);
@@ -115,7 +123,8 @@ static void add_row(Scatter *s, LLVMValueRef id, LLVMValueRef lo, LLVMValueRef h
 }
 
 /* This thread's columns: whole cache lines. */
-static void share_columns(Scatter *s, LLVMValueRef *lo, LLVMValueRef *hi) {
+static void share_columns(Scatter *s, LLVMValueRef *lo, LLVMValueRef *hi)
+{
 	Gen *g = s->g;
 	LLVMValueRef n = gen_dim(g, columns(s)), unit = gen_i64(g, 16);
 
@@ -125,7 +134,8 @@ static void share_columns(Scatter *s, LLVMValueRef *lo, LLVMValueRef *hi) {
 	*hi = LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, *hi, n, ""), *hi, n, "");
 }
 
-void gen_scatter_kernel(Gen *g, const Cluster *c, KernelArgs *ka) {
+void gen_scatter_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
+{
 	Value *v = c->anchor;
 	Scatter s = { .g = g, .base = v->in[0], .ids = v->in[1], .values = v->in[2], .out = v };
 	LLVMValueRef lo, hi, id, inside;

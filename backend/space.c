@@ -4,7 +4,8 @@
  * Axes of extent 1 go; neighbours merge where every Read continues from one into the other. */
 #include "backend/space.h"
 
-static Read *read_new(Space *sp, Value *v) {
+static Read *read_new(Space *sp, Value *v)
+{
 	Read *r = NEW(sp->g->arena_mem, Read);
 
 	r->v = v;
@@ -14,7 +15,8 @@ static Read *read_new(Space *sp, Value *v) {
 }
 
 /* The one read of its value with its strides. */
-static Read *read_add(Space *sp, Read *r) {
+static Read *read_add(Space *sp, Read *r)
+{
 	for (int i = 0; i < sp->reads.len; i++) {
 		Read *old = sp->reads.at[i];
 		if (old->v == r->v && !memcmp(old->stride, r->stride, sizeof r->stride))
@@ -26,13 +28,15 @@ static Read *read_add(Space *sp, Read *r) {
 
 /* Axis j of a shape of `rank` axes is axis j + (space's rank - rank) of the space. Those before its first have
  * extent 1. */
-static void set_stride(Space *sp, Read *r, int j, int rank, const Dim *stride) {
+static void set_stride(Space *sp, Read *r, int j, int rank, const Dim *stride)
+{
 	int a = j + sp->c->space.rank - rank;
 	if (a >= 0)
 		r->stride[a] = stride;
 }
 
-static Read *read_memory(Space *sp, Value *v) {
+static Read *read_memory(Space *sp, Value *v)
+{
 	const View *view = gen_view(sp->g, v);
 	Read *r = read_new(sp, v);
 
@@ -42,7 +46,8 @@ static Read *read_memory(Space *sp, Value *v) {
 	return read_add(sp, r);
 }
 
-static Read *read_coordinate(Space *sp, const Value *v, int axis) {
+static Read *read_coordinate(Space *sp, const Value *v, int axis)
+{
 	Read *r = read_new(sp, NULL);
 
 	if (!dim_is(v->type.dim[axis], 1))
@@ -50,7 +55,8 @@ static Read *read_coordinate(Space *sp, const Value *v, int axis) {
 	return read_add(sp, r);
 }
 
-static Read *read_linear(Space *sp, const Value *v) {
+static Read *read_linear(Space *sp, const Value *v)
+{
 	Read *r = read_new(sp, NULL);
 	const Dim *stride = dim_const(1);
 
@@ -63,7 +69,8 @@ static Read *read_linear(Space *sp, const Value *v) {
 }
 
 /* The table's axes from 1 on are the result's last; ids' axes its first. */
-static void read_gather(Space *sp, Node *n) {
+static void read_gather(Space *sp, Node *n)
+{
 	Value *v = n->v, *table = v->in[0], *ids = v->in[1];
 	const View *tv = gen_view(sp->g, table), *iv = gen_view(sp->g, ids);
 	Read *row = read_new(sp, table), *at = read_new(sp, ids);
@@ -81,19 +88,22 @@ static void read_gather(Space *sp, Node *n) {
 static bool made_in_place(const Value *v) { return v->op == OP_CONST || v->op == OP_DIMVAL; }
 
 /* A constant seen through views is the constant. */
-static Value *constant_behind(Value *v) {
+static Value *constant_behind(Value *v)
+{
 	v = view_base(v);
 	return made_in_place(v) ? v : NULL;
 }
 
-Node *space_node(Space *sp, const Value *v) {
+Node *space_node(Space *sp, const Value *v)
+{
 	for (int i = 0; i < sp->nodes.len; i++)
 		if (sp->nodes.at[i]->v == v)
 			return sp->nodes.at[i];
 	return NULL;
 }
 
-static Node *node_new(Space *sp, Value *v) {
+static Node *node_new(Space *sp, Value *v)
+{
 	Node *n = NEW(sp->g->arena_mem, Node);
 
 	n->v = v;
@@ -101,7 +111,8 @@ static Node *node_new(Space *sp, Value *v) {
 	return n;
 }
 
-static void node_operand(Space *sp, Node *n, int i) {
+static void node_operand(Space *sp, Node *n, int i)
+{
 	Value *x = n->v->in[i], *constant;
 
 	if ((n->in[i] = space_node(sp, x)))
@@ -112,7 +123,8 @@ static void node_operand(Space *sp, Node *n, int i) {
 		n->mem[i] = read_memory(sp, x);
 }
 
-static bool reduces(const Value *v) {
+static bool reduces(const Value *v)
+{
 	const Type *t;
 
 	if (!(op_info[v->op].flags & OPF_REDUCE))
@@ -124,7 +136,8 @@ static bool reduces(const Value *v) {
 	return false;
 }
 
-static void node_make(Space *sp, Value *v) {
+static void node_make(Space *sp, Value *v)
+{
 	Node *n = space_node(sp, v) ? space_node(sp, v) : node_new(sp, v);
 
 	n->nin = v->nin;
@@ -141,7 +154,8 @@ static void node_make(Space *sp, Value *v) {
 		node_operand(sp, n, i);
 }
 
-static void drop_axis(Space *sp, int a) {
+static void drop_axis(Space *sp, int a)
+{
 	sp->n--;
 	for (int k = a; k < sp->n; k++) {
 		sp->extent[k] = sp->extent[k + 1];
@@ -151,7 +165,8 @@ static void drop_axis(Space *sp, int a) {
 	}
 }
 
-static bool continues(const Space *sp, int a) {
+static bool continues(const Space *sp, int a)
+{
 	for (int i = 0; i < sp->reads.len; i++) {
 		const Read *r = sp->reads.at[i];
 		if (r->stride[a] != dim_mul(r->stride[a + 1], sp->extent[a + 1]))
@@ -160,7 +175,8 @@ static bool continues(const Space *sp, int a) {
 	return true;
 }
 
-static bool barrier(const Space *sp, int a, uint32_t apart) {
+static bool barrier(const Space *sp, int a, uint32_t apart)
+{
 	for (int k = sp->first[a]; k < sp->first[a + 1]; k++)
 		if (apart >> k & 1)
 			return true;
@@ -168,7 +184,8 @@ static bool barrier(const Space *sp, int a, uint32_t apart) {
 }
 
 /* Axis a + 1 becomes the merged one (its strides are the inner ones); a goes. */
-static void merge(Space *sp, uint32_t apart) {
+static void merge(Space *sp, uint32_t apart)
+{
 	for (int a = sp->n - 1; a >= 0; a--)
 		if (dim_is(sp->extent[a], 1) && sp->n > 1)
 			drop_axis(sp, a);
@@ -180,7 +197,8 @@ static void merge(Space *sp, uint32_t apart) {
 		}
 }
 
-int64_t space_bound(Space *sp, const Dim *d) {
+int64_t space_bound(Space *sp, const Dim *d)
+{
 	Graph g = { .name = "", .syms = { (Sym *)sp->g->syms, sp->g->nsyms, sp->g->nsyms } };
 	int64_t bound;
 
@@ -190,7 +208,8 @@ int64_t space_bound(Space *sp, const Dim *d) {
 }
 
 /* The last axis, unless it is too short to fill vectors, another is longer, and nothing is reduced along it. */
-static int choose_vector_axis(Space *sp, bool may_choose) {
+static int choose_vector_axis(Space *sp, bool may_choose)
+{
 	int best = sp->n - 1;
 
 	if (!may_choose || space_bound(sp, sp->extent[best]) > 4)
@@ -201,12 +220,14 @@ static int choose_vector_axis(Space *sp, bool may_choose) {
 	return best;
 }
 
-static bool differs(const Space *sp, const Read *r) {
+static bool differs(const Space *sp, const Read *r)
+{
 	return r && !dim_is(r->stride[sp->vax], 0);
 }
 
 /* Merged axes a reduction goes along. */
-static uint32_t reduced_axes(const Space *sp, const Value *v) {
+static uint32_t reduced_axes(const Space *sp, const Value *v)
+{
 	const Type *t = &v->in[0]->type;
 	uint32_t mask = 0;
 
@@ -222,7 +243,8 @@ static uint32_t reduced_axes(const Space *sp, const Value *v) {
 }
 
 /* In graph order, so operands come first; constants made in place are narrow and of level 0 as they are. */
-static void classify(Space *sp, Node *n) {
+static void classify(Space *sp, Node *n)
+{
 	n->wide = differs(sp, n->index);
 	for (int i = 0; i < n->nin; i++) {
 		n->wide |= differs(sp, n->mem[i]) || (n->in[i] && n->in[i]->wide);
@@ -237,7 +259,8 @@ static void classify(Space *sp, Node *n) {
 	}
 }
 
-Space *space_make(Gen *g, const Cluster *c, uint32_t apart) {
+Space *space_make(Gen *g, const Cluster *c, uint32_t apart)
+{
 	Space *sp = NEW(g->arena_mem, Space);
 	bool reducing = false;
 

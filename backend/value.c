@@ -2,12 +2,14 @@
  * ones, each once. What is loaded is what the Read says; gather and pad read under conditions. */
 #include "backend/space.h"
 
-bool space_transcendental(Op op) {
+bool space_transcendental(Op op)
+{
 	return op == OP_EXP || op == OP_LOG || op == OP_TANH || op == OP_ERF || op == OP_SIN || op == OP_COS ||
 	       op == OP_SIGMOID || op == OP_POW || op == OP_RANDOM;
 }
 
-void space_row(Space *sp, const LLVMValueRef *at) {
+void space_row(Space *sp, const LLVMValueRef *at)
+{
 	Gen *g = sp->g;
 
 	for (int k = 0; k < sp->reads.len; k++) {
@@ -24,7 +26,8 @@ void space_row(Space *sp, const LLVMValueRef *at) {
 		sp->nodes.at[k]->scalar = sp->nodes.at[k]->vec = NULL;
 }
 
-void space_block(Space *sp, LLVMValueRef i, LLVMValueRef mask) {
+void space_block(Space *sp, LLVMValueRef i, LLVMValueRef mask)
+{
 	sp->i = i;
 	sp->mask = mask;
 	for (int k = 0; k < sp->reads.len; k++)
@@ -37,14 +40,16 @@ static bool steps(const Space *sp, const Read *r) { return !dim_is(r->stride[sp-
 static bool consecutive(const Space *sp, const Read *r) { return dim_is(r->stride[sp->vax], 1); }
 
 /* Elements from the row's first to the block's first. */
-static LLVMValueRef along(Space *sp, const Read *r) {
+static LLVMValueRef along(Space *sp, const Read *r)
+{
 	if (consecutive(sp, r))
 		return sp->i;
 	return LLVMBuildNSWMul(sp->g->b, sp->i, gen_dim(sp->g, r->stride[sp->vax]), "");
 }
 
 /* A coordinate or linear index as i32. */
-static LLVMValueRef number(Space *sp, const Read *r, bool vector) {
+static LLVMValueRef number(Space *sp, const Read *r, bool vector)
+{
 	Gen *g = sp->g;
 	LLVMValueRef lane[64], first, step;
 
@@ -62,7 +67,8 @@ static LLVMValueRef number(Space *sp, const Read *r, bool vector) {
 
 /* One element a lane, at base + index[lane] elements; index is <lanes x i64> or NULL for a stride along the vector
  * axis. Lanes out of use read what lane 0 reads. */
-static LLVMValueRef load_lanes(Space *sp, DType dt, LLVMValueRef base, LLVMValueRef stride) {
+static LLVMValueRef load_lanes(Space *sp, DType dt, LLVMValueRef base, LLVMValueRef stride)
+{
 	Gen *g = sp->g;
 	LLVMValueRef v = LLVMGetPoison(gen_type(g, dt, g->t->lanes)), off, x, used;
 
@@ -78,7 +84,8 @@ static LLVMValueRef load_lanes(Space *sp, DType dt, LLVMValueRef base, LLVMValue
 	return v;
 }
 
-static LLVMValueRef load_scalar(Space *sp, Read *r) {
+static LLVMValueRef load_scalar(Space *sp, Read *r)
+{
 	DType dt = r->v->type.dt;
 
 	if (!r->scalar)
@@ -86,11 +93,13 @@ static LLVMValueRef load_scalar(Space *sp, Read *r) {
 	return r->scalar;
 }
 
-static LLVMValueRef row_start(Space *sp, const Read *r) {
+static LLVMValueRef row_start(Space *sp, const Read *r)
+{
 	return gen_at(sp->g, gen_base(sp->g, r->v), r->offset, dtype_size[r->v->type.dt]);
 }
 
-static LLVMValueRef load_vector(Space *sp, Read *r, LLVMValueRef mask) {
+static LLVMValueRef load_vector(Space *sp, Read *r, LLVMValueRef mask)
+{
 	DType dt = r->v->type.dt;
 	LLVMValueRef at = gen_at(sp->g, row_start(sp, r), along(sp, r), dtype_size[dt]);
 
@@ -99,7 +108,8 @@ static LLVMValueRef load_vector(Space *sp, Read *r, LLVMValueRef mask) {
 	return load_lanes(sp, dt, at, gen_dim(sp->g, r->stride[sp->vax]));
 }
 
-static LLVMValueRef read_value(Space *sp, Read *r, bool vector) {
+static LLVMValueRef read_value(Space *sp, Read *r, bool vector)
+{
 	if (!vector)
 		return load_scalar(sp, r);
 	if (!r->vec)
@@ -109,23 +119,27 @@ static LLVMValueRef read_value(Space *sp, Read *r, bool vector) {
 
 LLVMValueRef space_read(Space *sp, Read *r) { return read_value(sp, r, true); }
 
-void space_load_narrow(Space *sp, Read *r) {
+void space_load_narrow(Space *sp, Read *r)
+{
 	if (!steps(sp, r))
 		load_scalar(sp, r);
 }
 
-static LLVMValueRef operand(Space *sp, Node *n, int i, bool vector) {
+static LLVMValueRef operand(Space *sp, Node *n, int i, bool vector)
+{
 	if (n->mem[i])
 		return read_value(sp, n->mem[i], vector);
 	return vector ? space_vector(sp, n->in[i]) : space_scalar(sp, n->in[i]);
 }
 
-static LLVMValueRef zero_of(Space *sp, const Value *v, bool vector) {
+static LLVMValueRef zero_of(Space *sp, const Value *v, bool vector)
+{
 	return LLVMConstNull(gen_type(sp->g, v->type.dt, vector ? sp->g->t->lanes : 1));
 }
 
 /* valid: index within the table, as i1; *row: the row's first element, row 0 where it is not valid. */
-static LLVMValueRef table_row(Space *sp, const Node *n, LLVMValueRef id, LLVMValueRef *row) {
+static LLVMValueRef table_row(Space *sp, const Node *n, LLVMValueRef id, LLVMValueRef *row)
+{
 	Gen *g = sp->g;
 	const Read *r = n->mem[0];
 	LLVMValueRef wide = LLVMBuildSExt(g->b, id, g->i64, ""), valid, size;
@@ -140,7 +154,8 @@ static LLVMValueRef table_row(Space *sp, const Node *n, LLVMValueRef id, LLVMVal
 }
 
 /* Ids that differ along the lanes: one lookup a lane. */
-static LLVMValueRef gather_lanes(Space *sp, Node *n) {
+static LLVMValueRef gather_lanes(Space *sp, Node *n)
+{
 	Gen *g = sp->g;
 	DType dt = n->v->type.dt;
 	LLVMValueRef ids = read_value(sp, n->mem[1], true), v = LLVMGetPoison(gen_type(g, dt, g->t->lanes));
@@ -164,7 +179,8 @@ static LLVMValueRef gather_lanes(Space *sp, Node *n) {
 	return v;
 }
 
-static LLVMValueRef gather(Space *sp, Node *n, bool vector) {
+static LLVMValueRef gather(Space *sp, Node *n, bool vector)
+{
 	Gen *g = sp->g;
 	DType dt = n->v->type.dt;
 	LLVMValueRef valid, row, x;
@@ -183,7 +199,8 @@ static LLVMValueRef gather(Space *sp, Node *n, bool vector) {
 }
 
 /* lo <= coordinate < lo + len; for a vector a mask. */
-static LLVMValueRef pad_inside(Space *sp, Node *n, bool vector) {
+static LLVMValueRef pad_inside(Space *sp, Node *n, bool vector)
+{
 	Gen *g = sp->g;
 	LLVMValueRef at = number(sp, n->index, vector), len, lo;
 
@@ -194,7 +211,8 @@ static LLVMValueRef pad_inside(Space *sp, Node *n, bool vector) {
 }
 
 /* Element offset of what the padding before the operand takes up. */
-static LLVMValueRef pad_shift(Space *sp, const Node *n) {
+static LLVMValueRef pad_shift(Space *sp, const Node *n)
+{
 	const Value *x = n->v->in[0];
 	int axis = n->v->a.axis;
 
@@ -203,7 +221,8 @@ static LLVMValueRef pad_shift(Space *sp, const Node *n) {
 	return gen_dim(sp->g, dim_mul(n->v->a.lo, gen_view(sp->g, n->mem[0]->v)->stride[axis]));
 }
 
-static LLVMValueRef pad_lanes(Space *sp, Node *n, LLVMValueRef first, LLVMValueRef inside) {
+static LLVMValueRef pad_lanes(Space *sp, Node *n, LLVMValueRef first, LLVMValueRef inside)
+{
 	Gen *g = sp->g;
 	DType dt = n->v->type.dt;
 	LLVMValueRef v = LLVMGetPoison(gen_type(g, dt, g->t->lanes)), off, x, in;
@@ -222,7 +241,8 @@ static LLVMValueRef pad_lanes(Space *sp, Node *n, LLVMValueRef first, LLVMValueR
 	return v;
 }
 
-static LLVMValueRef pad(Space *sp, Node *n, bool vector) {
+static LLVMValueRef pad(Space *sp, Node *n, bool vector)
+{
 	Gen *g = sp->g;
 	Read *r = n->mem[0];
 	DType dt = n->v->type.dt;
@@ -251,7 +271,8 @@ static LLVMValueRef pad(Space *sp, Node *n, bool vector) {
 }
 
 /* select(narrow condition, memory, 0): memory is not touched where the condition does not hold. */
-static LLVMValueRef guarded(Space *sp, Node *n) {
+static LLVMValueRef guarded(Space *sp, Node *n)
+{
 	Gen *g = sp->g;
 	Read *r = n->mem[1];
 	LLVMValueRef cond;
@@ -265,7 +286,8 @@ static LLVMValueRef guarded(Space *sp, Node *n) {
 	return load_vector(sp, r, sp->mask ? LLVMBuildAnd(g->b, cond, sp->mask, "") : cond);
 }
 
-static LLVMValueRef compute(Space *sp, Node *n, bool vector) {
+static LLVMValueRef compute(Space *sp, Node *n, bool vector)
+{
 	Gen *g = sp->g;
 	LLVMValueRef in[3] = { NULL, NULL, NULL }, x;
 
@@ -289,7 +311,8 @@ static LLVMValueRef compute(Space *sp, Node *n, bool vector) {
 	return gen_elem(g, n->v, in, NULL, vector ? g->t->lanes : 1);
 }
 
-LLVMValueRef space_scalar(Space *sp, Node *n) {
+LLVMValueRef space_scalar(Space *sp, Node *n)
+{
 	if (!n->scalar) {
 		if (n->reduces)
 			bug("a reduction is used before it is done");
@@ -299,14 +322,16 @@ LLVMValueRef space_scalar(Space *sp, Node *n) {
 }
 
 /* Scratch holds stashed values one after another, each padded to whole vectors. */
-static LLVMValueRef stash_at(Space *sp, const Node *n) {
+static LLVMValueRef stash_at(Space *sp, const Node *n)
+{
 	Gen *g = sp->g;
 	LLVMValueRef at = LLVMBuildNSWMul(g->b, sp->stash_pitch, gen_i64(g, n->stash - 1), "");
 
 	return gen_at(g, gen_at(g, g->scratch, at, 1), sp->i, dtype_size[n->v->type.dt]);
 }
 
-static LLVMValueRef wide_vector(Space *sp, Node *n) {
+static LLVMValueRef wide_vector(Space *sp, Node *n)
+{
 	bool earlier = n->stash && n->phases & ((1u << sp->phase) - 1);
 	LLVMValueRef v;
 
@@ -318,13 +343,15 @@ static LLVMValueRef wide_vector(Space *sp, Node *n) {
 	return v;
 }
 
-LLVMValueRef space_vector(Space *sp, Node *n) {
+LLVMValueRef space_vector(Space *sp, Node *n)
+{
 	if (!n->vec)
 		n->vec = n->wide ? wide_vector(sp, n) : gen_splat(sp->g, space_scalar(sp, n));
 	return n->vec;
 }
 
-void space_prepare(Space *sp, Node *n) {
+void space_prepare(Space *sp, Node *n)
+{
 	if (!n->wide) {
 		space_scalar(sp, n);
 		return;
@@ -340,7 +367,8 @@ void space_prepare(Space *sp, Node *n) {
 	}
 }
 
-void space_store(Space *sp, Node *n, LLVMValueRef value, bool vector) {
+void space_store(Space *sp, Node *n, LLVMValueRef value, bool vector)
+{
 	Gen *g = sp->g;
 	Read *r = n->out;
 	DType dt = n->v->type.dt;

@@ -6,13 +6,15 @@
  * multiply-add and are held by tests/unit/backend_vecmath.c. docs/vecmath.md has the table. */
 #include "backend/gen.h"
 
-static LLVMTypeRef like(Gen *g, LLVMValueRef x, LLVMTypeRef scalar) {
+static LLVMTypeRef like(Gen *g, LLVMValueRef x, LLVMTypeRef scalar)
+{
 	LLVMTypeRef t = LLVMTypeOf(x);
 	return LLVMGetTypeKind(t) == LLVMVectorTypeKind ? LLVMVectorType(scalar, LLVMGetVectorSize(t)) : scalar;
 }
 
 /* The number c in the shape of x (float or double). */
-static LLVMValueRef num(LLVMValueRef x, double c) {
+static LLVMValueRef num(LLVMValueRef x, double c)
+{
 	LLVMTypeRef t = LLVMTypeOf(x);
 	LLVMValueRef lane[64], one;
 
@@ -25,7 +27,8 @@ static LLVMValueRef num(LLVMValueRef x, double c) {
 }
 
 /* The integer c in the shape of the integer vector or scalar x. */
-static LLVMValueRef whole(LLVMValueRef x, int64_t c) {
+static LLVMValueRef whole(LLVMValueRef x, int64_t c)
+{
 	LLVMTypeRef t = LLVMTypeOf(x);
 	LLVMValueRef lane[64], one;
 
@@ -41,7 +44,8 @@ static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBui
 static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(g->b, a, b, ""); }
 static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(g->b, a, b, ""); }
 
-static LLVMValueRef unary(Gen *g, const char *intrinsic, LLVMValueRef x) {
+static LLVMValueRef unary(Gen *g, const char *intrinsic, LLVMValueRef x)
+{
 	return gen_call(g, intrinsic, LLVMTypeOf(x), &x, 1);
 }
 
@@ -51,12 +55,14 @@ static LLVMValueRef select_if(Gen *g, LLVMRealPredicate p, LLVMValueRef a, LLVMV
 }
 
 /* x within [lo, hi]; NaN stays. */
-static LLVMValueRef clamp(Gen *g, LLVMValueRef x, double lo, double hi) {
+static LLVMValueRef clamp(Gen *g, LLVMValueRef x, double lo, double hi)
+{
 	x = select_if(g, LLVMRealOLT, x, num(x, lo), num(x, lo), x);
 	return select_if(g, LLVMRealOGT, x, num(x, hi), num(x, hi), x);
 }
 
-LLVMValueRef vec_fma(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
+LLVMValueRef vec_fma(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
+{
 	LLVMValueRef in[3] = { a, b, c };
 
 	if (!g->t->fma)
@@ -65,7 +71,8 @@ LLVMValueRef vec_fma(Gen *g, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
 }
 
 /* c[0] + c[1] x + ... (Horner) */
-static LLVMValueRef poly(Gen *g, LLVMValueRef x, const double *c, int n) {
+static LLVMValueRef poly(Gen *g, LLVMValueRef x, const double *c, int n)
+{
 	LLVMValueRef y = num(x, c[n - 1]);
 
 	for (int i = n - 2; i >= 0; i--)
@@ -75,7 +82,8 @@ static LLVMValueRef poly(Gen *g, LLVMValueRef x, const double *c, int n) {
 
 /* x to the nearest integer, as a float and as an i32; |x| < 2^22. Adding 1.5 * 2^23 leaves the integer in the low
  * bits of the sum; unlike a conversion it is defined for NaN. */
-static LLVMValueRef round_i32(Gen *g, LLVMValueRef x, LLVMValueRef scale, LLVMValueRef *as_int) {
+static LLVMValueRef round_i32(Gen *g, LLVMValueRef x, LLVMValueRef scale, LLVMValueRef *as_int)
+{
 	const double magic = 12582912.0;
 	LLVMValueRef sum = vec_fma(g, x, scale, num(x, magic));
 	LLVMValueRef bits = LLVMBuildBitCast(g->b, sum, like(g, x, g->i32), "");
@@ -85,7 +93,8 @@ static LLVMValueRef round_i32(Gen *g, LLVMValueRef x, LLVMValueRef scale, LLVMVa
 }
 
 /* 2^n for n in [-126, 127]: the exponent field. */
-static LLVMValueRef two_to(Gen *g, LLVMValueRef n, LLVMTypeRef type) {
+static LLVMValueRef two_to(Gen *g, LLVMValueRef n, LLVMTypeRef type)
+{
 	LLVMValueRef e = LLVMBuildAdd(g->b, n, whole(n, 127), "");
 	return LLVMBuildBitCast(g->b, LLVMBuildShl(g->b, e, whole(e, 23), ""), type, "");
 }
@@ -94,7 +103,8 @@ static LLVMValueRef two_to(Gen *g, LLVMValueRef n, LLVMTypeRef type) {
  * exact (Cody & Waite 1980, ch. 6); and q with e^r = 1 + r + r^2 q, |r| <= ln2/2, relative error 3.3e-9. */
 typedef struct ExpParts { LLVMValueRef n, nf, r, q; } ExpParts;
 
-static ExpParts exp_reduce(Gen *g, LLVMValueRef x) {
+static ExpParts exp_reduce(Gen *g, LLVMValueRef x)
+{
 	static const double c[] = { 0.49999993051, 0.166665147891, 0.0416684567387, 0.00836941904746, 0.00138131469211 };
 	ExpParts e;
 
@@ -107,7 +117,8 @@ static ExpParts exp_reduce(Gen *g, LLVMValueRef x) {
 
 /* y 2^n, n from -152 to 130, beyond the exponent's range at both ends: in two halves, or by AVX-512's own
  * instruction. */
-static LLVMValueRef scale_by(Gen *g, LLVMValueRef y, const ExpParts *e) {
+static LLVMValueRef scale_by(Gen *g, LLVMValueRef y, const ExpParts *e)
+{
 	LLVMTypeRef type = LLVMTypeOf(y);
 	LLVMValueRef half, rest;
 
@@ -123,7 +134,8 @@ static LLVMValueRef scale_by(Gen *g, LLVMValueRef y, const ExpParts *e) {
 
 /* e^x, <= 2 ulp also for denormal results; inf above 88.7228, 0 below -103.97. Arguments far below, such as masked
  * scores, never reach the scaling: a product that underflows costs a hundred cycles on x86. */
-LLVMValueRef vec_exp(Gen *g, LLVMValueRef x) {
+LLVMValueRef vec_exp(Gen *g, LLVMValueRef x)
+{
 	LLVMValueRef zero = num(x, 0), gone = LLVMBuildFCmp(g->b, LLVMRealOLT, x, num(x, -104), ""), y;
 	ExpParts e;
 
@@ -135,7 +147,8 @@ LLVMValueRef vec_exp(Gen *g, LLVMValueRef x) {
 
 /* log x, <= 2 ulp. x = 2^e m with m in [sqrt(1/2), sqrt 2); log m = f - f^2/2 + f^3 P(f), f = m - 1 (the scheme of
  * Moshier's Cephes), P fitted to 7.5e-10. Negative: NaN; 0: -inf; denormals are scaled up first. */
-LLVMValueRef vec_log(Gen *g, LLVMValueRef x) {
+LLVMValueRef vec_log(Gen *g, LLVMValueRef x)
+{
 	static const double c[] = { 0.33333312606, -0.250000095794, 0.200021184995, -0.166679969442, 0.142195565047,
 		-0.124055701188, 0.118881116835, -0.116757548284, 0.0674688780734 };
 	LLVMTypeRef type = LLVMTypeOf(x), it = like(g, x, g->i32);
@@ -162,7 +175,8 @@ LLVMValueRef vec_log(Gen *g, LLVMValueRef x) {
 
 /* tanh x = E / (E + 2), E = e^2|x| - 1, <= 3 ulp. E = 2^n (r + r^2 q) + (2^n - 1) keeps its relative accuracy near 0;
  * 2^n - 1 is exact for n < 25, and beyond |x| = 9.02 the result rounds to 1. */
-LLVMValueRef vec_tanh(Gen *g, LLVMValueRef x) {
+LLVMValueRef vec_tanh(Gen *g, LLVMValueRef x)
+{
 	LLVMTypeRef type = LLVMTypeOf(x);
 	LLVMValueRef a = unary(g, "llvm.fabs", x), s, em1, in[2];
 	ExpParts e;
@@ -178,7 +192,8 @@ LLVMValueRef vec_tanh(Gen *g, LLVMValueRef x) {
 
 /* erf x, <= 3 ulp. |x| < 0.9: x P(x^2), P fitted to 1.3e-8. Else 1 - e^Q(|x|), Q = log erfc fitted so that the error in
  * erf is 6.7e-11; at 4 the result is 1. */
-LLVMValueRef vec_erf(Gen *g, LLVMValueRef x) {
+LLVMValueRef vec_erf(Gen *g, LLVMValueRef x)
+{
 	static const double p[] = { 1.12837915219, -0.376125118804, 0.112820138794, -0.0267740308455, 0.00500439961543,
 		-0.000604970918073 };
 	static const double q[] = { 0.000166669163652, -1.12947602427, -0.633426236466, -0.108192078572, 0.0250620916727,
@@ -194,13 +209,15 @@ LLVMValueRef vec_erf(Gen *g, LLVMValueRef x) {
 }
 
 /* 1/(1 + e^-x), <= 3 ulp where the result is normal. */
-LLVMValueRef vec_sigmoid(Gen *g, LLVMValueRef x) {
+LLVMValueRef vec_sigmoid(Gen *g, LLVMValueRef x)
+{
 	LLVMValueRef e = vec_exp(g, LLVMBuildFNeg(g->b, x, ""));
 	return LLVMBuildFDiv(g->b, num(x, 1), add(g, e, num(x, 1)), "");
 }
 
 /* 1/sqrt x, each step correctly rounded: <= 1.5 ulp. */
-LLVMValueRef vec_rsqrt(Gen *g, LLVMValueRef x) {
+LLVMValueRef vec_rsqrt(Gen *g, LLVMValueRef x)
+{
 	return LLVMBuildFDiv(g->b, num(x, 1), unary(g, "llvm.sqrt", x), "");
 }
 
@@ -208,7 +225,8 @@ LLVMValueRef vec_rsqrt(Gen *g, LLVMValueRef x) {
  * with pi/2 in two parts (Cody & Waite 1980, ch. 8; the first part has 33 bits: n times it is exact to n = 2^20), the
  * polynomials on [-pi/4, pi/4] in f32 (errors 4.1e-9, 1.3e-10). Up to 2^30 the absolute error grows to 1e-6;
  * beyond, the result is NaN. */
-static LLVMValueRef circular(Gen *g, LLVMValueRef x, int quarter) {
+static LLVMValueRef circular(Gen *g, LLVMValueRef x, int quarter)
+{
 	static const double s[] = { -0.166666538634, 0.00833211302494, -0.000195087391768 };
 	static const double c[] = { 0.0416666443692, -0.001388725155, 2.44256881707e-5 };
 	const double magic = 6755399441055744.0;   /* 1.5 * 2^52 */
@@ -240,7 +258,8 @@ LLVMValueRef vec_sin(Gen *g, LLVMValueRef x) { return circular(g, x, 0); }
 LLVMValueRef vec_cos(Gen *g, LLVMValueRef x) { return circular(g, x, 1); }
 
 /* log2 of a positive double vector that came from f32: exponent plus 2/ln2 atanh((m-1)/(m+1)), error 2.8e-14. */
-static LLVMValueRef log2_double(Gen *g, LLVMValueRef x) {
+static LLVMValueRef log2_double(Gen *g, LLVMValueRef x)
+{
 	static const double c[] = { 2.8853900817778452179, 0.96179669412302842313, 0.57707793931085194775,
 		0.41220958258456342805, 0.31989135034706354407, 0.28311564420421920667 };
 	LLVMTypeRef type = LLVMTypeOf(x);
@@ -256,7 +275,8 @@ static LLVMValueRef log2_double(Gen *g, LLVMValueRef x) {
 }
 
 /* 2^x in double, relative error 4.4e-11; x within [-160, 160]. */
-static LLVMValueRef exp2_double(Gen *g, LLVMValueRef x) {
+static LLVMValueRef exp2_double(Gen *g, LLVMValueRef x)
+{
 	static const double c[] = { 0.99999999995855110769, 0.69314718074237029668, 0.24022651228753014579,
 		0.055504103218978774206, 0.0096180231479150004922, 0.0013333937404485906677, 0.00015470606208734072959,
 		1.5200883530349555335e-05 };
@@ -271,7 +291,8 @@ static LLVMValueRef exp2_double(Gen *g, LLVMValueRef x) {
 }
 
 /* a^b for a >= 0, <= 1 ulp: 2^(b log2 a) in double. b = 0 gives 1; a = 0 gives 0 or (b < 0) inf; a < 0 gives NaN. */
-LLVMValueRef vec_pow(Gen *g, LLVMValueRef a, LLVMValueRef b) {
+LLVMValueRef vec_pow(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
 	LLVMTypeRef wide = like(g, a, LLVMDoubleTypeInContext(g->ctx));
 	LLVMValueRef inf = num(a, __builtin_inf()), zero = num(a, 0), e, y, edge, neg;
 

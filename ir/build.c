@@ -2,14 +2,16 @@
  * A violated rule here is the compiler's own fault: bug(). */
 #include "ir/ir.h"
 
-Graph *graph_new(Arena *arena, const char *name) {
+Graph *graph_new(Arena *arena, const char *name)
+{
 	Graph *g = NEW(arena, Graph);
 	g->arena = arena;
 	g->name = intern(name);
 	return g;
 }
 
-void graph_sym(Graph *g, const char *name, int64_t bound) {
+void graph_sym(Graph *g, const char *name, int64_t bound)
+{
 	name = intern(name);
 	for (int i = 0; i < g->syms.len; i++)
 		if (g->syms.at[i].name == name) {
@@ -21,7 +23,8 @@ void graph_sym(Graph *g, const char *name, int64_t bound) {
 
 /* Bounds of a dim: each symbol lies in [1, bound]. */
 
-static bool look_bound(const Graph *g, const char *sym, int64_t *bound) {
+static bool look_bound(const Graph *g, const char *sym, int64_t *bound)
+{
 	for (int i = 0; i < g->syms.len; i++)
 		if (g->syms.at[i].name == sym) {
 			*bound = g->syms.at[i].bound;
@@ -30,18 +33,21 @@ static bool look_bound(const Graph *g, const char *sym, int64_t *bound) {
 	return false;
 }
 
-static int64_t times(int64_t a, int64_t b) {
+static int64_t times(int64_t a, int64_t b)
+{
 	int64_t r;
 	return __builtin_mul_overflow(a, b, &r) ? INT64_MAX : r;
 }
 
-static int64_t plus(int64_t a, int64_t b) {
+static int64_t plus(int64_t a, int64_t b)
+{
 	int64_t r;
 	return __builtin_add_overflow(a, b, &r) ? INT64_MAX : r;
 }
 
 /* A lower bound of a divisor: its value with every symbol 1 if no term is negative, else 1. */
-static int64_t least(const Dim *d) {
+static int64_t least(const Dim *d)
+{
 	int64_t sum = 0;
 	for (int i = 0; i < dim_terms(d); i++) {
 		const DimFactor *f;
@@ -56,7 +62,8 @@ static int64_t least(const Dim *d) {
 	return MAX(sum, 1);
 }
 
-static bool factor_bound(const Graph *g, const DimFactor *f, int64_t *bound) {
+static bool factor_bound(const Graph *g, const DimFactor *f, int64_t *bound)
+{
 	if (f->sym)
 		return look_bound(g, f->sym, bound);
 	if (!graph_bound(g, f->num, bound))
@@ -65,7 +72,8 @@ static bool factor_bound(const Graph *g, const DimFactor *f, int64_t *bound) {
 	return true;
 }
 
-bool graph_bound(const Graph *g, const Dim *d, int64_t *bound) {
+bool graph_bound(const Graph *g, const Dim *d, int64_t *bound)
+{
 	int64_t sum = 0;
 	for (int i = 0; i < dim_terms(d); i++) {
 		const DimFactor *f;
@@ -86,7 +94,8 @@ bool graph_bound(const Graph *g, const Dim *d, int64_t *bound) {
 
 /* Values */
 
-Value *build(Builder *b, Op op, Value *const *in, int nin, const Attrs *a, const Type *given) {
+Value *build(Builder *b, Op op, Value *const *in, int nin, const Attrs *a, const Type *given)
+{
 	Type t = given ? *given : type_scalar(DT_NONE);
 	const char *e = op_type(op, in, nin, a, &t);
 	if (e)
@@ -111,17 +120,20 @@ static Value *unary(Builder *b, Op op, Value *x, Attrs a) { return build(b, op, 
 
 static Value *given(Builder *b, Op op, Value *x, Attrs a, Type t) { return build(b, op, &x, x != NULL, &a, &t); }
 
-Value *b_source(Builder *b, Op op, const char *name, Type t) {
+Value *b_source(Builder *b, Op op, const char *name, Type t)
+{
 	return given(b, op, NULL, (Attrs){.name = intern(name)}, t);
 }
 
-Value *b_const(Builder *b, DType dt, double value) {
+Value *b_const(Builder *b, DType dt, double value)
+{
 	return given(b, OP_CONST, NULL, (Attrs){.value = value}, type_scalar(dt));
 }
 
 Value *b_iota(Builder *b, int axis, Type t) { return given(b, OP_IOTA, NULL, (Attrs){.axis = axis}, t); }
 
-Value *b_dim(Builder *b, const Dim *d) {
+Value *b_dim(Builder *b, const Dim *d)
+{
 	Attrs a = {.size = d};
 	return build(b, OP_DIMVAL, NULL, 0, &a, NULL);
 }
@@ -130,11 +142,13 @@ Value *b_unary(Builder *b, Op op, Value *x) { return unary(b, op, x, (Attrs){0})
 
 Value *b_binary(Builder *b, Op op, Value *x, Value *y) { return build(b, op, (Value *[]){x, y}, 2, NULL, NULL); }
 
-Value *b_select(Builder *b, Value *cond, Value *x, Value *y) {
+Value *b_select(Builder *b, Value *cond, Value *x, Value *y)
+{
 	return build(b, OP_SELECT, (Value *[]){cond, x, y}, 3, NULL, NULL);
 }
 
-Value *b_convert(Builder *b, Value *x, DType dt) {
+Value *b_convert(Builder *b, Value *x, DType dt)
+{
 	if (x->type.dt == dt)
 		return x;
 	if (dt == DT_F32)
@@ -146,17 +160,20 @@ Value *b_convert(Builder *b, Value *x, DType dt) {
 	return b_binary(b, OP_NE, x, b_const(b, x->type.dt, 0));
 }
 
-Value *b_random(Builder *b, Value *seed, int stream, Type t) {
+Value *b_random(Builder *b, Value *seed, int stream, Type t)
+{
 	return given(b, OP_RANDOM, seed, (Attrs){.stream = stream}, t);
 }
 
 Value *b_reduce(Builder *b, Op op, Value *x, uint32_t axes) { return unary(b, op, x, (Attrs){.axes = axes}); }
 
-Value *b_reshape(Builder *b, Value *x, Type t) {
+Value *b_reshape(Builder *b, Value *x, Type t)
+{
 	return type_eq(x->type, t) ? x : given(b, OP_RESHAPE, x, (Attrs){0}, t);
 }
 
-Value *b_transpose(Builder *b, Value *x, const int8_t *perm) {
+Value *b_transpose(Builder *b, Value *x, const int8_t *perm)
+{
 	Attrs a = {0};
 	bool moves = false;
 	for (int i = 0; i < x->type.rank; i++) {
@@ -166,48 +183,57 @@ Value *b_transpose(Builder *b, Value *x, const int8_t *perm) {
 	return moves ? unary(b, OP_TRANSPOSE, x, a) : x;
 }
 
-Value *b_slice(Builder *b, Value *x, int axis, const Dim *start, const Dim *len) {
+Value *b_slice(Builder *b, Value *x, int axis, const Dim *start, const Dim *len)
+{
 	return unary(b, OP_SLICE, x, (Attrs){.axis = axis, .start = start, .len = len});
 }
 
-Value *b_expand(Builder *b, Value *x, Type t) {
+Value *b_expand(Builder *b, Value *x, Type t)
+{
 	return type_eq(x->type, t) ? x : given(b, OP_EXPAND, x, (Attrs){0}, t);
 }
 
-Value *b_concat(Builder *b, Value *const *in, int n, int axis) {
+Value *b_concat(Builder *b, Value *const *in, int n, int axis)
+{
 	Attrs a = {.axis = axis};
 	return n == 1 ? in[0] : build(b, OP_CONCAT, in, n, &a, NULL);
 }
 
-Value *b_pad(Builder *b, Value *x, int axis, const Dim *lo, const Dim *hi) {
+Value *b_pad(Builder *b, Value *x, int axis, const Dim *lo, const Dim *hi)
+{
 	return unary(b, OP_PAD, x, (Attrs){.axis = axis, .lo = lo, .hi = hi});
 }
 
-Value *b_contract(Builder *b, Value *x, Value *y, const char *spec) {
+Value *b_contract(Builder *b, Value *x, Value *y, const char *spec)
+{
 	Attrs a = {.spec = intern(spec)};
 	return build(b, OP_CONTRACT, (Value *[]){x, y}, 2, &a, NULL);
 }
 
 Value *b_gather(Builder *b, Value *table, Value *ids) { return b_binary(b, OP_GATHER, table, ids); }
 
-Value *b_scatter_add(Builder *b, Value *base, Value *ids, Value *rows) {
+Value *b_scatter_add(Builder *b, Value *base, Value *ids, Value *rows)
+{
 	return build(b, OP_SCATTER_ADD, (Value *[]){base, ids, rows}, 3, NULL, NULL);
 }
 
-Value *b_write(Builder *b, Value *dst, Value *src, int axis, const Dim *start) {
+Value *b_write(Builder *b, Value *dst, Value *src, int axis, const Dim *start)
+{
 	Attrs a = {.axis = axis, .start = start};
 	return build(b, OP_WRITE, (Value *[]){dst, src}, 2, &a, NULL);
 }
 
 Value *b_store(Builder *b, Value *target, Value *value) { return b_binary(b, OP_STORE, target, value); }
 
-Value *b_output(Builder *b, const char *name, Value *x) {
+Value *b_output(Builder *b, const char *name, Value *x)
+{
 	return unary(b, OP_OUTPUT, x, (Attrs){.name = intern(name)});
 }
 
 /* Rewriting */
 
-void graph_number(Graph *g) {
+void graph_number(Graph *g)
+{
 	for (int i = 0; i < g->vals.len; i++) {
 		g->vals.at[i]->id = i;
 		g->vals.at[i]->uses = 0;
@@ -217,7 +243,8 @@ void graph_number(Graph *g) {
 			g->vals.at[i]->in[j]->uses++;
 }
 
-ValueList graph_take(Graph *g) {
+ValueList graph_take(Graph *g)
+{
 	ValueList old;
 	memcpy(&old, &g->vals, sizeof old);
 	memset(&g->vals, 0, sizeof g->vals);
@@ -226,7 +253,8 @@ ValueList graph_take(Graph *g) {
 	return old;
 }
 
-void graph_keep(Graph *g, Value *v) {
+void graph_keep(Graph *g, Value *v)
+{
 	for (int i = 0; i < v->nin; i++) {
 		if (!v->in[i]->repl)
 			bug("%s: operand %d of %s is kept before the operand itself", g->name, i, op_info[v->op].text);

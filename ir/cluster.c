@@ -13,13 +13,15 @@ static bool in_cluster(const Cluster *c, const Value *v) { return v->kernel == c
 
 /* Gathering */
 
-static void widen(Type *space, Type t) {
+static void widen(Type *space, Type t)
+{
 	Type wide;
 	if (type_broadcast(*space, t, &wide))
 		*space = wide;
 }
 
-static int last_wide_axis(Type t) {
+static int last_wide_axis(Type t)
+{
 	int i = t.rank - 1;
 	while (i >= 0 && dim_is(t.dim[i], 1))
 		i--;
@@ -27,7 +29,8 @@ static int last_wide_axis(Type t) {
 }
 
 /* The axes a reduction really reduces, as axes of the space. */
-static uint32_t reduced_axes(const Value *v, Type space) {
+static uint32_t reduced_axes(const Value *v, Type space)
+{
 	Type t = v->in[0]->type;
 	uint32_t mask = 0;
 	for (int i = 0; i < t.rank; i++)
@@ -36,12 +39,14 @@ static uint32_t reduced_axes(const Value *v, Type space) {
 	return mask;
 }
 
-static uint32_t last_axis_mask(Type space) {
+static uint32_t last_axis_mask(Type space)
+{
 	int last = last_wide_axis(space);
 	return last < 0 ? 0 : 1u << last;
 }
 
-static void set_kind(Cluster *c) {
+static void set_kind(Cluster *c)
+{
 	for (int i = 0; i < c->vals.len; i++) {
 		Value *v = c->vals.at[i];
 		Lower l = lower(v);
@@ -72,21 +77,24 @@ static void set_kind(Cluster *c) {
 	}
 }
 
-static void add_once(Arena *a, ValueList *l, Value *v) {
+static void add_once(Arena *a, ValueList *l, Value *v)
+{
 	for (int i = 0; i < l->len; i++)
 		if (l->at[i] == v)
 			return;
 	vec_push(a, l, v);
 }
 
-static Cluster *find_cluster(const ClusterList *all, int id) {
+static Cluster *find_cluster(const ClusterList *all, int id)
+{
 	for (int i = all->len - 1; i >= 0; i--)
 		if (all->at[i]->id == id)
 			return all->at[i];
 	return NULL;
 }
 
-static ClusterList gather(Graph *g) {
+static ClusterList gather(Graph *g)
+{
 	ClusterList all = {0};
 	int most = 0;
 	for (int i = 0; i < g->vals.len; i++)
@@ -109,7 +117,8 @@ static ClusterList gather(Graph *g) {
 	return all;
 }
 
-static void set_ins(Arena *a, Cluster *c) {
+static void set_ins(Arena *a, Cluster *c)
+{
 	for (int i = 0; i < c->vals.len; i++)
 		for (int j = 0; j < c->vals.at[i]->nin; j++)
 			if (!in_cluster(c, c->vals.at[i]->in[j]))
@@ -117,7 +126,8 @@ static void set_ins(Arena *a, Cluster *c) {
 }
 
 /* Members that a value outside reads, or that are placed. */
-static void set_outs(Graph *g, const ClusterList *all) {
+static void set_outs(Graph *g, const ClusterList *all)
+{
 	Arena *scratch = arena_new();
 	ValueMap *leaves = vmap_new(scratch);
 	for (int i = 0; i < g->vals.len; i++) {
@@ -151,7 +161,8 @@ typedef struct Sorter {
 static void visit(Sorter *s, int k);
 
 /* The kernels behind v, through values that are no kernel's. */
-static void visit_value(Sorter *s, const Value *v, const Cluster *reader) {
+static void visit_value(Sorter *s, const Value *v, const Cluster *reader)
+{
 	int k = vmap_get(s->owner, v);
 	if (k >= 0) {
 		if (s->state[k] == OPEN_ && s->cycle[0] == s->cycle[1]) {
@@ -169,7 +180,8 @@ static void visit_value(Sorter *s, const Value *v, const Cluster *reader) {
 	vmap_put(s->walked, v, 1);
 }
 
-static void visit(Sorter *s, int k) {
+static void visit(Sorter *s, int k)
+{
 	Cluster *c = s->all.at[k];
 	s->state[k] = OPEN_;
 	for (int i = 0; i < c->ins.len; i++)
@@ -178,7 +190,8 @@ static void visit(Sorter *s, int k) {
 	vec_push(s->arena, &s->sorted, c);
 }
 
-static Sorter sort(Graph *g) {
+static Sorter sort(Graph *g)
+{
 	Sorter s = {.arena = g->arena, .scratch = arena_new(), .all = gather(g)};
 	s.owner = vmap_new(s.scratch);
 	s.walked = vmap_new(s.scratch);
@@ -198,14 +211,16 @@ static Sorter sort(Graph *g) {
 	return s;
 }
 
-ClusterList clusters_of(Graph *g) {
+ClusterList clusters_of(Graph *g)
+{
 	Sorter s = sort(g);
 	if (s.cycle[0] != s.cycle[1])   /* one that needs itself is for cluster_illegal() to say */
 		bug("%s: kernels %d and %d need each other", g->name, s.cycle[0]->id, s.cycle[1]->id);
 	return s.sorted;
 }
 
-bool clusters_cycle(Graph *g, int *a, int *b) {
+bool clusters_cycle(Graph *g, int *a, int *b)
+{
 	Sorter s = sort(g);
 	if (!s.cycle[0])
 		return false;
@@ -217,12 +232,14 @@ bool clusters_cycle(Graph *g, int *a, int *b) {
 /* Legality. Shapes are compared with the space right-aligned. */
 
 /* The extent of t along axis i of the space; 1 where t has no such axis. */
-static const Dim *along(Type t, Type space, int i) {
+static const Dim *along(Type t, Type space, int i)
+{
 	int at = i - (space.rank - t.rank);
 	return at < 0 ? dim_const(1) : t.dim[at];
 }
 
-static bool broadcasts(Type t, Type space) {
+static bool broadcasts(Type t, Type space)
+{
 	for (int i = 0; i < t.rank - space.rank; i++)
 		if (!dim_is(t.dim[i], 1))
 			return false;
@@ -235,7 +252,8 @@ static bool broadcasts(Type t, Type space) {
 }
 
 /* The same extents, leading ones aside. */
-static bool covers(Type t, Type space) {
+static bool covers(Type t, Type space)
+{
 	if (!broadcasts(t, space))
 		return false;
 	for (int i = 0; i < space.rank; i++)
@@ -244,7 +262,8 @@ static bool covers(Type t, Type space) {
 	return true;
 }
 
-static const char *why(const Value *v, const char *text) {
+static const char *why(const Value *v, const char *text)
+{
 	Str s = {0};
 	type_print(&s, v->type);
 	const char *out = internf("%s %s %s", op_info[v->op].text, s.at, text);
@@ -252,7 +271,8 @@ static const char *why(const Value *v, const char *text) {
 	return out;
 }
 
-static bool reads_member(const Cluster *c, const Value *v) {
+static bool reads_member(const Cluster *c, const Value *v)
+{
 	if (v->kernel)
 		return in_cluster(c, v);
 	for (int i = 0; i < v->nin; i++)
@@ -261,7 +281,8 @@ static bool reads_member(const Cluster *c, const Value *v) {
 	return false;
 }
 
-static const char *bad_ins(const Cluster *c) {
+static const char *bad_ins(const Cluster *c)
+{
 	View w;
 	for (int i = 0; i < c->ins.len; i++) {
 		Value *v = c->ins.at[i];
@@ -275,7 +296,8 @@ static const char *bad_ins(const Cluster *c) {
 }
 
 /* Operands that must come from memory. */
-static const char *bad_memory_operands(const Cluster *c, const Value *v) {
+static const char *bad_memory_operands(const Cluster *c, const Value *v)
+{
 	bool indexed = lower(v) == LOWER_GATHER || v->op == OP_PAD;
 	for (int i = 0; indexed && i < v->nin; i++)
 		if (in_cluster(c, v->in[i]))
@@ -283,12 +305,14 @@ static const char *bad_memory_operands(const Cluster *c, const Value *v) {
 	return NULL;
 }
 
-static bool generic_member(const Value *v) {
+static bool generic_member(const Value *v)
+{
 	Lower l = lower(v);
 	return l == LOWER_ELEM || l == LOWER_REDUCE || l == LOWER_GATHER;
 }
 
-static const char *illegal_rows(const Cluster *c) {
+static const char *illegal_rows(const Cluster *c)
+{
 	Type outer = c->space;
 	int last = last_wide_axis(c->space);
 	if (last >= 0)
@@ -315,7 +339,8 @@ static const char *illegal_rows(const Cluster *c) {
 }
 
 /* [outer][reduced][inner]: the reduced axes are neighbours, and not the last alone. */
-static const char *bad_reduced_axes(const Cluster *c, uint32_t axes) {
+static const char *bad_reduced_axes(const Cluster *c, uint32_t axes)
+{
 	uint32_t all = 0;
 	int runs = 0;
 	bool before = false;
@@ -334,7 +359,8 @@ static const char *bad_reduced_axes(const Cluster *c, uint32_t axes) {
 	return NULL;
 }
 
-static bool after_reduce(const Cluster *c, const bool *after, const Value *v) {
+static bool after_reduce(const Cluster *c, const bool *after, const Value *v)
+{
 	if (lower(v) == LOWER_REDUCE)
 		return true;
 	for (int i = 0; i < v->nin; i++)
@@ -344,7 +370,8 @@ static bool after_reduce(const Cluster *c, const bool *after, const Value *v) {
 	return false;
 }
 
-static const char *bad_cols_member(const Cluster *c, const bool *after, int i, uint32_t axes) {
+static const char *bad_cols_member(const Cluster *c, const bool *after, int i, uint32_t axes)
+{
 	Value *v = c->vals.at[i];
 	Type reduced = c->anchor->type;
 	if (lower(v) == LOWER_REDUCE) {
@@ -362,7 +389,8 @@ static const char *bad_cols_member(const Cluster *c, const bool *after, int i, u
 	return bad_memory_operands(c, v);
 }
 
-static const char *illegal_cols(const Cluster *c) {
+static const char *illegal_cols(const Cluster *c)
+{
 	uint32_t axes = reduced_axes(c->anchor, c->space);
 	const char *e = bad_reduced_axes(c, axes);
 	Arena *scratch = arena_new();
@@ -383,7 +411,8 @@ static const char *illegal_cols(const Cluster *c) {
 
 typedef enum Role { ROLE_BATCH, ROLE_M, ROLE_N, ROLE_K } Role;
 
-static Role role(const Spec *s, char letter) {
+static Role role(const Spec *s, char letter)
+{
 	if (!strchr(s->at[2], letter))
 		return ROLE_K;
 	if (!strchr(s->at[1], letter))
@@ -392,7 +421,8 @@ static Role role(const Spec *s, char letter) {
 }
 
 /* The axes of tensor `side` with this role, in the order of the result (of operand 0 for k). */
-static int axes_of(const Spec *s, int side, Role want, int *axes) {
+static int axes_of(const Spec *s, int side, Role want, int *axes)
+{
 	const char *order = want == ROLE_K ? s->at[0] : s->at[2];
 	int n = 0;
 	for (const char *l = order; *l; l++) {
@@ -403,7 +433,8 @@ static int axes_of(const Spec *s, int side, Role want, int *axes) {
 	return n;
 }
 
-static bool walkable(Value *v, const Spec *s, int side, Role want) {
+static bool walkable(Value *v, const Spec *s, int side, Role want)
+{
 	View w;
 	int axes[MAX_RANK];
 	const Dim *extent, *stride;
@@ -411,7 +442,8 @@ static bool walkable(Value *v, const Spec *s, int side, Role want) {
 	return view_of(v, &w) && view_group(v, &w, axes, n, &extent, &stride);
 }
 
-static const char *bad_contract_operands(Value *v, const Spec *s) {
+static const char *bad_contract_operands(Value *v, const Spec *s)
+{
 	Value *a = v->in[0], *b = v->in[1];
 	for (int i = 1; i < s->n[2]; i++)
 		if (role(s, s->at[2][i - 1]) == ROLE_N && role(s, s->at[2][i]) != ROLE_N)
@@ -428,7 +460,8 @@ static const char *bad_contract_operands(Value *v, const Spec *s) {
 /* Does x vary along all, some or none of the result's axes with this role? Extents of 1 don't count. */
 typedef struct Varies { bool some, all; } Varies;
 
-static Varies varies(const Spec *s, Type x, Type result, Role want) {
+static Varies varies(const Spec *s, Type x, Type result, Role want)
+{
 	Varies v = {false, true};
 	for (int i = 0; i < result.rank; i++) {
 		if (role(s, s->at[2][i]) != want || dim_is(result.dim[i], 1))
@@ -441,7 +474,8 @@ static Varies varies(const Spec *s, Type x, Type result, Role want) {
 }
 
 /* An operand of the epilogue: of the result's shape, scalar, a bias or a row scale. */
-static const char *bad_epilogue_operand(const Cluster *c, Value *x, const Spec *s) {
+static const char *bad_epilogue_operand(const Cluster *c, Value *x, const Spec *s)
+{
 	if (!broadcasts(x->type, c->space))
 		return why(x, "does not fit the contraction's result");
 	Varies m = varies(s, x->type, c->space, ROLE_M), n = varies(s, x->type, c->space, ROLE_N);
@@ -464,7 +498,8 @@ static const char *bad_epilogue_operand(const Cluster *c, Value *x, const Spec *
 
 static bool recomputed(const Value *v) { return op_info[v->op].flags & OPF_CHEAP; }
 
-static const char *bad_epilogue_member(const Cluster *c, const Value *v, const Spec *s) {
+static const char *bad_epilogue_member(const Cluster *c, const Value *v, const Spec *s)
+{
 	bool elementwise = op_info[v->op].flags & OPF_ELEMENTWISE;
 	if (!elementwise && !recomputed(v))
 		return why(v, "cannot be computed behind a contraction");
@@ -478,7 +513,8 @@ static const char *bad_epilogue_member(const Cluster *c, const Value *v, const S
 	return NULL;
 }
 
-static const char *illegal_contract(const Cluster *c) {
+static const char *illegal_contract(const Cluster *c)
+{
 	Spec s;
 	const char *e = spec_parse(c->anchor->a.spec, &s);
 	if (!e)
@@ -495,7 +531,8 @@ static const char *illegal_contract(const Cluster *c) {
 	return e;
 }
 
-static const char *illegal_pack(const Cluster *c) {
+static const char *illegal_pack(const Cluster *c)
+{
 	Value *v = c->anchor;
 	Spec s;
 	if (c->vals.len > 1)
@@ -511,7 +548,8 @@ static const char *illegal_pack(const Cluster *c) {
 	return NULL;
 }
 
-static const char *illegal_scatter(const Cluster *c) {
+static const char *illegal_scatter(const Cluster *c)
+{
 	return c->vals.len > 1 ? "a scatter_add is a kernel of its own" : NULL;
 }
 
@@ -523,7 +561,8 @@ static const char *(*const legal[K_COUNT])(const Cluster *) = {
 	[K_PACK] = illegal_pack,
 };
 
-const char *cluster_illegal(const Cluster *c) {
+const char *cluster_illegal(const Cluster *c)
+{
 	const char *e = bad_ins(c);
 	return e ? e : legal[c->kind](c);
 }

@@ -41,7 +41,8 @@ static struct {
 	int ndim, cap_mono, cap_dim;
 } pool;
 
-static Arena *pool_arena(void) {
+static Arena *pool_arena(void)
+{
 	if (!pool.arena) {
 		pool.arena = arena_new();
 		pool.cap_mono = pool.cap_dim = 1024;
@@ -51,12 +52,14 @@ static Arena *pool_arena(void) {
 	return pool.arena;
 }
 
-static uint64_t mix(uint64_t h, uint64_t x) {
+static uint64_t mix(uint64_t h, uint64_t x)
+{
 	h = (h ^ x) * 0x9e3779b97f4a7c15u;
 	return h ^ (h >> 29);
 }
 
-static void grow_dims(void) {
+static void grow_dims(void)
+{
 	int cap = pool.cap_dim * 4;
 	Dim **to = NEW_ARRAY(pool.arena, Dim *, cap);
 	for (int i = 0; i < pool.cap_dim; i++)
@@ -70,7 +73,8 @@ static void grow_dims(void) {
 	pool.cap_dim = cap;
 }
 
-static const Dim *intern_poly(const Poly *p) {
+static const Dim *intern_poly(const Poly *p)
+{
 	pool_arena();
 	uint64_t h = 7;
 	for (int i = 0; i < p->n; i++)
@@ -92,11 +96,13 @@ static const Dim *intern_poly(const Poly *p) {
 	return d;
 }
 
-static bool factor_eq(const DimFactor *a, const DimFactor *b) {
+static bool factor_eq(const DimFactor *a, const DimFactor *b)
+{
 	return a->sym == b->sym && a->num == b->num && a->den == b->den && a->exact == b->exact;
 }
 
-static const Mono *intern_mono(const DimFactor *f, int n) {
+static const Mono *intern_mono(const DimFactor *f, int n)
+{
 	pool_arena();
 	uint64_t h = 3;
 	int degree = 0;
@@ -129,7 +135,8 @@ static const Mono *intern_mono(const DimFactor *f, int n) {
 
 static int mono_cmp(const Mono *, const Mono *);
 
-static int dim_cmp(const Dim *a, const Dim *b) {
+static int dim_cmp(const Dim *a, const Dim *b)
+{
 	if (a == b)
 		return 0;
 	for (int i = 0; i < a->n && i < b->n; i++) {
@@ -142,7 +149,8 @@ static int dim_cmp(const Dim *a, const Dim *b) {
 	return a->n - b->n;
 }
 
-static int factor_cmp(const DimFactor *a, const DimFactor *b) {
+static int factor_cmp(const DimFactor *a, const DimFactor *b)
+{
 	if (factor_eq(a, b))
 		return 0;
 	if (a->sym && b->sym)
@@ -156,7 +164,8 @@ static int factor_cmp(const DimFactor *a, const DimFactor *b) {
 }
 
 /* Graded lexicographic: higher degree first, then the higher power of the first symbol in order. */
-static int mono_cmp(const Mono *a, const Mono *b) {
+static int mono_cmp(const Mono *a, const Mono *b)
+{
 	if (a == b)
 		return 0;
 	if (a->degree != b->degree)
@@ -173,26 +182,30 @@ static int mono_cmp(const Mono *a, const Mono *b) {
 
 /* Saturating integers */
 
-static int64_t sat_add(int64_t a, int64_t b) {
+static int64_t sat_add(int64_t a, int64_t b)
+{
 	int64_t r;
 	if (!__builtin_add_overflow(a, b, &r) && r != INT64_MIN)
 		return r;
 	return a < 0 ? -INT64_MAX : INT64_MAX;
 }
 
-static int64_t sat_mul(int64_t a, int64_t b) {
+static int64_t sat_mul(int64_t a, int64_t b)
+{
 	int64_t r;
 	if (!__builtin_mul_overflow(a, b, &r) && r != INT64_MIN)
 		return r;
 	return (a < 0) != (b < 0) ? -INT64_MAX : INT64_MAX;
 }
 
-static int64_t floor_div(int64_t a, int64_t b) {
+static int64_t floor_div(int64_t a, int64_t b)
+{
 	int64_t q = a / b;
 	return q - (a % b != 0 && (a < 0) != (b < 0));
 }
 
-static int64_t gcd(int64_t a, int64_t b) {
+static int64_t gcd(int64_t a, int64_t b)
+{
 	while (b) {
 		int64_t r = a % b;
 		a = b;
@@ -203,7 +216,8 @@ static int64_t gcd(int64_t a, int64_t b) {
 
 /* Building blocks */
 
-static const Dim *from_term(int64_t coef, const Mono *m) {
+static const Dim *from_term(int64_t coef, const Mono *m)
+{
 	if (coef == 0)
 		m = NULL;
 	Poly p = {.n = m ? 1 : 0};
@@ -213,14 +227,16 @@ static const Dim *from_term(int64_t coef, const Mono *m) {
 
 static const Mono *mono_one(void) { return intern_mono(NULL, 0); }
 
-static const Dim *from_atom(const Dim *num, const Dim *den, bool exact) {
+static const Dim *from_atom(const Dim *num, const Dim *den, bool exact)
+{
 	DimFactor f = {.num = num, .den = den, .power = 1, .exact = exact};
 	return from_term(1, intern_mono(&f, 1));
 }
 
 static const Dim *opaque(const Dim *d) { return d->n > 1 ? from_atom(d, dim_const(1), false) : d; }
 
-static const Mono *mono_mul(const Mono *a, const Mono *b) {
+static const Mono *mono_mul(const Mono *a, const Mono *b)
+{
 	if (a->n + b->n > MAX_FACTORS) {
 		DimFactor f = {.num = from_term(1, a), .den = dim_const(1), .power = 1}, g = f;
 		g.num = from_term(1, b);
@@ -239,7 +255,8 @@ static const Mono *mono_mul(const Mono *a, const Mono *b) {
 }
 
 /* a / b where every factor of b is in a with at least its power; else NULL. */
-static const Mono *mono_div(const Mono *a, const Mono *b) {
+static const Mono *mono_div(const Mono *a, const Mono *b)
+{
 	DimFactor f[MAX_FACTORS];
 	int n = 0, j = 0;
 	for (int i = 0; i < a->n; i++) {
@@ -253,7 +270,8 @@ static const Mono *mono_div(const Mono *a, const Mono *b) {
 	return j == b->n ? intern_mono(f, n) : NULL;
 }
 
-static const Mono *mono_gcd(const Mono *a, const Mono *b) {
+static const Mono *mono_gcd(const Mono *a, const Mono *b)
+{
 	DimFactor f[MAX_FACTORS];
 	int n = 0;
 	for (int i = 0; i < a->n; i++)
@@ -265,17 +283,20 @@ static const Mono *mono_gcd(const Mono *a, const Mono *b) {
 	return intern_mono(f, n);
 }
 
-const Dim *dim_const(int64_t v) {
+const Dim *dim_const(int64_t v)
+{
 	return from_term(v == INT64_MIN ? -INT64_MAX : v, mono_one());
 }
 
-const Dim *dim_sym(const char *name) {
+const Dim *dim_sym(const char *name)
+{
 	DimFactor f = {.sym = intern(name), .power = 1};
 	return from_term(1, intern_mono(&f, 1));
 }
 
 /* a + scale * b */
-static const Dim *add_scaled(const Dim *a, const Dim *b, int64_t scale) {
+static const Dim *add_scaled(const Dim *a, const Dim *b, int64_t scale)
+{
 	if (a->n + b->n > MAX_TERMS) {
 		a = opaque(a);
 		b = opaque(b);
@@ -294,7 +315,8 @@ static const Dim *add_scaled(const Dim *a, const Dim *b, int64_t scale) {
 }
 
 /* The first term with an exact quotient num/c by a constant, and a coefficient outside [0, c); -1: none. */
-static int unsettled(const Dim *d, int *factor, int64_t *c) {
+static int unsettled(const Dim *d, int *factor, int64_t *c)
+{
 	for (int i = 0; i < d->n; i++)
 		for (int k = 0; k < d->t[i].m->n; k++) {
 			const DimFactor *f = &d->t[i].m->f[k];
@@ -308,7 +330,8 @@ static int unsettled(const Dim *d, int *factor, int64_t *c) {
 }
 
 /* c of an exact quotient num/c are num: K/2 + K/2 = K, K - K/2 = K/2. */
-static const Dim *settle(const Dim *d) {
+static const Dim *settle(const Dim *d)
+{
 	int64_t c;
 	int k;
 	for (int i; (i = unsettled(d, &k, &c)) >= 0;) {
@@ -327,7 +350,8 @@ const Dim *dim_sub(const Dim *a, const Dim *b) { return settle(add_scaled(a, b, 
 
 /* A product of two terms. An exact quotient in it whose divisor is among its other factors cancels:
  * (D/H)*H*B = D*B. */
-static const Dim *term_product(int64_t coef, const Mono *m) {
+static const Dim *term_product(int64_t coef, const Mono *m)
+{
 	for (int i = 0; i < m->n; i++) {
 		const DimFactor *f = &m->f[i];
 		if (!f->exact || f->den->n != 1)
@@ -344,7 +368,8 @@ static const Dim *term_product(int64_t coef, const Mono *m) {
 }
 
 /* The product cancels an exact quotient by a divisor of several terms too. */
-static const Dim *cancel_whole(const Dim *a, const Dim *b) {
+static const Dim *cancel_whole(const Dim *a, const Dim *b)
+{
 	if (a->n != 1 || a->t[0].m->n != 1 || a->t[0].m->f[0].power != 1)
 		return NULL;
 	const DimFactor *f = &a->t[0].m->f[0];
@@ -353,7 +378,8 @@ static const Dim *cancel_whole(const Dim *a, const Dim *b) {
 	return dim_mul(dim_const(a->t[0].coef), f->num);
 }
 
-const Dim *dim_mul(const Dim *a, const Dim *b) {
+const Dim *dim_mul(const Dim *a, const Dim *b)
+{
 	const Dim *whole = cancel_whole(a, b);
 	if (!whole)
 		whole = cancel_whole(b, a);
@@ -374,7 +400,8 @@ const Dim *dim_mul(const Dim *a, const Dim *b) {
 /* Division */
 
 /* Long division by the leading term: a = q*b + rest, for as long as leading terms divide. */
-static const Dim *divide_exactly(const Dim *a, const Dim *b) {
+static const Dim *divide_exactly(const Dim *a, const Dim *b)
+{
 	const Dim *q = dim_const(0);
 	while (a->n) {
 		const Mono *m = mono_div(a->t[0].m, b->t[0].m);
@@ -391,7 +418,8 @@ static const Dim *divide_exactly(const Dim *a, const Dim *b) {
 }
 
 /* Divides every term of d by the monomial, which divides them all. */
-static const Dim *strip(const Dim *d, int64_t coef, const Mono *m) {
+static const Dim *strip(const Dim *d, int64_t coef, const Mono *m)
+{
 	Poly p = {.n = d->n};
 	for (int i = 0; i < d->n; i++)
 		p.t[i] = (Term){d->t[i].coef / coef, mono_div(d->t[i].m, m)};
@@ -399,7 +427,8 @@ static const Dim *strip(const Dim *d, int64_t coef, const Mono *m) {
 }
 
 /* Cancels what all terms of both have in common. */
-static void cancel_common(const Dim **a, const Dim **b) {
+static void cancel_common(const Dim **a, const Dim **b)
+{
 	int64_t c = 0;
 	const Mono *m = (*b)->t[0].m;
 	for (int side = 0; side < 2; side++) {
@@ -416,7 +445,8 @@ static void cancel_common(const Dim **a, const Dim **b) {
 }
 
 /* Splits a = q*b + r by the single term b, each coefficient of r that b's letters divide in [0, |b|). */
-static const Dim *split(const Dim *a, const Dim *b, const Dim **r) {
+static const Dim *split(const Dim *a, const Dim *b, const Dim **r)
+{
 	const Dim *q = dim_const(0);
 	for (int i = 0; i < a->n; i++) {
 		const Mono *m = mono_div(a->t[i].m, b->t[0].m);
@@ -429,7 +459,8 @@ static const Dim *split(const Dim *a, const Dim *b, const Dim **r) {
 
 /* floor((g*x + c)/(g*d)) = floor((x + floor(c/g))/d): the constant's excess over the common divisor of
  * the others and d does not count. */
-static void drop_excess(const Dim **a, const Dim **b) {
+static void drop_excess(const Dim **a, const Dim **b)
+{
 	int64_t g = (*b)->t[0].coef;
 	const Term *last = &(*a)->t[(*a)->n - 1];
 	if (last->m->n)
@@ -443,7 +474,8 @@ static void drop_excess(const Dim **a, const Dim **b) {
 static const Dim *divide(const Dim *, const Dim *, bool exact);
 
 /* floor(floor(x/m)/n) = floor(x/(m*n)) */
-static const Dim *join_floors(const Dim *a, const Dim *b) {
+static const Dim *join_floors(const Dim *a, const Dim *b)
+{
 	if (a->n != 1 || a->t[0].coef != 1 || a->t[0].m->n != 1 || a->t[0].m->f[0].power != 1)
 		return NULL;
 	const DimFactor *f = &a->t[0].m->f[0];
@@ -452,7 +484,8 @@ static const Dim *join_floors(const Dim *a, const Dim *b) {
 	return divide(f->num, dim_mul(f->den, b), false);
 }
 
-static const Dim *divide(const Dim *a, const Dim *b, bool exact) {
+static const Dim *divide(const Dim *a, const Dim *b, bool exact)
+{
 	if (b->n == 0)
 		bug("division of a dim by zero");
 	if (a->n == 0 || dim_is(b, 1))
@@ -491,7 +524,8 @@ const Dim *dim_div_exact(const Dim *a, const Dim *b) { return divide(a, b, true)
 
 /* Questions */
 
-bool dim_is_const(const Dim *d, int64_t *value) {
+bool dim_is_const(const Dim *d, int64_t *value)
+{
 	if (d->n > 1 || (d->n == 1 && d->t[0].m->n))
 		return false;
 	if (value)
@@ -499,26 +533,30 @@ bool dim_is_const(const Dim *d, int64_t *value) {
 	return true;
 }
 
-bool dim_is(const Dim *d, int64_t value) {
+bool dim_is(const Dim *d, int64_t value)
+{
 	int64_t v;
 	return dim_is_const(d, &v) && v == value;
 }
 
 int dim_terms(const Dim *d) { return d->n; }
 
-int64_t dim_term(const Dim *d, int i, const DimFactor **factors, int *nfactors) {
+int64_t dim_term(const Dim *d, int i, const DimFactor **factors, int *nfactors)
+{
 	*factors = d->t[i].m->f;
 	*nfactors = d->t[i].m->n;
 	return d->t[i].coef;
 }
 
-static const Dim *factor_subst(const DimFactor *f, const char *sym, const Dim *with) {
+static const Dim *factor_subst(const DimFactor *f, const char *sym, const Dim *with)
+{
 	if (f->sym)
 		return f->sym == sym ? with : dim_sym(f->sym);
 	return divide(dim_subst(f->num, sym, with), dim_subst(f->den, sym, with), f->exact);
 }
 
-static bool mentions(const Dim *d, const char *sym) {
+static bool mentions(const Dim *d, const char *sym)
+{
 	for (int i = 0; i < d->n; i++)
 		for (int j = 0; j < d->t[i].m->n; j++) {
 			const DimFactor *f = &d->t[i].m->f[j];
@@ -528,7 +566,8 @@ static bool mentions(const Dim *d, const char *sym) {
 	return false;
 }
 
-const Dim *dim_subst(const Dim *d, const char *sym, const Dim *with) {
+const Dim *dim_subst(const Dim *d, const char *sym, const Dim *with)
+{
 	sym = intern(sym);
 	if (!mentions(d, sym))
 		return d;
@@ -546,7 +585,8 @@ const Dim *dim_subst(const Dim *d, const char *sym, const Dim *with) {
 	return sum;
 }
 
-static bool factor_eval(const DimFactor *f, DimLookup *look, void *ctx, int64_t *value) {
+static bool factor_eval(const DimFactor *f, DimLookup *look, void *ctx, int64_t *value)
+{
 	if (f->sym)
 		return look(ctx, f->sym, value);
 	int64_t num, den;
@@ -556,7 +596,8 @@ static bool factor_eval(const DimFactor *f, DimLookup *look, void *ctx, int64_t 
 	return true;
 }
 
-bool dim_eval(const Dim *d, DimLookup *look, void *ctx, int64_t *value) {
+bool dim_eval(const Dim *d, DimLookup *look, void *ctx, int64_t *value)
+{
 	int64_t sum = 0;
 	for (int i = 0; i < d->n; i++) {
 		int64_t t = d->t[i].coef, x;
@@ -573,7 +614,8 @@ bool dim_eval(const Dim *d, DimLookup *look, void *ctx, int64_t *value) {
 	return true;
 }
 
-const char *dim_text(const Dim *d) {
+const char *dim_text(const Dim *d)
+{
 	if (!d->text) {
 		Str s = {0};
 		dim_print(&s, d);

@@ -5,7 +5,8 @@
 
 enum { MAX_PARSE_DEPTH = 100, MAX_PARSE_DEGREE = 1000, MAX_PARSE_TERMS = 64 };   /* what nobody means: refused when read */
 
-static bool needs_parens(const Dim *d) {
+static bool needs_parens(const Dim *d)
+{
 	const DimFactor *f;
 	int n;
 	if (dim_terms(d) != 1)
@@ -14,7 +15,8 @@ static bool needs_parens(const Dim *d) {
 	return coef < 0 || n > 1 || (n == 1 && (coef != 1 || !f->sym));
 }
 
-static void print_wrapped(Str *s, const Dim *d) {
+static void print_wrapped(Str *s, const Dim *d)
+{
 	bool parens = needs_parens(d);
 	str_puts(s, parens ? "(" : "");
 	str_puts(s, dim_text(d));
@@ -22,7 +24,8 @@ static void print_wrapped(Str *s, const Dim *d) {
 }
 
 /* Division binds as tightly as * and from the left, so a quotient stands bare only as the first factor. */
-static void print_factor(Str *s, const DimFactor *f, bool bare) {
+static void print_factor(Str *s, const DimFactor *f, bool bare)
+{
 	if (f->sym) {
 		str_puts(s, f->sym);
 	} else {
@@ -36,7 +39,8 @@ static void print_factor(Str *s, const DimFactor *f, bool bare) {
 		str_printf(s, "^%d", f->power);
 }
 
-static void print_term(Str *s, int64_t coef, const DimFactor *f, int n, bool first) {
+static void print_term(Str *s, int64_t coef, const DimFactor *f, int n, bool first)
+{
 	bool number = n == 0 || (coef != 1 && coef != -1);
 	str_puts(s, coef < 0 ? (first ? "-" : " - ") : (first ? "" : " + "));
 	if (number)
@@ -48,7 +52,8 @@ static void print_term(Str *s, int64_t coef, const DimFactor *f, int n, bool fir
 	}
 }
 
-void dim_print(Str *s, const Dim *d) {
+void dim_print(Str *s, const Dim *d)
+{
 	bool first = true;
 	for (int negative = 0; negative < 2; negative++)
 		for (int i = 0; i < dim_terms(d); i++) {
@@ -67,12 +72,14 @@ void dim_print(Str *s, const Dim *d) {
 typedef struct Reader { const char *p; int depth; } Reader;
 static const Dim *read_sum(Reader *);
 
-static void skip_space(Reader *r) {
+static void skip_space(Reader *r)
+{
 	while (*r->p == ' ')
 		r->p++;
 }
 
-static bool eat(Reader *r, char c) {
+static bool eat(Reader *r, char c)
+{
 	skip_space(r);
 	if (*r->p != c)
 		return false;
@@ -80,7 +87,8 @@ static bool eat(Reader *r, char c) {
 	return true;
 }
 
-static bool read_int(Reader *r, int64_t *v) {
+static bool read_int(Reader *r, int64_t *v)
+{
 	*v = 0;
 	const char *start = r->p;
 	for (; isdigit((unsigned char)*r->p); r->p++)
@@ -89,13 +97,15 @@ static bool read_int(Reader *r, int64_t *v) {
 	return r->p > start;
 }
 
-static bool name_char(const char *p) {
+static bool name_char(const char *p)
+{
 	if (*p == '.')
 		return isalnum((unsigned char)p[1]);
 	return isalnum((unsigned char)*p) || *p == '_' || *p == '$' || *p == '#' || *p == '@';
 }
 
-static const Dim *read_atom(Reader *r) {
+static const Dim *read_atom(Reader *r)
+{
 	int64_t v;
 	skip_space(r);
 	if (isdigit((unsigned char)*r->p))
@@ -113,7 +123,8 @@ static const Dim *read_atom(Reader *r) {
 }
 
 /* The first term has the highest degree. */
-static bool too_high(const Dim *d) {
+static bool too_high(const Dim *d)
+{
 	const DimFactor *f;
 	int n, degree = 0;
 	if (!dim_terms(d))
@@ -124,7 +135,8 @@ static bool too_high(const Dim *d) {
 	return degree > MAX_PARSE_DEGREE;
 }
 
-static const Dim *read_power(Reader *r) {
+static const Dim *read_power(Reader *r)
+{
 	const Dim *d = read_atom(r);
 	if (!d || !eat(r, '^'))
 		return d;
@@ -138,7 +150,8 @@ static const Dim *read_power(Reader *r) {
 	return n > 0 || too_high(out) ? NULL : out;
 }
 
-static const Dim *read_term(Reader *r) {
+static const Dim *read_term(Reader *r)
+{
 	bool negative = eat(r, '-');
 	const Dim *d = read_power(r);
 	while (d) {
@@ -155,7 +168,8 @@ static const Dim *read_term(Reader *r) {
 	return d && negative ? dim_sub(dim_const(0), d) : d;
 }
 
-static const Dim *read_sum(Reader *r) {
+static const Dim *read_sum(Reader *r)
+{
 	if (++r->depth > MAX_PARSE_DEPTH)
 		return NULL;
 	const Dim *d = read_term(r);
@@ -172,7 +186,8 @@ static const Dim *read_sum(Reader *r) {
 	return d;
 }
 
-const Dim *dim_parse(const char **p) {
+const Dim *dim_parse(const char **p)
+{
 	Reader r = {.p = *p};
 	const Dim *d = read_sum(&r);
 	if (d)

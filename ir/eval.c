@@ -27,13 +27,15 @@ typedef struct Run {
 
 /* Env */
 
-Env *env_new(Arena *a) {
+Env *env_new(Arena *a)
+{
 	Env *e = NEW(a, Env);
 	e->arena = a;
 	return e;
 }
 
-void env_dim(Env *e, const char *sym, int64_t value) {
+void env_dim(Env *e, const char *sym, int64_t value)
+{
 	sym = intern(sym);
 	for (int i = 0; i < e->dims.len; i++)
 		if (e->dims.at[i].sym == sym) {
@@ -43,7 +45,8 @@ void env_dim(Env *e, const char *sym, int64_t value) {
 	vec_push(e->arena, &e->dims, ((Bound){sym, value}));
 }
 
-Tensor *env_get(Env *e, const char *name) {
+Tensor *env_get(Env *e, const char *name)
+{
 	name = intern(name);
 	for (int i = 0; i < e->tensors.len; i++)
 		if (e->tensors.at[i].name == name)
@@ -51,7 +54,8 @@ Tensor *env_get(Env *e, const char *name) {
 	return NULL;
 }
 
-Tensor *env_set(Env *e, const char *name, int rank, const int64_t *shape, const double *data) {
+Tensor *env_set(Env *e, const char *name, int rank, const int64_t *shape, const double *data)
+{
 	Tensor *t = env_get(e, name);
 	if (!t) {
 		t = NEW(e->arena, Tensor);
@@ -74,7 +78,8 @@ Tensor *env_set(Env *e, const char *name, int rank, const int64_t *shape, const 
 	return t;
 }
 
-bool env_look(void *env, const char *sym, int64_t *value) {
+bool env_look(void *env, const char *sym, int64_t *value)
+{
 	const Env *e = env;
 	for (int i = 0; i < e->dims.len; i++)
 		if (e->dims.at[i].sym == sym) {
@@ -86,12 +91,14 @@ bool env_look(void *env, const char *sym, int64_t *value) {
 
 /* The run */
 
-static void fail(Run *r, const Value *v, const char *what) {
+static void fail(Run *r, const Value *v, const char *what)
+{
 	r->failed = true;
 	diag_error((Loc){0}, "E0920", "evaluating %s of %s: %s", op_info[v->op].text, r->g->name, what);
 }
 
-static bool look_dim(void *ctx, const char *sym, int64_t *value) {
+static bool look_dim(void *ctx, const char *sym, int64_t *value)
+{
 	const Env *e = ctx;
 	for (int i = 0; i < e->dims.len; i++)
 		if (e->dims.at[i].sym == sym) {
@@ -101,7 +108,8 @@ static bool look_dim(void *ctx, const char *sym, int64_t *value) {
 	return false;
 }
 
-static int64_t extent(Run *r, const Value *v, const Dim *d) {
+static int64_t extent(Run *r, const Value *v, const Dim *d)
+{
 	int64_t n;
 	if (dim_eval(d, look_dim, r->env, &n))
 		return n;
@@ -111,7 +119,8 @@ static int64_t extent(Run *r, const Value *v, const Dim *d) {
 
 static double *fresh(Run *r, Tensor *t) { return t->at = NEW_ARRAY(r->arena, double, t->n); }
 
-static Tensor *tensor_of(Run *r, const Value *v) {
+static Tensor *tensor_of(Run *r, const Value *v)
+{
 	Tensor *t = NEW(r->arena, Tensor);
 	t->type = v->type;
 	t->n = 1;
@@ -127,7 +136,8 @@ static Tensor *tensor_of(Run *r, const Value *v) {
 
 /* Strided copying: everything that moves elements comes down to it. */
 
-static void strides_of(const Tensor *t, int64_t *stride) {
+static void strides_of(const Tensor *t, int64_t *stride)
+{
 	int64_t step = 1;
 	for (int i = t->type.rank - 1; i >= 0; i--) {
 		stride[i] = step;
@@ -135,7 +145,8 @@ static void strides_of(const Tensor *t, int64_t *stride) {
 	}
 }
 
-static void move(int rank, const int64_t *shape, double *to, const int64_t *ts, const double *from, const int64_t *fs) {
+static void move(int rank, const int64_t *shape, double *to, const int64_t *ts, const double *from, const int64_t *fs)
+{
 	if (rank == 0) {
 		*to = *from;
 		return;
@@ -150,7 +161,8 @@ static void move(int rank, const int64_t *shape, double *to, const int64_t *ts, 
 }
 
 /* t's elements as the shape of `as` has them, stretched where t's extent is 1. */
-static const double *stretched(Run *r, const Tensor *t, const Tensor *as) {
+static const double *stretched(Run *r, const Tensor *t, const Tensor *as)
+{
 	if (t->n == as->n)
 		return t->at;
 	int64_t ts[MAX_RANK], fs[MAX_RANK], own[MAX_RANK];
@@ -167,7 +179,8 @@ static const double *stretched(Run *r, const Tensor *t, const Tensor *as) {
 /* The rules: v's operands are in[], its result goes to out, whose shape is set. */
 #define EVAL(name) static void eval_##name(Run *r, const Value *v, Tensor *const *in, Tensor *out)
 
-EVAL(source) {
+EVAL(source)
+{
 	Tensor *t = env_get(r->env, v->a.name);
 	if (!t) {
 		fail(r, v, internf("%s has no value", v->a.name));
@@ -181,13 +194,15 @@ EVAL(source) {
 	out->at = t->at;
 }
 
-EVAL(const) {
+EVAL(const)
+{
 	double *to = fresh(r, out);
 	for (int64_t i = 0; i < out->n; i++)
 		to[i] = v->a.value;
 }
 
-EVAL(iota) {
+EVAL(iota)
+{
 	int64_t stride[MAX_RANK];
 	strides_of(out, stride);
 	double *to = fresh(r, out);
@@ -197,7 +212,8 @@ EVAL(iota) {
 
 EVAL(dimval) { *fresh(r, out) = (double)extent(r, v, v->a.size); }
 
-double random_uniform(uint32_t seed, uint32_t stream, uint32_t index) {
+double random_uniform(uint32_t seed, uint32_t stream, uint32_t index)
+{
 	uint32_t x0 = index, x1 = stream, key = seed;
 	for (int round = 0; round < 10; round++) {
 		uint64_t product = (uint64_t)x0 * 0xD256D193u;
@@ -208,7 +224,8 @@ double random_uniform(uint32_t seed, uint32_t stream, uint32_t index) {
 	return (double)(x0 >> 8) * 0x1p-24;
 }
 
-EVAL(random) {
+EVAL(random)
+{
 	double *to = fresh(r, out);
 	uint32_t seed = (uint32_t)(int64_t)in[0]->at[0];
 	for (int64_t i = 0; i < out->n; i++)
@@ -237,7 +254,8 @@ EVAL(random) {
 #define EVAL2I(name, op) \
 	EVAL2(name, out->type.dt == DT_I32 ? (double)(int32_t)(uint32_t)((uint64_t)(int64_t)a op (uint64_t)(int64_t)b) : a op b)
 
-static double to_int(double x) {
+static double to_int(double x)
+{
 	if (isnan(x))
 		return 0;
 	return x <= INT32_MIN ? INT32_MIN : x >= INT32_MAX ? INT32_MAX : trunc(x);
@@ -273,7 +291,8 @@ EVAL2(or, a != 0 || b != 0)
 EVAL(identity) { out->at = in[0]->at; }
 EVAL(reshape) { out->at = in[0]->at; }
 
-EVAL(select) {
+EVAL(select)
+{
 	double *to = fresh(r, out);
 	const double *c = stretched(r, in[0], out), *a = stretched(r, in[1], out), *b = stretched(r, in[2], out);
 	for (int64_t i = 0; i < out->n; i++)
@@ -282,7 +301,8 @@ EVAL(select) {
 
 typedef struct Reduction { bool max; int rank; const int64_t *shape, *from, *to; } Reduction;
 
-static void reduce(const Reduction *k, int axis, double *to, const double *from) {
+static void reduce(const Reduction *k, int axis, double *to, const double *from)
+{
 	if (axis == k->rank) {
 		*to = !k->max ? *to + *from : *from >= *to || isnan(*from) ? *from : *to;
 		return;
@@ -291,7 +311,8 @@ static void reduce(const Reduction *k, int axis, double *to, const double *from)
 		reduce(k, axis + 1, to + i * k->to[axis], from + i * k->from[axis]);
 }
 
-static void reduce_into(Run *r, const Value *v, const Tensor *x, Tensor *out, bool max) {
+static void reduce_into(Run *r, const Value *v, const Tensor *x, Tensor *out, bool max)
+{
 	int64_t from[MAX_RANK], to[MAX_RANK];
 	strides_of(x, from);
 	strides_of(out, to);
@@ -308,7 +329,8 @@ static void reduce_into(Run *r, const Value *v, const Tensor *x, Tensor *out, bo
 EVAL(sum) { reduce_into(r, v, in[0], out, false); }
 EVAL(rmax) { reduce_into(r, v, in[0], out, true); }
 
-EVAL(transpose) {
+EVAL(transpose)
+{
 	int64_t ts[MAX_RANK], own[MAX_RANK], fs[MAX_RANK];
 	strides_of(out, ts);
 	strides_of(in[0], own);
@@ -318,7 +340,8 @@ EVAL(transpose) {
 }
 
 /* Copies `part` into `whole` from `start` along the axis, or out of it. */
-static void place(Run *r, const Value *v, Tensor *whole, Tensor *part, int64_t start, bool out_of) {
+static void place(Run *r, const Value *v, Tensor *whole, Tensor *part, int64_t start, bool out_of)
+{
 	int axis = v->a.axis;
 	if (start < 0 || start + part->shape[axis] > whole->shape[axis]) {
 		fail(r, v, internf("elements %lld to %lld of an axis of %lld", (long long)start,
@@ -335,14 +358,16 @@ static void place(Run *r, const Value *v, Tensor *whole, Tensor *part, int64_t s
 		move(part->type.rank, part->shape, at, ws, part->at, ps);
 }
 
-EVAL(slice) {
+EVAL(slice)
+{
 	fresh(r, out);
 	place(r, v, in[0], out, extent(r, v, v->a.start), true);
 }
 
 EVAL(expand) { out->at = (double *)stretched(r, in[0], out); }   /* fused ops don't come here: eval_expanded */
 
-EVAL(concat) {
+EVAL(concat)
+{
 	fresh(r, out);
 	int64_t at = 0;
 	for (int i = 0; i < v->nin; i++) {
@@ -351,12 +376,14 @@ EVAL(concat) {
 	}
 }
 
-EVAL(pad) {
+EVAL(pad)
+{
 	fresh(r, out);
 	place(r, v, out, in[0], extent(r, v, v->a.lo), false);
 }
 
-EVAL(write) {
+EVAL(write)
+{
 	memcpy(fresh(r, out), in[0]->at, sizeof(double) * (size_t)out->n);
 	place(r, v, out, in[1], extent(r, v, v->a.start), false);
 }
@@ -364,7 +391,8 @@ EVAL(write) {
 /* A contraction as loops over the result's letters, then over the summed ones; st: the operands' strides. */
 typedef struct Loops { int n, outer; int64_t count[2 * MAX_RANK], st[3][2 * MAX_RANK]; } Loops;
 
-static double dot(const Loops *l, int axis, const double *a, const double *b) {
+static double dot(const Loops *l, int axis, const double *a, const double *b)
+{
 	if (axis == l->n)
 		return *a * *b;
 	double sum = 0;
@@ -378,7 +406,8 @@ static double dot(const Loops *l, int axis, const double *a, const double *b) {
 	return sum;
 }
 
-static void products(const Loops *l, int axis, double *to, const double *a, const double *b) {
+static void products(const Loops *l, int axis, double *to, const double *a, const double *b)
+{
 	if (axis == l->outer) {
 		*to = dot(l, axis, a, b);
 		return;
@@ -387,7 +416,8 @@ static void products(const Loops *l, int axis, double *to, const double *a, cons
 		products(l, axis + 1, to + i * l->st[2][axis], a + i * l->st[0][axis], b + i * l->st[1][axis]);
 }
 
-static void add_loop(Loops *l, char letter, const Spec *s, const Tensor *const t[3]) {
+static void add_loop(Loops *l, char letter, const Spec *s, const Tensor *const t[3])
+{
 	for (int k = 0; k < 3; k++) {
 		const char *at = strchr(s->at[k], letter);
 		if (!at)
@@ -400,7 +430,8 @@ static void add_loop(Loops *l, char letter, const Spec *s, const Tensor *const t
 	l->n++;
 }
 
-EVAL(contract) {
+EVAL(contract)
+{
 	Spec s;
 	if (spec_parse(v->a.spec, &s))
 		bug("contract with a bad spec");
@@ -415,14 +446,16 @@ EVAL(contract) {
 	products(&l, 0, fresh(r, out), in[0]->at, in[1]->at);
 }
 
-static int64_t row_size(const Tensor *table) {
+static int64_t row_size(const Tensor *table)
+{
 	int64_t n = 1;
 	for (int i = 1; i < table->type.rank; i++)
 		n *= table->shape[i];
 	return n;
 }
 
-EVAL(gather) {
+EVAL(gather)
+{
 	int64_t row = row_size(in[0]);
 	double *to = fresh(r, out);
 	for (int64_t i = 0; i < in[1]->n; i++) {
@@ -432,7 +465,8 @@ EVAL(gather) {
 	}
 }
 
-EVAL(scatter_add) {
+EVAL(scatter_add)
+{
 	int64_t row = row_size(in[0]);
 	double *to = fresh(r, out);
 	memcpy(to, in[0]->at, sizeof(double) * (size_t)out->n);
@@ -453,7 +487,8 @@ static EvalRule *const rules[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-static void finish(Run *r, const Value *v, Tensor *t) {
+static void finish(Run *r, const Value *v, Tensor *t)
+{
 	vmap_put(r->index, v, r->done.len);
 	vec_push(r->arena, &r->done, t);
 }
@@ -461,7 +496,8 @@ static void finish(Run *r, const Value *v, Tensor *t) {
 static void eval_value(Run *r, Value *v);
 
 /* Evaluates v's expansion; it reads v's operands, which are done. */
-static void eval_expanded(Run *r, Value *v) {
+static void eval_expanded(Run *r, Value *v)
+{
 	Graph *g = graph_new(r->arena, r->g->name);
 	Builder b = {.g = g};
 	Value *meaning = expand_op(&b, v);
@@ -471,7 +507,8 @@ static void eval_expanded(Run *r, Value *v) {
 		finish(r, v, r->done.at[vmap_get(r->index, meaning)]);
 }
 
-static void eval_value(Run *r, Value *v) {
+static void eval_value(Run *r, Value *v)
+{
 	if (op_info[v->op].flags & OPF_FUSED) {
 		eval_expanded(r, v);
 		return;
@@ -490,7 +527,8 @@ static void eval_value(Run *r, Value *v) {
 	finish(r, v, out);
 }
 
-static void publish(Run *r) {
+static void publish(Run *r)
+{
 	for (int i = 0; i < r->results.len; i++) {
 		Tensor *from = r->results.at[i].t;
 		Tensor *t = env_set(r->env, r->results.at[i].name, from->type.rank, from->shape, from->at);
@@ -499,7 +537,8 @@ static void publish(Run *r) {
 }
 
 /* A result may be a source itself, which publishing another may overwrite: it is copied first. */
-static void detach(Run *r) {
+static void detach(Run *r)
+{
 	for (int i = 0; i < r->results.len; i++) {
 		Tensor *copy = NEW(r->arena, Tensor);
 		*copy = *r->results.at[i].t;
@@ -508,7 +547,8 @@ static void detach(Run *r) {
 	}
 }
 
-bool graph_eval(const Graph *g, Env *env) {
+bool graph_eval(const Graph *g, Env *env)
+{
 	Run r = {.g = g, .env = env, .arena = arena_new()};
 	r.index = vmap_new(r.arena);
 	for (int i = 0; i < g->vals.len && !r.failed; i++)

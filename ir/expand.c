@@ -10,7 +10,8 @@ static const double MASKED = -1e30, MASKED_MAX = -1e20;
 
 static Value *f32(Builder *b, double x) { return b_const(b, DT_F32, x); }
 
-static Value *softmax(Builder *b, Value *x, int axis, bool may_be_empty) {
+static Value *softmax(Builder *b, Value *x, int axis, bool may_be_empty)
+{
 	Value *top = b_reduce(b, OP_RMAX, x, 1u << axis);
 	if (may_be_empty)
 		top = b_binary(b, OP_MAX, top, f32(b, MASKED_MAX));
@@ -24,7 +25,8 @@ static Value *softmax(Builder *b, Value *x, int axis, bool may_be_empty) {
 static Value *expand_softmax(Builder *b, Value *v) { return softmax(b, v->in[0], v->a.axis, false); }
 
 /* s <= t + (S - T), as bool[T,S] */
-static Value *causal_mask(Builder *b, const Dim *T, const Dim *S) {
+static Value *causal_mask(Builder *b, const Dim *T, const Dim *S)
+{
 	const Dim *one = dim_const(1);
 	Value *t = b_iota(b, 0, type_make(DT_I32, 2, (const Dim *[]){T, one}));
 	Value *s = b_iota(b, 1, type_make(DT_I32, 2, (const Dim *[]){one, S}));
@@ -34,7 +36,8 @@ static Value *causal_mask(Builder *b, const Dim *T, const Dim *S) {
 }
 
 /* bool[B,S] where the scores have `rank` axes, B first and S last */
-static Value *key_mask(Builder *b, Value *keys, int rank) {
+static Value *key_mask(Builder *b, Value *keys, int rank)
+{
 	Type t = {.dt = DT_BOOL, .rank = rank};
 	for (int i = 1; i < rank - 1; i++)
 		t.dim[i] = dim_const(1);
@@ -44,7 +47,8 @@ static Value *key_mask(Builder *b, Value *keys, int rank) {
 }
 
 /* A bias with its head axis, if it has one, split into groups: [..,H,T,S] to [..,G,R,T,S]. */
-static Value *split_bias(Builder *b, Value *bias, const Dim *G, const Dim *R) {
+static Value *split_bias(Builder *b, Value *bias, const Dim *G, const Dim *R)
+{
 	Type from = bias->type, to = from;
 	if (from.rank < 3)
 		return bias;
@@ -58,14 +62,16 @@ static Value *split_bias(Builder *b, Value *bias, const Dim *G, const Dim *R) {
 	return b_reshape(b, bias, to);
 }
 
-static Value *apply_dropout(Builder *b, Value *p, Value *seed, const Attrs *a) {
+static Value *apply_dropout(Builder *b, Value *p, Value *seed, const Attrs *a)
+{
 	Value *kept = b_binary(b, OP_LE, f32(b, a->dropout), b_random(b, seed, a->stream, p->type));
 	Value *scaled = b_binary(b, OP_MUL, p, f32(b, 1 / (1 - a->dropout)));
 	return b_select(b, kept, scaled, f32(b, 0));
 }
 
 /* Probabilities from scores [B,H,T,S], or [B,G,R,T,S] for grouped heads: query head g*R + r reads key head g. */
-static Value *attend(Builder *b, Value *v, Value *x, const Dim *T, const Dim *S, const Dim *G, const Dim *R) {
+static Value *attend(Builder *b, Value *v, Value *x, const Dim *T, const Dim *S, const Dim *G, const Dim *R)
+{
 	const Attrs *a = &v->a;
 	int next = 3, rank = x->type.rank;
 	Value *keys = a->keys ? v->in[next++] : NULL, *bias = a->bias ? v->in[next++] : NULL, *mask = NULL;
@@ -84,7 +90,8 @@ static Value *attend(Builder *b, Value *v, Value *x, const Dim *T, const Dim *S,
 	return a->dropout > 0 ? apply_dropout(b, x, v->in[next], a) : x;
 }
 
-static Value *expand_attention(Builder *b, Value *v) {
+static Value *expand_attention(Builder *b, Value *v)
+{
 	Value *q = v->in[0], *k = v->in[1];
 	Type t = q->type;
 	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
@@ -104,7 +111,8 @@ static Value *(*const rules[OP_COUNT])(Builder *, Value *) = {
 	[OP_ATTENTION] = expand_attention,
 };
 
-Value *expand_op(Builder *b, Value *v) {
+Value *expand_op(Builder *b, Value *v)
+{
 	if (!rules[v->op])
 		bug("%s has no expansion", op_info[v->op].text);
 	Builder saved = *b;

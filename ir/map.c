@@ -5,7 +5,8 @@
 typedef struct Slot { const Value *key; int n; } Slot;
 struct ValueMap { Arena *arena; Slot *at; int len, cap; };
 
-ValueMap *vmap_new(Arena *a) {
+ValueMap *vmap_new(Arena *a)
+{
 	ValueMap *m = NEW(a, ValueMap);
 	m->arena = a;
 	m->cap = 64;
@@ -13,7 +14,8 @@ ValueMap *vmap_new(Arena *a) {
 	return m;
 }
 
-static Slot *find(const ValueMap *m, const Value *v) {
+static Slot *find(const ValueMap *m, const Value *v)
+{
 	uint64_t h = (uint64_t)(uintptr_t)v * 0x9e3779b97f4a7c15u;
 	for (uint64_t i = h >> 32;; i++) {
 		Slot *s = &m->at[i & (uint64_t)(m->cap - 1)];
@@ -22,7 +24,8 @@ static Slot *find(const ValueMap *m, const Value *v) {
 	}
 }
 
-static void grow(ValueMap *m) {
+static void grow(ValueMap *m)
+{
 	ValueMap old = *m;
 	m->cap *= 2;
 	m->at = NEW_ARRAY(m->arena, Slot, m->cap);
@@ -31,7 +34,8 @@ static void grow(ValueMap *m) {
 			*find(m, old.at[i].key) = old.at[i];
 }
 
-void vmap_put(ValueMap *m, const Value *v, int n) {
+void vmap_put(ValueMap *m, const Value *v, int n)
+{
 	if (m->len * 2 >= m->cap)
 		grow(m);
 	Slot *s = find(m, v);
@@ -39,7 +43,8 @@ void vmap_put(ValueMap *m, const Value *v, int n) {
 	*s = (Slot){v, n};
 }
 
-int vmap_get(const ValueMap *m, const Value *v) {
+int vmap_get(const ValueMap *m, const Value *v)
+{
 	const Slot *s = find(m, v);
 	return s->key ? s->n : -1;
 }

@@ -27,12 +27,14 @@ typedef struct Parser {
 
 static Value broken;   /* stands for values whose line was wrong */
 
-static Loc here(Parser *p, const char *from) {
+static Loc here(Parser *p, const char *from)
+{
 	uint32_t at = (uint32_t)(from - p->src->text), end = (uint32_t)(p->p - p->src->text);
 	return (Loc){p->src, at, MAX(end, at + 1)};
 }
 
-static bool failed(Parser *p) {
+static bool failed(Parser *p)
+{
 	p->errors++;
 	return false;
 }
@@ -41,7 +43,8 @@ static bool failed(Parser *p) {
 
 /* Tokens */
 
-static void skip_blank(Parser *p, bool lines) {
+static void skip_blank(Parser *p, bool lines)
+{
 	while (p->p < p->end) {
 		if (*p->p == '#')
 			while (p->p < p->end && *p->p != '\n')
@@ -53,7 +56,8 @@ static void skip_blank(Parser *p, bool lines) {
 	}
 }
 
-static bool eat(Parser *p, const char *token) {
+static bool eat(Parser *p, const char *token)
+{
 	skip_blank(p, false);
 	size_t n = strlen(token);
 	if ((size_t)(p->end - p->p) < n || memcmp(p->p, token, n))
@@ -62,7 +66,8 @@ static bool eat(Parser *p, const char *token) {
 	return true;
 }
 
-static bool expect(Parser *p, const char *token) {
+static bool expect(Parser *p, const char *token)
+{
 	if (eat(p, token))
 		return true;
 	return FAIL(p, p->p, "E0901", "expected `%s`", token);
@@ -71,7 +76,8 @@ static bool expect(Parser *p, const char *token) {
 static bool word_char(char c) { return isalnum((unsigned char)c) || c == '_' || c == '.'; }
 
 /* A word, interned; NULL if there is none. */
-static const char *word(Parser *p) {
+static const char *word(Parser *p)
+{
 	skip_blank(p, false);
 	const char *from = p->p;
 	while (p->p < p->end && word_char(*p->p))
@@ -79,7 +85,8 @@ static const char *word(Parser *p) {
 	return p->p > from ? intern_n(from, (size_t)(p->p - from)) : NULL;
 }
 
-static bool integer(Parser *p, int64_t lo, int64_t hi, int64_t *out) {
+static bool integer(Parser *p, int64_t lo, int64_t hi, int64_t *out)
+{
 	skip_blank(p, false);
 	const char *from = p->p;
 	char *stop;
@@ -94,12 +101,14 @@ static bool integer(Parser *p, int64_t lo, int64_t hi, int64_t *out) {
 	return true;
 }
 
-static int hex(char c) {
+static int hex(char c)
+{
 	const char *digits = "0123456789abcdef", *d = c ? strchr(digits, c) : NULL;
 	return d ? (int)(d - digits) : -1;
 }
 
-static bool string(Parser *p, const char **out) {
+static bool string(Parser *p, const char **out)
+{
 	const char *from = p->p;
 	if (!expect(p, "\""))
 		return false;
@@ -138,7 +147,8 @@ static bool string(Parser *p, const char **out) {
 
 static bool get_STR(Parser *p, const char **x) { return string(p, x); }
 
-static bool get_F64(Parser *p, double *x) {
+static bool get_F64(Parser *p, double *x)
+{
 	skip_blank(p, false);
 	const char *from = p->p;
 	char *stop;
@@ -149,7 +159,8 @@ static bool get_F64(Parser *p, double *x) {
 	return true;
 }
 
-static bool get_INT(Parser *p, int *x) {
+static bool get_INT(Parser *p, int *x)
+{
 	int64_t v;
 	if (!integer(p, INT_MIN, INT_MAX, &v))
 		return false;
@@ -157,7 +168,8 @@ static bool get_INT(Parser *p, int *x) {
 	return true;
 }
 
-static bool get_DIM(Parser *p, const Dim **x) {
+static bool get_DIM(Parser *p, const Dim **x)
+{
 	skip_blank(p, false);
 	const char *from = p->p, *at = p->p;
 	*x = dim_parse(&at);
@@ -168,7 +180,8 @@ static bool get_DIM(Parser *p, const Dim **x) {
 }
 
 /* [a,b,..], each in [0, limit) */
-static bool int_list(Parser *p, int max, int64_t limit, int64_t *out, int *n) {
+static bool int_list(Parser *p, int max, int64_t limit, int64_t *out, int *n)
+{
 	*n = 0;
 	if (!expect(p, "["))
 		return false;
@@ -184,7 +197,8 @@ static bool int_list(Parser *p, int max, int64_t limit, int64_t *out, int *n) {
 	return expect(p, "]");
 }
 
-static bool get_MASK(Parser *p, uint32_t *x) {
+static bool get_MASK(Parser *p, uint32_t *x)
+{
 	int64_t at[32];
 	int n;
 	if (!int_list(p, 32, 32, at, &n))
@@ -195,7 +209,8 @@ static bool get_MASK(Parser *p, uint32_t *x) {
 	return true;
 }
 
-static bool get_PERM(Parser *p, int8_t (*x)[MAX_RANK]) {
+static bool get_PERM(Parser *p, int8_t (*x)[MAX_RANK])
+{
 	int64_t at[MAX_RANK];
 	int n;
 	if (!int_list(p, MAX_RANK, MAX_RANK, at, &n))
@@ -211,7 +226,8 @@ static const char *const attr_names[AI_COUNT] = {
 #undef X
 };
 
-static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen) {
+static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen)
+{
 	skip_blank(p, false);
 	const char *from = p->p, *name = word(p);
 	int i = 0;
@@ -240,7 +256,8 @@ static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen) {
 /* Numbers left out are 0; text and dims must be there. */
 enum { NEEDED_STR = 1, NEEDED_DIM = 1, NEEDED_F64 = 0, NEEDED_INT = 0, NEEDED_MASK = 0, NEEDED_PERM = 0 };
 
-static bool attributes(Parser *p, Op op, Attrs *a) {
+static bool attributes(Parser *p, Op op, Attrs *a)
+{
 	const char *from = p->p;
 	uint32_t seen = 0;
 	if (eat(p, "{") && !eat(p, "}")) {
@@ -262,7 +279,8 @@ static bool attributes(Parser *p, Op op, Attrs *a) {
 
 /* Types and values */
 
-static bool read_type(Parser *p, Type *t) {
+static bool read_type(Parser *p, Type *t)
+{
 	skip_blank(p, false);
 	const char *from = p->p, *name = word(p);
 	*t = type_scalar(DT_NONE);
@@ -286,12 +304,14 @@ static bool read_type(Parser *p, Type *t) {
 }
 
 /* %n */
-static bool number(Parser *p, int64_t *n) {
+static bool number(Parser *p, int64_t *n)
+{
 	return expect(p, "%") && integer(p, 0, p->numbers - 1, n);
 }
 
 /* False also for a broken value, without a word. */
-static bool operand(Parser *p, Value **out) {
+static bool operand(Parser *p, Value **out)
+{
 	skip_blank(p, false);
 	const char *from = p->p;
 	int64_t n;
@@ -304,7 +324,8 @@ static bool operand(Parser *p, Value **out) {
 }
 
 /* Placement, origin and kernel, in any order, to the end of the line. */
-static bool trailer(Parser *p, Value *v) {
+static bool trailer(Parser *p, Value *v)
+{
 	for (;;) {
 		skip_blank(p, false);
 		const char *from = p->p;
@@ -339,7 +360,8 @@ static bool trailer(Parser *p, Value *v) {
 
 typedef Vec(Value *) Operands;
 
-static bool operands(Parser *p, Operands *in) {
+static bool operands(Parser *p, Operands *in)
+{
 	skip_blank(p, false);
 	if (p->p == p->end || *p->p != '%')
 		return true;
@@ -354,7 +376,8 @@ static bool operands(Parser *p, Operands *in) {
 	return true;
 }
 
-static Op op_name(Parser *p) {
+static Op op_name(Parser *p)
+{
 	skip_blank(p, false);
 	const char *from = p->p, *name = word(p);
 	Op op = name ? op_find(name) : OP_COUNT;
@@ -371,7 +394,8 @@ static Op op_name(Parser *p) {
 }
 
 /* Everything of a line behind `%n =`. NULL if it is wrong. */
-static Value *value(Parser *p, bool named) {
+static Value *value(Parser *p, bool named)
+{
 	skip_blank(p, false);
 	const char *from = p->p;
 	Op op = op_name(p);
@@ -407,7 +431,8 @@ static Value *value(Parser *p, bool named) {
 	return trailer(p, v) ? v : NULL;
 }
 
-static void line(Parser *p) {
+static void line(Parser *p)
+{
 	const char *from = p->p;
 	int64_t n = -1;
 	bool named = *p->p == '%';
@@ -424,12 +449,14 @@ static void line(Parser *p) {
 		vec_push(p->arena, &p->g->vals, v);
 }
 
-static void next_line(Parser *p) {
+static void next_line(Parser *p)
+{
 	while (p->p < p->end && *p->p != '\n')
 		p->p++;
 }
 
-static void resolve_dests(Parser *p) {
+static void resolve_dests(Parser *p)
+{
 	for (int i = 0; i < p->forward.len; i++) {
 		Forward *f = &p->forward.at[i];
 		f->v->dest = p->value[f->number];
@@ -441,7 +468,8 @@ static void resolve_dests(Parser *p) {
 }
 
 /* graph name(B <= 4, T <= 64) { */
-static bool header(Parser *p) {
+static bool header(Parser *p)
+{
 	skip_blank(p, false);
 	const char *from = p->p, *name = NULL;
 	if (!expect(p, "graph"))
@@ -476,7 +504,8 @@ static bool header(Parser *p) {
 	return expect(p, "{");
 }
 
-static bool body(Parser *p) {
+static bool body(Parser *p)
+{
 	const char *open = p->p - 1;
 	for (;;) {
 		skip_blank(p, true);
@@ -499,7 +528,8 @@ static bool body(Parser *p) {
 	return p->errors == 0;
 }
 
-Graph *graph_parse(Arena *arena, const Source *src, const char **end) {
+Graph *graph_parse(Arena *arena, const Source *src, const char **end)
+{
 	Parser p = {.arena = arena, .src = src, .p = src->text, .end = src->text + src->len};
 	if (end && *end >= p.p && *end <= p.end)
 		p.p = *end;

@@ -12,7 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-static void print_str(Str *s, const char *text) {
+static void print_str(Str *s, const char *text)
+{
 	str_puts(s, "\"");
 	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
 		if (*p == '"' || *p == '\\')
@@ -26,7 +27,8 @@ static void print_str(Str *s, const char *text) {
 }
 
 /* The shortest decimal that reads back as the same double. */
-static void print_f64(Str *s, double x) {
+static void print_f64(Str *s, double x)
+{
 	char text[40];
 	if (isnan(x)) {
 		str_puts(s, "nan");
@@ -46,7 +48,8 @@ static bool set_F64(const double *x, int rank) { return *x != 0; }
 static bool set_INT(const int *x, int rank) { return *x != 0; }
 static bool set_MASK(const uint32_t *x, int rank) { return *x != 0; }
 static bool set_DIM(const Dim *const *x, int rank) { return *x != NULL; }
-static bool set_PERM(const int8_t (*x)[MAX_RANK], int rank) {
+static bool set_PERM(const int8_t (*x)[MAX_RANK], int rank)
+{
 	for (int i = 0; i < rank; i++)
 		if ((*x)[i])
 			return true;
@@ -57,7 +60,8 @@ static void put_STR(Str *s, const char *const *x, int rank) { print_str(s, *x ? 
 static void put_F64(Str *s, const double *x, int rank) { print_f64(s, *x); }
 static void put_INT(Str *s, const int *x, int rank) { str_printf(s, "%d", *x); }
 static void put_DIM(Str *s, const Dim *const *x, int rank) { dim_print(s, *x); }
-static void put_MASK(Str *s, const uint32_t *x, int rank) {
+static void put_MASK(Str *s, const uint32_t *x, int rank)
+{
 	const char *sep = "[";
 	for (int i = 0; i < 32; i++)
 		if (*x >> i & 1) {
@@ -66,7 +70,8 @@ static void put_MASK(Str *s, const uint32_t *x, int rank) {
 		}
 	str_puts(s, *x ? "]" : "[]");
 }
-static void put_PERM(Str *s, const int8_t (*x)[MAX_RANK], int rank) {
+static void put_PERM(Str *s, const int8_t (*x)[MAX_RANK], int rank)
+{
 	for (int i = 0; i < rank; i++)
 		str_printf(s, "%s%d", i ? "," : "[", (*x)[i]);
 	str_puts(s, rank ? "]" : "[]");
@@ -75,7 +80,8 @@ static void put_PERM(Str *s, const int8_t (*x)[MAX_RANK], int rank) {
 /* Attributes of the op's row always (text and dims only where set), others only when set. */
 enum { ALWAYS_STR = 0, ALWAYS_DIM = 0, ALWAYS_F64 = 1, ALWAYS_INT = 1, ALWAYS_MASK = 1, ALWAYS_PERM = 1 };
 
-static void print_attrs(Str *s, const Value *v) {
+static void print_attrs(Str *s, const Value *v)
+{
 	const char *sep = " {";
 	uint32_t mine = op_info[v->op].attrs;
 #define X(field, kind) \
@@ -89,7 +95,8 @@ static void print_attrs(Str *s, const Value *v) {
 	str_puts(s, *sep == ',' ? "}" : "");
 }
 
-static void print_ref(Str *s, const ValueMap *numbers, const Value *v) {
+static void print_ref(Str *s, const ValueMap *numbers, const Value *v)
+{
 	int n = vmap_get(numbers, v);
 	if (n >= 0)
 		str_printf(s, "%%%d", n);
@@ -97,7 +104,8 @@ static void print_ref(Str *s, const ValueMap *numbers, const Value *v) {
 		str_puts(s, "%?");   /* not in the graph: verify says so */
 }
 
-static void print_value(Str *s, const ValueMap *numbers, const Value *v) {
+static void print_value(Str *s, const ValueMap *numbers, const Value *v)
+{
 	str_puts(s, "  ");
 	if (v->type.dt != DT_NONE) {
 		print_ref(s, numbers, v);
@@ -131,14 +139,16 @@ static void print_value(Str *s, const ValueMap *numbers, const Value *v) {
 	str_puts(s, v->grad ? " grad\n" : "\n");
 }
 
-static bool plain_name(const char *name) {
+static bool plain_name(const char *name)
+{
 	for (const char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && *p != '_' && *p != '.')
 			return false;
 	return *name && !isdigit((unsigned char)*name);
 }
 
-void graph_print(Str *s, const Graph *g) {
+void graph_print(Str *s, const Graph *g)
+{
 	Arena *scratch = arena_new();
 	ValueMap *numbers = vmap_new(scratch);
 	int next = 0;

@@ -13,7 +13,8 @@ const OpInfo op_info[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-Op op_find(const char *text) {
+Op op_find(const char *text)
+{
 	for (int i = 0; i < OP_COUNT; i++)
 		if (!strcmp(op_info[i].text, text))
 			return (Op)i;
@@ -24,7 +25,8 @@ Op op_find(const char *text) {
 
 Type type_scalar(DType dt) { return (Type){.dt = dt}; }
 
-Type type_make(DType dt, int rank, const Dim *const *dims) {
+Type type_make(DType dt, int rank, const Dim *const *dims)
+{
 	if (rank < 0 || rank > MAX_RANK)
 		bug("a tensor of rank %d", rank);
 	Type t = {.dt = dt, .rank = rank};
@@ -33,7 +35,8 @@ Type type_make(DType dt, int rank, const Dim *const *dims) {
 	return t;
 }
 
-static bool same_shape(Type a, Type b) {
+static bool same_shape(Type a, Type b)
+{
 	if (a.rank != b.rank)
 		return false;
 	for (int i = 0; i < a.rank; i++)
@@ -44,7 +47,8 @@ static bool same_shape(Type a, Type b) {
 
 bool type_eq(Type a, Type b) { return a.dt == b.dt && same_shape(a, b); }
 
-void type_print(Str *s, Type t) {
+void type_print(Str *s, Type t)
+{
 	str_puts(s, dtype_name[t.dt]);
 	if (t.dt == DT_NONE)
 		return;
@@ -56,14 +60,16 @@ void type_print(Str *s, Type t) {
 	str_puts(s, "]");
 }
 
-const Dim *type_elems(Type t) {
+const Dim *type_elems(Type t)
+{
 	const Dim *n = dim_const(1);
 	for (int i = 0; i < t.rank; i++)
 		n = dim_mul(n, t.dim[i]);
 	return n;
 }
 
-bool type_broadcast(Type a, Type b, Type *out) {
+bool type_broadcast(Type a, Type b, Type *out)
+{
 	Type r = {.dt = a.dt, .rank = MAX(a.rank, b.rank)};
 	for (int i = 1; i <= r.rank; i++) {
 		const Dim *x = i <= a.rank ? a.dim[a.rank - i] : NULL;
@@ -76,14 +82,16 @@ bool type_broadcast(Type a, Type b, Type *out) {
 	return true;
 }
 
-bool type_same_dims(const Type *a, const Type *b) {
+bool type_same_dims(const Type *a, const Type *b)
+{
 	bool same = a->rank == b->rank;
 	for (int i = 0; same && i < a->rank; i++)
 		same = a->dim[i] == b->dim[i];
 	return same;
 }
 
-const char *type_text(Type t) {
+const char *type_text(Type t)
+{
 	Str s = {0};
 	type_print(&s, t);
 	const char *text = intern(s.at);
@@ -94,26 +102,31 @@ const char *type_text(Type t) {
 /* The rules. Each has the operands, their number, the attributes, and *out (the given type, if any). */
 #define RULE(name) static const char *type_##name(Value *const *in, int nin, const Attrs *a, Type *out)
 
-static const char *want(Value *v, DType dt) {
+static const char *want(Value *v, DType dt)
+{
 	return v->type.dt == dt ? NULL : internf("operand is %s, must be %s", type_text(v->type), dtype_name[dt]);
 }
 
-static const char *misfit(Value *x, Value *y) {
+static const char *misfit(Value *x, Value *y)
+{
 	return internf("shapes %s and %s do not fit", type_text(x->type), type_text(y->type));
 }
 
-static const char *bad_axis(int axis, int rank) {
+static const char *bad_axis(int axis, int rank)
+{
 	if (axis >= 0 && axis < rank)
 		return NULL;
 	return internf("axis %d of a tensor of rank %d", axis, rank);
 }
 
-static bool negative(const Dim *d) {
+static bool negative(const Dim *d)
+{
 	int64_t v;
 	return dim_is_const(d, &v) && v < 0;
 }
 
-RULE(given) {
+RULE(given)
+{
 	if (out->dt >= DT_NONE)
 		return "a type must be given";
 	if (out->rank < 0 || out->rank > MAX_RANK)
@@ -126,7 +139,8 @@ RULE(given) {
 
 RULE(iota) { return out->dt == DT_I32 ? type_given(in, nin, a, out) : "iota makes i32"; }
 
-RULE(random) {
+RULE(random)
+{
 	if (out->dt != DT_F32)
 		return "random makes f32";
 	if (!type_eq(in[0]->type, type_scalar(DT_I32)))
@@ -134,45 +148,53 @@ RULE(random) {
 	return type_given(in, nin, a, out);
 }
 
-RULE(dimval) {
+RULE(dimval)
+{
 	*out = type_scalar(DT_I32);
 	return a->size ? NULL : "no size";
 }
 
-RULE(same1) {
+RULE(same1)
+{
 	*out = in[0]->type;
 	return NULL;
 }
 
-RULE(float1) {
+RULE(float1)
+{
 	*out = in[0]->type;
 	return want(in[0], DT_F32);
 }
 
-RULE(bool1) {
+RULE(bool1)
+{
 	*out = in[0]->type;
 	return want(in[0], DT_BOOL);
 }
 
-RULE(to_f32) {
+RULE(to_f32)
+{
 	const char *e = type_same1(in, nin, a, out);
 	out->dt = DT_F32;
 	return e;
 }
 
-RULE(to_i32) {
+RULE(to_i32)
+{
 	const char *e = type_same1(in, nin, a, out);
 	out->dt = DT_I32;
 	return e;
 }
 
-static const char *number(Value *v) {
+static const char *number(Value *v)
+{
 	if (v->type.dt == DT_F32 || v->type.dt == DT_I32)
 		return NULL;
 	return internf("operand is %s, must be f32 or i32", type_text(v->type));
 }
 
-RULE(arith2) {
+RULE(arith2)
+{
 	const char *e = number(in[0]);
 	if (e)
 		return e;
@@ -181,25 +203,29 @@ RULE(arith2) {
 	return type_broadcast(in[0]->type, in[1]->type, out) ? NULL : misfit(in[0], in[1]);
 }
 
-RULE(float2) {
+RULE(float2)
+{
 	const char *e = want(in[0], DT_F32);
 	return e ? e : type_arith2(in, nin, a, out);
 }
 
-RULE(compare) {
+RULE(compare)
+{
 	const char *e = type_arith2(in, nin, a, out);
 	out->dt = DT_BOOL;
 	return e;
 }
 
-RULE(bool2) {
+RULE(bool2)
+{
 	for (int i = 0; i < 2; i++)
 		if (in[i]->type.dt != DT_BOOL)
 			return want(in[i], DT_BOOL);
 	return type_broadcast(in[0]->type, in[1]->type, out) ? NULL : misfit(in[0], in[1]);
 }
 
-RULE(select) {
+RULE(select)
+{
 	const char *e = want(in[0], DT_BOOL);
 	if (e)
 		return e;
@@ -213,7 +239,8 @@ RULE(select) {
 	return NULL;
 }
 
-RULE(reduce) {
+RULE(reduce)
+{
 	const char *e = number(in[0]);
 	if (e)
 		return e;
@@ -226,7 +253,8 @@ RULE(reduce) {
 	return NULL;
 }
 
-RULE(reshape) {
+RULE(reshape)
+{
 	const char *e = type_given(in, 0, a, out);
 	if (e)
 		return e;
@@ -235,7 +263,8 @@ RULE(reshape) {
 	return NULL;
 }
 
-RULE(transpose) {
+RULE(transpose)
+{
 	*out = in[0]->type;
 	uint32_t seen = 0;
 	for (int i = 0; i < out->rank; i++) {
@@ -249,7 +278,8 @@ RULE(transpose) {
 }
 
 /* [start, start + len) within extent, as far as constants tell */
-static const char *bad_range(const Dim *start, const Dim *len, const Dim *extent) {
+static const char *bad_range(const Dim *start, const Dim *len, const Dim *extent)
+{
 	if (!start || !len)
 		return "start or length is missing";
 	if (negative(start) || negative(len) || negative(dim_sub(extent, dim_add(start, len))))
@@ -257,7 +287,8 @@ static const char *bad_range(const Dim *start, const Dim *len, const Dim *extent
 	return NULL;
 }
 
-RULE(slice) {
+RULE(slice)
+{
 	*out = in[0]->type;
 	const char *e = bad_axis(a->axis, out->rank);
 	if (!e)
@@ -268,7 +299,8 @@ RULE(slice) {
 	return NULL;
 }
 
-RULE(expand) {
+RULE(expand)
+{
 	const char *e = type_given(in, 0, a, out);
 	if (e)
 		return e;
@@ -279,14 +311,16 @@ RULE(expand) {
 }
 
 /* Equal in dtype, rank and all extents but the axis's. */
-static bool agree_but(Type x, Type y, int axis) {
+static bool agree_but(Type x, Type y, int axis)
+{
 	if (x.rank != y.rank)
 		return false;
 	x.dim[axis] = y.dim[axis];
 	return type_eq(x, y);
 }
 
-RULE(concat) {
+RULE(concat)
+{
 	*out = in[0]->type;
 	const char *e = bad_axis(a->axis, out->rank);
 	if (e)
@@ -299,7 +333,8 @@ RULE(concat) {
 	return NULL;
 }
 
-RULE(pad) {
+RULE(pad)
+{
 	*out = in[0]->type;
 	const char *e = bad_axis(a->axis, out->rank);
 	if (e)
@@ -310,7 +345,8 @@ RULE(pad) {
 	return NULL;
 }
 
-RULE(write) {
+RULE(write)
+{
 	*out = in[0]->type;
 	const char *e = bad_axis(a->axis, out->rank);
 	if (e)
@@ -320,7 +356,8 @@ RULE(write) {
 	return bad_range(a->start, in[1]->type.dim[a->axis], out->dim[a->axis]);
 }
 
-static const char *spec_side(const char **p, char end, Spec *s, int side) {
+static const char *spec_side(const char **p, char end, Spec *s, int side)
+{
 	int n = 0;
 	for (; **p && **p != end; ++*p) {
 		if (!((**p >= 'a' && **p <= 'z') || (**p >= 'A' && **p <= 'Z')))
@@ -338,7 +375,8 @@ static const char *spec_side(const char **p, char end, Spec *s, int side) {
 	return NULL;
 }
 
-const char *spec_parse(const char *text, Spec *s) {
+const char *spec_parse(const char *text, Spec *s)
+{
 	*s = (Spec){0};
 	if (!text)
 		return "no spec";
@@ -361,7 +399,8 @@ const char *spec_parse(const char *text, Spec *s) {
 	return NULL;
 }
 
-RULE(contract) {
+RULE(contract)
+{
 	Spec s;
 	const char *e = spec_parse(a->spec, &s);
 	const Dim *of[128] = {0};
@@ -384,7 +423,8 @@ RULE(contract) {
 	return NULL;
 }
 
-RULE(gather) {
+RULE(gather)
+{
 	Type table = in[0]->type, ids = in[1]->type;
 	const char *e = want(in[1], DT_I32);
 	if (e)
@@ -401,7 +441,8 @@ RULE(gather) {
 	return NULL;
 }
 
-RULE(scatter_add) {
+RULE(scatter_add)
+{
 	Type rows;
 	const char *e = number(in[0]);
 	if (!e)
@@ -414,7 +455,8 @@ RULE(scatter_add) {
 	return NULL;
 }
 
-RULE(store) {
+RULE(store)
+{
 	*out = type_scalar(DT_NONE);
 	if (in[0]->op != OP_PARAM && in[0]->op != OP_STATE)
 		return "only a param or a state can be stored to";
@@ -423,23 +465,27 @@ RULE(store) {
 	return NULL;
 }
 
-RULE(output) {
+RULE(output)
+{
 	*out = type_scalar(DT_NONE);
 	return NULL;
 }
 
-static const char *bad_mask(Value *keys, Type q, Type k) {
+static const char *bad_mask(Value *keys, Type q, Type k)
+{
 	Type t = type_make(DT_BOOL, 2, (const Dim *[]){q.dim[0], k.dim[1]});
 	return type_eq(keys->type, t) ? NULL : internf("keys is %s, must be %s", type_text(keys->type), type_text(t));
 }
 
-static const char *bad_bias(Value *bias, Type q, Type k) {
+static const char *bad_bias(Value *bias, Type q, Type k)
+{
 	Type t = type_make(DT_F32, 4, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1], k.dim[1]}), r;
 	bool fits = bias->type.dt == DT_F32 && type_broadcast(t, bias->type, &r) && same_shape(r, t);
 	return fits ? NULL : internf("bias is %s, must broadcast to %s", type_text(bias->type), type_text(t));
 }
 
-RULE(attention) {
+RULE(attention)
+{
 	Type q = in[0]->type, k = in[1]->type;
 	for (int i = 0; i < 3; i++)
 		if (in[i]->type.dt != DT_F32 || in[i]->type.rank != 4)
@@ -466,12 +512,14 @@ static TypeRule *const rules[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-bool op_type_given(Op op) {
+bool op_type_given(Op op)
+{
 	return rules[op] == type_given || rules[op] == type_iota || rules[op] == type_random ||
 	       rules[op] == type_reshape || rules[op] == type_expand;
 }
 
-const char *op_type(Op op, Value *const *in, int nin, const Attrs *a, Type *out) {
+const char *op_type(Op op, Value *const *in, int nin, const Attrs *a, Type *out)
+{
 	static const Attrs none;
 	const OpInfo *o = &op_info[op];
 	if (nin < o->min_in || (o->max_in >= 0 && nin > o->max_in))

@@ -12,7 +12,8 @@ typedef struct Check {
 	int errors;
 } Check;
 
-static const char *label(Check *c, const Value *v) {
+static const char *label(Check *c, const Value *v)
+{
 	const char *where = v->loc.file ? internf(" (%s:%d)", v->loc.file, v->loc.line) : "";
 	int n = 0, at = vmap_get(c->at, v);
 	for (int i = 0; i < at; i++)
@@ -25,7 +26,8 @@ static const char *label(Check *c, const Value *v) {
 
 #define WRONG(c, v, code, ...) ((c)->errors++, diag_error((Loc){0}, code, "%s: %s", label(c, v), internf(__VA_ARGS__)))
 
-static void check_syms(Check *c, const Value *v, const Dim *d) {
+static void check_syms(Check *c, const Value *v, const Dim *d)
+{
 	const DimFactor *f;
 	int n;
 	for (int i = 0; d && i < dim_terms(d); i++) {
@@ -51,7 +53,8 @@ static void syms_MASK(Check *c, const Value *v, const uint32_t *x) {}
 static void syms_PERM(Check *c, const Value *v, const int8_t (*x)[MAX_RANK]) {}
 static void syms_DIM(Check *c, const Value *v, const Dim *const *x) { check_syms(c, v, *x); }
 
-static void check_dims(Check *c, const Value *v) {
+static void check_dims(Check *c, const Value *v)
+{
 	for (int i = 0; i < v->type.rank; i++)
 		check_syms(c, v, v->type.dim[i]);
 #define X(field, kind) syms_##kind(c, v, &v->a.field);
@@ -60,7 +63,8 @@ static void check_dims(Check *c, const Value *v) {
 }
 
 /* True if operands may be looked at. */
-static bool check_operands(Check *c, const Value *v, int at) {
+static bool check_operands(Check *c, const Value *v, int at)
+{
 	for (int i = 0; i < v->nin; i++) {
 		int from = v->in[i] ? vmap_get(c->at, v->in[i]) : -1;
 		if (from >= 0 && from < at)
@@ -81,7 +85,8 @@ static bool missing_INT(const int *x) { return false; }
 static bool missing_MASK(const uint32_t *x) { return false; }
 static bool missing_PERM(const int8_t (*x)[MAX_RANK]) { return false; }
 
-static bool check_attrs(Check *c, const Value *v) {
+static bool check_attrs(Check *c, const Value *v)
+{
 	int before = c->errors;
 #define X(field, kind) \
 	if (op_info[v->op].attrs & A_##field && missing_##kind(&v->a.field)) \
@@ -91,7 +96,8 @@ static bool check_attrs(Check *c, const Value *v) {
 	return c->errors == before;
 }
 
-static void check_type(Check *c, const Value *v) {
+static void check_type(Check *c, const Value *v)
+{
 	Type t = v->type;
 	const char *e = op_type(v->op, v->in, v->nin, &v->a, &t);
 	if (e)
@@ -101,7 +107,8 @@ static void check_type(Check *c, const Value *v) {
 }
 
 /* A value's place is further down and names it among the operands it places: any of a concat, a write's second. */
-static void check_dest(Check *c, const Value *v, int at) {
+static void check_dest(Check *c, const Value *v, int at)
+{
 	Value *d = v->dest;
 	if (!d)
 		return;
@@ -118,7 +125,8 @@ static void check_dest(Check *c, const Value *v, int at) {
 		WRONG(c, v, "E0916", "%s has no memory of its own to place", op_info[v->op].text);
 }
 
-static void check_value(Check *c, int at) {
+static void check_value(Check *c, int at)
+{
 	const Value *v = c->g->vals.at[at];
 	if (v->op >= OP_COUNT) {
 		WRONG(c, v, "E0911", "is no op");
@@ -138,7 +146,8 @@ static void check_value(Check *c, int at) {
  * equals are neighbours. */
 typedef struct Name { enum { NAME_NONE, NAME_OUTPUT, NAME_SOURCE, NAME_TARGET } group; const char *name; const Value *v; int at; } Name;
 
-static Name name_of(const Value *v, int at) {
+static Name name_of(const Value *v, int at)
+{
 	if (v->op == OP_STORE && v->nin && v->in[0])
 		return (Name){v->in[0]->a.name ? NAME_TARGET : NAME_NONE, v->in[0]->a.name, v, at};
 	if (!v->a.name || !(op_info[v->op].attrs & A_name))
@@ -146,7 +155,8 @@ static Name name_of(const Value *v, int at) {
 	return (Name){op_info[v->op].flags & OPF_SOURCE ? NAME_SOURCE : NAME_OUTPUT, v->a.name, v, at};
 }
 
-static int name_cmp(const void *x, const void *y) {
+static int name_cmp(const void *x, const void *y)
+{
 	const Name *a = x, *b = y;
 	if (a->group != b->group)
 		return a->group < b->group ? -1 : 1;
@@ -154,7 +164,8 @@ static int name_cmp(const void *x, const void *y) {
 	return c ? c : a->at - b->at;
 }
 
-static void check_neighbours(Check *c, const Name *a, const Name *b) {
+static void check_neighbours(Check *c, const Name *a, const Name *b)
+{
 	if (a->group != b->group || strcmp(a->name, b->name))
 		return;
 	if (b->group == NAME_OUTPUT)
@@ -165,7 +176,8 @@ static void check_neighbours(Check *c, const Name *a, const Name *b) {
 		WRONG(c, b->v, "E0914", "\"%s\" is another source above", b->name);
 }
 
-static void check_names(Check *c, Arena *scratch) {
+static void check_names(Check *c, Arena *scratch)
+{
 	Name *names = NEW_ARRAY(scratch, Name, c->g->vals.len + 1);
 	int n = 0;
 	for (int i = 0; i < c->g->vals.len; i++) {
@@ -178,7 +190,8 @@ static void check_names(Check *c, Arena *scratch) {
 		check_neighbours(c, &names[i - 1], &names[i]);
 }
 
-static void check_kernels(Check *c, Arena *scratch) {
+static void check_kernels(Check *c, Arena *scratch)
+{
 	Graph copy = *c->g;
 	int a, b;
 	copy.arena = scratch;
@@ -188,7 +201,8 @@ static void check_kernels(Check *c, Arena *scratch) {
 	diag_error((Loc){0}, "E0918", "%s: kernels %d and %d need each other", c->g->name, a, b);
 }
 
-bool graph_verify(const Graph *g) {
+bool graph_verify(const Graph *g)
+{
 	Arena *scratch = arena_new();
 	Check c = {.g = g, .at = vmap_new(scratch)};
 	for (int i = 0; i < g->vals.len; i++) {

@@ -5,7 +5,8 @@
 
 static const Dim *zero(void) { return dim_const(0); }
 
-static void dense(Value *v, View *w) {
+static void dense(Value *v, View *w)
+{
 	*w = (View){.root = v, .offset = zero()};
 	const Dim *step = dim_const(1);
 	for (int i = v->type.rank - 1; i >= 0; i--) {
@@ -14,17 +15,20 @@ static void dense(Value *v, View *w) {
 	}
 }
 
-static void through_transpose(const Value *v, View *w) {
+static void through_transpose(const Value *v, View *w)
+{
 	View from = *w;
 	for (int i = 0; i < v->type.rank; i++)
 		w->stride[i] = from.stride[v->a.perm[i]];
 }
 
-static void shift(View *w, int axis, const Dim *start) {
+static void shift(View *w, int axis, const Dim *start)
+{
 	w->offset = dim_add(w->offset, dim_mul(start, w->stride[axis]));
 }
 
-static void through_expand(const Value *v, View *w) {
+static void through_expand(const Value *v, View *w)
+{
 	Type from = v->in[0]->type;
 	int new = v->type.rank - from.rank;
 	View old = *w;
@@ -37,7 +41,8 @@ static void through_expand(const Value *v, View *w) {
 typedef struct Axis { const Dim *extent, *stride; } Axis;
 
 /* The axes that matter, neighbours joined where the outer's stride is the inner's times its extent. */
-static int joined_axes(const Type *t, const View *w, Axis *out) {
+static int joined_axes(const Type *t, const View *w, Axis *out)
+{
 	int n = 0;
 	for (int i = 0; i < t->rank; i++) {
 		if (dim_is(t->dim[i], 1))
@@ -54,7 +59,8 @@ static int joined_axes(const Type *t, const View *w, Axis *out) {
 
 /* Lays the axes from[0..nfrom) of the new shape, innermost last, over one joined axis; the count used, or -1.
  * An axis that would cut the joined one in the middle does not fit. */
-static int cover(const Type *t, View *w, int last, Axis a) {
+static int cover(const Type *t, View *w, int last, Axis a)
+{
 	const Dim *left = a.extent, *step = a.stride;
 	int i = last;
 	while (!dim_is(left, 1)) {
@@ -73,7 +79,8 @@ static int cover(const Type *t, View *w, int last, Axis a) {
 	return i;
 }
 
-static bool through_reshape(const Value *v, View *w) {
+static bool through_reshape(const Value *v, View *w)
+{
 	Axis axes[MAX_RANK];
 	int n = joined_axes(&v->in[0]->type, w, axes);
 	View to = {.root = w->root, .offset = w->offset};
@@ -97,7 +104,8 @@ static bool through_reshape(const Value *v, View *w) {
 }
 
 /* The place of operand v in the concat c: after the operands before it. */
-static bool concat_start(const Value *c, const Value *v, const Dim **start) {
+static bool concat_start(const Value *c, const Value *v, const Dim **start)
+{
 	*start = zero();
 	for (int i = 0; i < c->nin; i++) {
 		if (c->in[i] == v)
@@ -107,7 +115,8 @@ static bool concat_start(const Value *c, const Value *v, const Dim **start) {
 	return false;
 }
 
-static bool through_dest(Value *v, View *w) {
+static bool through_dest(Value *v, View *w)
+{
 	Value *d = v->dest;
 	const Dim *start = d->a.start;
 	if (d->op == OP_CONCAT ? !concat_start(d, v, &start) : d->op != OP_WRITE || d->in[1] != v)
@@ -118,7 +127,8 @@ static bool through_dest(Value *v, View *w) {
 	return true;
 }
 
-bool view_of(Value *v, View *w) {
+bool view_of(Value *v, View *w)
+{
 	if (v->dest)
 		return through_dest(v, w);
 	if (v->op == OP_WRITE)
@@ -138,7 +148,8 @@ bool view_of(Value *v, View *w) {
 	}
 }
 
-bool view_contiguous(const View *w, Type t) {
+bool view_contiguous(const View *w, Type t)
+{
 	const Dim *step = dim_const(1);
 	for (int i = t.rank - 1; i >= 0; i--) {
 		if (dim_is(t.dim[i], 1))
@@ -150,7 +161,8 @@ bool view_contiguous(const View *w, Type t) {
 	return true;
 }
 
-bool view_group(const Value *v, const View *w, const int *axes, int n, const Dim **extent, const Dim **stride) {
+bool view_group(const Value *v, const View *w, const int *axes, int n, const Dim **extent, const Dim **stride)
+{
 	*extent = dim_const(1);
 	*stride = zero();
 	for (int i = n - 1; i >= 0; i--) {
@@ -166,13 +178,15 @@ bool view_group(const Value *v, const View *w, const int *axes, int n, const Dim
 	return true;
 }
 
-Value *view_base(Value *v) {
+Value *view_base(Value *v)
+{
 	while (op_info[v->op].flags & OPF_VIEW)
 		v = v->in[0];
 	return v;
 }
 
-Value *store_target(Value *v) {
+Value *store_target(Value *v)
+{
 	View w;
 	Value *root = view_of(v, &w) ? w.root : v;
 	return root->op == OP_PARAM || root->op == OP_STATE ? root : v;

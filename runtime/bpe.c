@@ -32,13 +32,15 @@ struct SnBpe {
 
 /* --- the byte alphabet: printable bytes are themselves, the others 256, 257, .. in their order */
 
-static bool printable(int b) {
+static bool printable(int b)
+{
 	return (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
 }
 
 enum { ALPHABET = 256 + 68 };
 
-static void alphabet(int16_t byte_of[ALPHABET]) {
+static void alphabet(int16_t byte_of[ALPHABET])
+{
 	for (int i = 0; i < ALPHABET; i++)
 		byte_of[i] = -1;
 	int next = 256;
@@ -47,7 +49,8 @@ static void alphabet(int16_t byte_of[ALPHABET]) {
 }
 
 /* Bytes that the file's text stands for; text with characters outside the alphabet (added tokens) stands for itself. */
-static size_t to_bytes(const int16_t byte_of[ALPHABET], const char *text, size_t n, char *out) {
+static size_t to_bytes(const int16_t byte_of[ALPHABET], const char *text, size_t n, char *out)
+{
 	size_t len = 0;
 	for (size_t at = 0; at < n;) {
 		uint32_t c;
@@ -64,28 +67,33 @@ static size_t to_bytes(const int16_t byte_of[ALPHABET], const char *text, size_t
 
 /* --- vocabulary */
 
-static int32_t *slot_of(const SnBpe *b, const char *s, size_t n) {
+static int32_t *slot_of(const SnBpe *b, const char *s, size_t n)
+{
 	uint32_t i = (uint32_t)sn_hash64(s, n, 0) & b->mask;
 	while (b->slots[i] >= 0 && (b->tokens[b->slots[i]].n != n || memcmp(b->tokens[b->slots[i]].at, s, n)))
 		i = (i + 1) & b->mask;
 	return &b->slots[i];
 }
 
-static int32_t id_of(const SnBpe *b, const char *s, size_t n) {
+static int32_t id_of(const SnBpe *b, const char *s, size_t n)
+{
 	return *slot_of(b, s, n);
 }
 
-static void token_set(SnBpe *b, int32_t id, const char *s, size_t n) {
+static void token_set(SnBpe *b, int32_t id, const char *s, size_t n)
+{
 	free(b->tokens[id].at);
 	b->tokens[id] = (Token){sn_alloc(n + 1), n};
 	memcpy(b->tokens[id].at, s, n);
 }
 
-static bool id_ok(json_t *j) {
+static bool id_ok(json_t *j)
+{
 	return json_is_integer(j) && json_integer_value(j) >= 0 && json_integer_value(j) < MAX_ID;
 }
 
-static int vocab_size(SnBpe *b, json_t *vocab, json_t *added, const char *path) {
+static int vocab_size(SnBpe *b, json_t *vocab, json_t *added, const char *path)
+{
 	const char *key;
 	json_t *value;
 	size_t i;
@@ -105,7 +113,8 @@ static int vocab_size(SnBpe *b, json_t *vocab, json_t *added, const char *path) 
 	return SN_OK;
 }
 
-static int load_vocab(SnBpe *b, json_t *vocab, json_t *added, const char *path) {
+static int load_vocab(SnBpe *b, json_t *vocab, json_t *added, const char *path)
+{
 	int code = vocab_size(b, vocab, added, path);
 	if (code)
 		return code;
@@ -136,12 +145,14 @@ static int load_vocab(SnBpe *b, json_t *vocab, json_t *added, const char *path) 
 
 /* --- added tokens */
 
-static int longer(const void *x, const void *y) {
+static int longer(const void *x, const void *y)
+{
 	const Added *a = x, *b = y;
 	return a->n != b->n ? (a->n < b->n ? 1 : -1) : (a->id > b->id) - (a->id < b->id);
 }
 
-static int load_added(SnBpe *b, json_t *list, const char *path) {
+static int load_added(SnBpe *b, json_t *list, const char *path)
+{
 	b->added = sn_alloc(sizeof *b->added * (json_array_size(list) + 1));
 	size_t i;
 	json_t *j;
@@ -163,7 +174,8 @@ static int load_added(SnBpe *b, json_t *list, const char *path) {
 /* --- merges */
 
 /* A merge is "a b" or ["a", "b"]. */
-static bool merge_parts(json_t *j, const char *part[2], size_t n[2]) {
+static bool merge_parts(json_t *j, const char *part[2], size_t n[2])
+{
 	if (json_is_string(j)) {
 		part[0] = json_string_value(j);
 		const char *space = strchr(part[0], ' ');
@@ -184,7 +196,8 @@ static bool merge_parts(json_t *j, const char *part[2], size_t n[2]) {
 	return json_array_size(j) == 2;
 }
 
-static int load_merges(SnBpe *b, json_t *list, const char *path) {
+static int load_merges(SnBpe *b, json_t *list, const char *path)
+{
 	int16_t byte_of[ALPHABET];
 	alphabet(byte_of);
 	b->merges = sn_merges_open((int64_t)json_array_size(list));
@@ -209,17 +222,20 @@ static int load_merges(SnBpe *b, json_t *list, const char *path) {
 
 /* --- the rest of the file: what is known, and refusal of the rest */
 
-static const char *type_of(json_t *j) {
+static const char *type_of(json_t *j)
+{
 	const char *type = json_string_value(json_object_get(j, "type"));
 	return type ? type : "";
 }
 
-static bool empty(json_t *j) {
+static bool empty(json_t *j)
+{
 	return !j || json_is_null(j) || (json_is_string(j) && !json_string_length(j)) || json_is_false(j)
 		|| (json_is_number(j) && json_number_value(j) == 0);
 }
 
-static int check_model(json_t *model, json_t *root, const char *path) {
+static int check_model(json_t *model, json_t *root, const char *path)
+{
 	const char *type = type_of(model);
 	if (*type && strcmp(type, "BPE"))
 		return sn_fail(SN_DATA, "%s: tokenizer type %s is not supported (only byte-level BPE is)", path, type);
@@ -235,13 +251,15 @@ static int check_model(json_t *model, json_t *root, const char *path) {
 	return SN_OK;
 }
 
-static int set_pattern(SnBpe *b, const char *pattern, const char *path) {
+static int set_pattern(SnBpe *b, const char *pattern, const char *path)
+{
 	b->pattern = sn_pattern_open(pattern, path);
 	return b->pattern ? SN_OK : SN_DATA;
 }
 
 /* Split with a regular expression: matches and what lies between them are words. */
-static int load_split(SnBpe *b, json_t *j, const char *path) {
+static int load_split(SnBpe *b, json_t *j, const char *path)
+{
 	const char *pattern = json_string_value(json_object_get(json_object_get(j, "pattern"), "Regex"));
 	const char *behavior = json_string_value(json_object_get(j, "behavior"));
 	bool invert = json_is_true(json_object_get(j, "invert"));
@@ -251,7 +269,8 @@ static int load_split(SnBpe *b, json_t *j, const char *path) {
 	return set_pattern(b, pattern, path);
 }
 
-static int load_step(SnBpe *b, json_t *j, const char *path, bool *bytes) {
+static int load_step(SnBpe *b, json_t *j, const char *path, bool *bytes)
+{
 	if (!strcmp(type_of(j), "Split"))
 		return load_split(b, j, path);
 	if (strcmp(type_of(j), "ByteLevel"))
@@ -265,7 +284,8 @@ static int load_step(SnBpe *b, json_t *j, const char *path, bool *bytes) {
 	return set_pattern(b, GPT2_PATTERN, path);
 }
 
-static int load_pre_tokenizer(SnBpe *b, json_t *j, const char *path) {
+static int load_pre_tokenizer(SnBpe *b, json_t *j, const char *path)
+{
 	bool bytes = false;
 	int code = SN_OK;
 	if (strcmp(type_of(j), "Sequence"))
@@ -281,7 +301,8 @@ static int load_pre_tokenizer(SnBpe *b, json_t *j, const char *path) {
 }
 
 /* The special token that a TemplateProcessing puts first: what generation starts a text with. */
-static int32_t find_bos(json_t *j) {
+static int32_t find_bos(json_t *j)
+{
 	json_t *list = json_object_get(j, "processors"), *step;
 	size_t i;
 	json_array_foreach(list, i, step) {
@@ -296,7 +317,8 @@ static int32_t find_bos(json_t *j) {
 	return id_ok(id) ? (int32_t)json_integer_value(id) : -1;
 }
 
-SnBpe *sn_bpe_open(json_t *root, const char *path) {
+SnBpe *sn_bpe_open(json_t *root, const char *path)
+{
 	json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
 	if (check_model(model, root, path))
 		return NULL;
@@ -319,7 +341,8 @@ SnBpe *sn_bpe_open(json_t *root, const char *path) {
 	return b;
 }
 
-void sn_bpe_close(SnBpe *b) {
+void sn_bpe_close(SnBpe *b)
+{
 	if (!b)
 		return;
 	for (int32_t i = 0; b->tokens && i < b->size; i++)
@@ -332,24 +355,28 @@ void sn_bpe_close(SnBpe *b) {
 	free(b);
 }
 
-int32_t sn_bpe_size(const SnBpe *b) {
+int32_t sn_bpe_size(const SnBpe *b)
+{
 	return b->size;
 }
 
-const char *sn_bpe_decode(const SnBpe *b, int32_t id, size_t *n) {
+const char *sn_bpe_decode(const SnBpe *b, int32_t id, size_t *n)
+{
 	bool known = id >= 0 && id < b->size && b->tokens[id].at;
 	*n = known ? b->tokens[id].n : 0;
 	return known ? b->tokens[id].at : "";
 }
 
-int32_t sn_bpe_special(const SnBpe *b, const char *text) {
+int32_t sn_bpe_special(const SnBpe *b, const char *text)
+{
 	for (int i = 0; i < b->nadded; i++)
 		if (strlen(text) == b->added[i].n && !memcmp(b->added[i].text, text, b->added[i].n))
 			return b->added[i].id;
 	return -1;
 }
 
-int32_t sn_bpe_bos(const SnBpe *b) {
+int32_t sn_bpe_bos(const SnBpe *b)
+{
 	return b->bos;
 }
 
@@ -365,7 +392,8 @@ typedef struct Encoder {
 	int32_t bad;                  /* a byte the vocabulary lacks; -1 */
 } Encoder;
 
-static void word_ids(Encoder *e, const char *s, size_t n) {
+static void word_ids(Encoder *e, const char *s, size_t n)
+{
 	const SnBpe *b = e->b;
 	if (b->whole_words) {
 		int32_t id = id_of(b, s, n);
@@ -385,7 +413,8 @@ static void word_ids(Encoder *e, const char *s, size_t n) {
 		e->out->n = first + sn_merges_apply(b->merges, &e->work, e->out->at + first, (int64_t)n);
 }
 
-static void word(Encoder *e, const char *s, size_t n) {
+static void word(Encoder *e, const char *s, size_t n)
+{
 	if (n > CACHED_BYTES) {
 		word_ids(e, s, n);
 		return;
@@ -401,7 +430,8 @@ static void word(Encoder *e, const char *s, size_t n) {
 	*seen = (Seen){s, (uint32_t)n, (uint32_t)(e->out->n - first), first};
 }
 
-static int words(Encoder *e, const char *s, size_t n, const char *what) {
+static int words(Encoder *e, const char *s, size_t n, const char *what)
+{
 	size_t at = 0, from, to;
 	while (e->matcher && at < n) {
 		int found = sn_matcher_next(e->matcher, s, n, at, &from, &to);
@@ -423,7 +453,8 @@ static int words(Encoder *e, const char *s, size_t n, const char *what) {
 }
 
 /* Text between added tokens. */
-static int stretch(Encoder *e, const char *s, size_t n, const char *what) {
+static int stretch(Encoder *e, const char *s, size_t n, const char *what)
+{
 	if (!n)
 		return SN_OK;
 	if (!e->b->prefix_space || s[0] == ' ')
@@ -437,18 +468,21 @@ static int stretch(Encoder *e, const char *s, size_t n, const char *what) {
 	return code;
 }
 
-static const Added *added_at(const SnBpe *b, const char *s, size_t n) {
+static const Added *added_at(const SnBpe *b, const char *s, size_t n)
+{
 	for (int i = 0; i < b->nadded; i++)
 		if (b->added[i].n <= n && !memcmp(b->added[i].text, s, b->added[i].n))
 			return &b->added[i];
 	return NULL;
 }
 
-static bool blank(char c) {
+static bool blank(char c)
+{
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static int encode_all(Encoder *e, const char *s, size_t n, const char *what) {
+static int encode_all(Encoder *e, const char *s, size_t n, const char *what)
+{
 	const SnBpe *b = e->b;
 	size_t from = 0, at = 0;
 	while (at < n) {
@@ -472,7 +506,8 @@ static int encode_all(Encoder *e, const char *s, size_t n, const char *what) {
 	return stretch(e, s + from, n - from, what);
 }
 
-int sn_bpe_encode(const SnBpe *b, const char *text, size_t n, const char *what, SnIds *out) {
+int sn_bpe_encode(const SnBpe *b, const char *text, size_t n, const char *what, SnIds *out)
+{
 	Encoder e = {.b = b, .out = out, .bad = -1};
 	e.seen = sn_alloc(sizeof *e.seen * CACHE);
 	e.matcher = b->pattern ? sn_matcher_open(b->pattern) : NULL;

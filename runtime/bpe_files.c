@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static json_t *read_merges(const char *path) {
+static json_t *read_merges(const char *path)
+{
 	SnFile f;
 	if (sn_file_map(&f, path))
 		return NULL;
@@ -29,7 +30,8 @@ static json_t *read_merges(const char *path) {
 	return list;
 }
 
-json_t *sn_bpe_compose(const char *vocab_path, const char *merges_path) {
+json_t *sn_bpe_compose(const char *vocab_path, const char *merges_path)
+{
 	json_t *vocab = sn_json_read(vocab_path), *merges = vocab ? read_merges(merges_path) : NULL;
 	if (!merges) {
 		json_decref(vocab);

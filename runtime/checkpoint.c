@@ -19,7 +19,8 @@
 
 static const char temporary[] = ".tmp-";
 
-static int write_json(const char *dir, const char *name, json_t *j) {
+static int write_json(const char *dir, const char *name, json_t *j)
+{
 	char *path = sn_format("%s/%s", dir, name), *text = json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
 	int code = text ? sn_file_write(path, text, strlen(text)) : sn_fail(SN_FAIL, "out of memory");
 	free(text);
@@ -28,7 +29,8 @@ static int write_json(const char *dir, const char *name, json_t *j) {
 	return code;
 }
 
-static json_t *config_json(const SnProgram *p) {
+static json_t *config_json(const SnProgram *p)
+{
 	json_t *j = json_object();
 	const SnSetting *s = p->config;
 	for (int64_t i = 0; i < p->nconfig; i++)
@@ -39,13 +41,15 @@ static json_t *config_json(const SnProgram *p) {
 static const char model_name[] = "model.safetensors", states_name[] = "optimizer.safetensors", state_name[] = "state.json";
 enum { FORMAT = 2, HEX = 17 };
 
-static const char *hex(char buf[HEX], uint64_t x) {
+static const char *hex(char buf[HEX], uint64_t x)
+{
 	snprintf(buf, HEX, "%016llx", (unsigned long long)x);
 	return buf;
 }
 
 /* Of a state's members but "sum", in a form that only their values decide: keys sorted, no spaces, 17 digits. */
-static uint64_t state_sum(const json_t *state) {
+static uint64_t state_sum(const json_t *state)
+{
 	json_t *rest = json_copy((json_t *)state);
 	json_object_del(rest, "sum");
 	char *text = json_dumps(rest, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
@@ -56,7 +60,8 @@ static uint64_t state_sum(const json_t *state) {
 }
 
 /* Takes over sums: the files' checksums by name. */
-static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums) {
+static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums)
+{
 	char buf[HEX];
 	json_t *best = isfinite(st->best_loss) ? json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
 	json_t *j = json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
@@ -65,7 +70,8 @@ static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums)
 	return j;
 }
 
-static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best) {
+static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best)
+{
 	static const char *const moments[] = {"m.", "v."};
 	char *model = sn_format("%s/%s", dir, model_name), *states = sn_format("%s/%s", dir, states_name), *tok = sn_format("%s/tokenizer.json", dir), buf[HEX];
 	json_t *sums = json_object();
@@ -92,7 +98,8 @@ static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer
 }
 
 /* A name not yet taken: after a resume, the step of an abandoned later checkpoint may come again. */
-static char *free_name(const char *dir, const char *family, int64_t step) {
+static char *free_name(const char *dir, const char *family, int64_t step)
+{
 	for (int again = 0;; again++) {
 		char *name = again ? sn_format("%s-%08lld.%d", family, (long long)step, again) : sn_format("%s-%08lld", family, (long long)step);
 		char *path = sn_format("%s/%s", dir, name);
@@ -105,7 +112,8 @@ static char *free_name(const char *dir, const char *family, int64_t step) {
 	}
 }
 
-static int move_link(const char *dir, const char *link, const char *to) {
+static int move_link(const char *dir, const char *link, const char *to)
+{
 	char *path = sn_format("%s/%s", dir, link), *beside = sn_format("%s/%slink-%s", dir, temporary, link);
 	unlink(beside);
 	int code = SN_OK;
@@ -117,7 +125,8 @@ static int move_link(const char *dir, const char *link, const char *to) {
 }
 
 /* A name that free_name() makes: whoever trains in a directory of their own may keep "best-of-all" there. */
-static bool is_member(const char *name, const char *family) {
+static bool is_member(const char *name, const char *family)
+{
 	size_t n = strlen(family);
 	if (strncmp(name, family, n) || name[n] != '-')
 		return false;
@@ -127,7 +136,8 @@ static bool is_member(const char *name, const char *family) {
 }
 
 /* Removes what an interrupted save left, and the family's other members. */
-static void prune(const char *dir, const char *family, const char *kept) {
+static void prune(const char *dir, const char *family, const char *kept)
+{
 	DIR *d = opendir(dir);
 	if (!d)
 		return;
@@ -142,7 +152,8 @@ static void prune(const char *dir, const char *family, const char *kept) {
 	closedir(d);
 }
 
-int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best) {
+int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best)
+{
 	const char *family = best ? "best" : "ckpt";
 	char *name = free_name(dir, family, st->step), *path = sn_format("%s/%s", dir, name), *beside = sn_format("%s/%s%s", dir, temporary, name);
 	sn_remove_tree(beside);
@@ -167,14 +178,16 @@ int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer
 	return code;
 }
 
-bool sn_checkpoint_is_run(const char *dir) {
+bool sn_checkpoint_is_run(const char *dir)
+{
 	char *last = sn_format("%s/last/state.json", dir);
 	bool is = sn_exists(last);
 	free(last);
 	return is;
 }
 
-static char *with_model(const char *dir, const char *link) {
+static char *with_model(const char *dir, const char *link)
+{
 	char *path = sn_format("%s/%s", dir, link), *model = sn_weights_file(path);
 	free(model);
 	if (model)
@@ -183,7 +196,8 @@ static char *with_model(const char *dir, const char *link) {
 	return NULL;
 }
 
-char *sn_checkpoint_find(const char *dir, bool best) {
+char *sn_checkpoint_find(const char *dir, bool best)
+{
 	if (sn_exists(dir) && !sn_is_dir(dir))
 		return sn_format("%s", dir);
 	char *found = best ? with_model(dir, "best") : NULL;
@@ -196,7 +210,8 @@ char *sn_checkpoint_find(const char *dir, bool best) {
 	return found;
 }
 
-static int state_of(SnState *st, json_t *j, const char *path) {
+static int state_of(SnState *st, json_t *j, const char *path)
+{
 	json_t *step = json_object_get(j, "step"), *best = json_object_get(j, "best"), *options = json_object_get(j, "options");
 	const char *hash = json_string_value(json_object_get(j, "data"));
 	json_t *loss = json_object_get(best, "loss");
@@ -212,7 +227,8 @@ static int state_of(SnState *st, json_t *j, const char *path) {
 }
 
 /* NULL after a message, also where the state is not what was saved. */
-static json_t *read_state(const char *path) {
+static json_t *read_state(const char *path)
+{
 	json_t *j = sn_json_read(path);
 	const char *sum = json_string_value(json_object_get(j, "sum"));
 	char buf[HEX];
@@ -228,7 +244,8 @@ static json_t *read_state(const char *path) {
 	return NULL;
 }
 
-int sn_checkpoint_verify(const char *path, const SnFile *f, bool required) {
+int sn_checkpoint_verify(const char *path, const SnFile *f, bool required)
+{
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	char *beside = sn_format("%.*s%s", (int)(name - path), path, state_name), buf[HEX];
 	json_t *j = sn_exists(beside) ? read_state(beside) : NULL;
@@ -245,7 +262,8 @@ int sn_checkpoint_verify(const char *path, const SnFile *f, bool required) {
 	return code;
 }
 
-int sn_state_read(SnState *st, const char *checkpoint) {
+int sn_state_read(SnState *st, const char *checkpoint)
+{
 	*st = (SnState){.best_loss = INFINITY};
 	char *path = sn_format("%s/%s", checkpoint, state_name);
 	json_t *j = read_state(path);

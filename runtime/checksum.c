@@ -11,12 +11,14 @@
 #define ODD_B 0xD6E8FEB86659FD93u
 enum { LANES = 4, BLOCK = 8 * LANES, TURN = 29 };
 
-static inline uint64_t step(uint64_t h, uint64_t word) {
+static inline uint64_t step(uint64_t h, uint64_t word)
+{
 	h = (h ^ word) * ODD_A;
 	return h << TURN | h >> (64 - TURN);
 }
 
-static void add_blocks(SnSum *s, const char *p, size_t blocks) {
+static void add_blocks(SnSum *s, const char *p, size_t blocks)
+{
 	uint64_t a = s->lane[0], b = s->lane[1], c = s->lane[2], d = s->lane[3], w[LANES];
 	for (; blocks; blocks--, p += BLOCK) {
 		memcpy(w, p, BLOCK);
@@ -28,11 +30,13 @@ static void add_blocks(SnSum *s, const char *p, size_t blocks) {
 	memcpy(s->lane, (uint64_t[]){a, b, c, d}, sizeof s->lane);
 }
 
-void sn_sum_start(SnSum *s) {
+void sn_sum_start(SnSum *s)
+{
 	*s = (SnSum){.lane = {1, 2, 3, 4}};
 }
 
-void sn_sum_add(SnSum *s, const void *data, size_t n) {
+void sn_sum_add(SnSum *s, const void *data, size_t n)
+{
 	const char *p = data;
 	size_t held = s->n % BLOCK, take = held ? BLOCK - held : 0;
 	s->n += n;
@@ -49,7 +53,8 @@ void sn_sum_add(SnSum *s, const void *data, size_t n) {
 		memcpy(s->rest, p + n / BLOCK * BLOCK, n % BLOCK);
 }
 
-uint64_t sn_sum_end(SnSum *s) {
+uint64_t sn_sum_end(SnSum *s)
+{
 	size_t held = s->n % BLOCK;
 	if (held) {
 		memset(s->rest + held, 0, BLOCK - held);
@@ -62,7 +67,8 @@ uint64_t sn_sum_end(SnSum *s) {
 	return h ^ h >> 29;
 }
 
-uint64_t sn_sum(const void *data, size_t n) {
+uint64_t sn_sum(const void *data, size_t n)
+{
 	SnSum s;
 	sn_sum_start(&s);
 	sn_sum_add(&s, data, n);

@@ -17,19 +17,22 @@ static const char *const kind_help[] = {
 	[SN_INFER] = "", [SN_INFO] = "what this program is: configuration, memory, weights",
 };
 
-static bool has(const Commands *c, const char *name) {
+static bool has(const Commands *c, const char *name)
+{
 	for (int i = 0; i < c->n; i++)
 		if (!strcmp(c->at[i].name, name))
 			return true;
 	return false;
 }
 
-static void add(Commands *c, const char *name, int kind, const SnEntry *e) {
+static void add(Commands *c, const char *name, int kind, const SnEntry *e)
+{
 	if (c->n < MAX_COMMANDS && !has(c, name))
 		c->at[c->n++] = (SnCommand){name, kind, e};
 }
 
-static Commands commands_of(const SnProgram *p) {
+static Commands commands_of(const SnProgram *p)
+{
 	Commands c = {0};
 	const SnEntry *e = p->entries;
 	for (int i = 0; i < p->nentry; i++)
@@ -41,7 +44,8 @@ static Commands commands_of(const SnProgram *p) {
 	return c;
 }
 
-static void print_setting(FILE *out, const SnSetting *s) {
+static void print_setting(FILE *out, const SnSetting *s)
+{
 	fprintf(out, "  %-10s ", sn_text(s->key));
 	if (s->is_num)
 		fprintf(out, "%-10.10g", s->num);
@@ -50,7 +54,8 @@ static void print_setting(FILE *out, const SnSetting *s) {
 	fprintf(out, "  %s\n", s->doc ? sn_text(s->doc) : "");
 }
 
-static void help(FILE *out, const SnProgram *p, const Commands *c) {
+static void help(FILE *out, const SnProgram *p, const Commands *c)
+{
 	fprintf(out, "%s\n", sn_text(p->name));
 	if (p->doc && *sn_text(p->doc))
 		fprintf(out, "%s\n", sn_text(p->doc));
@@ -68,7 +73,8 @@ static void help(FILE *out, const SnProgram *p, const Commands *c) {
 		print_setting(out, &s[i]);
 }
 
-static const SnCommand *find(const Commands *c, const char *name) {
+static const SnCommand *find(const Commands *c, const char *name)
+{
 	for (int i = 0; i < c->n; i++)
 		if (!strcmp(c->at[i].name, name))
 			return &c->at[i];
@@ -83,7 +89,8 @@ static const SnCommand *find(const Commands *c, const char *name) {
 	return NULL;
 }
 
-static int run(SnOptions *o, const SnCommand *c) {
+static int run(SnOptions *o, const SnCommand *c)
+{
 	switch (c->kind) {
 	case SN_TRAIN: return sn_train_main(o);
 	case SN_EVAL: return sn_eval_main(o);
@@ -98,7 +105,8 @@ enum { JSON_SEED = 1 };
 
 /* Files must not get the numbers of streams the caller has closed: messages would land in them. What takes the
  * numbers can't be written to, so a closed output is still an error. */
-static void occupy_streams(void) {
+static void occupy_streams(void)
+{
 	int fd;
 	do
 		fd = open("/dev/null", O_RDONLY);
@@ -107,7 +115,8 @@ static void occupy_streams(void) {
 		close(fd);
 }
 
-static int dispatch(const SnProgram *p, int argc, char **argv) {
+static int dispatch(const SnProgram *p, int argc, char **argv)
+{
 	Commands commands = commands_of(p);
 	signal(SIGXFSZ, SIG_IGN);   /* a file size limit is met like a full disk: by write()'s error */
 	json_object_seed(JSON_SEED);
@@ -136,7 +145,8 @@ static int dispatch(const SnProgram *p, int argc, char **argv) {
 	return code;
 }
 
-int sn_main(int argc, char **argv) {
+int sn_main(int argc, char **argv)
+{
 	occupy_streams();
 	int code = dispatch(&sn_program, argc, argv);
 	if (fflush(stdout) == 0 && !ferror(stdout))

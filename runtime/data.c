@@ -10,7 +10,8 @@ enum { STREAM = 0x64617461 };   /* apart from the streams of weights and samples
 typedef struct Text { SnFile file; char *made; const char *at; size_t n; } Text;   /* made: extracted from json lines */
 
 /* Texts of one field of a file of json lines, with `between` after each. */
-static int extract(Text *t, const char *path, const char *field, const char *between) {
+static int extract(Text *t, const char *path, const char *field, const char *between)
+{
 	SnStr out = {0};
 	int line = 1, code = SN_OK;
 	for (size_t at = 0; at < t->file.n && !code; line++) {
@@ -38,12 +39,14 @@ static int extract(Text *t, const char *path, const char *field, const char *bet
 }
 
 /* A model file's `field=` speaks of json lines; a plain text given in their place is read as it is. */
-static int is_json_lines(const char *path) {
+static int is_json_lines(const char *path)
+{
 	const char *dot = strrchr(path, '.');
 	return dot && (strcmp(dot, ".jsonl") == 0 || strcmp(dot, ".ndjson") == 0 || strcmp(dot, ".json") == 0);
 }
 
-static int text_open(Text *t, const SnOptions *o, const char *path, const SnTokenizer *tokenizer) {
+static int text_open(Text *t, const SnOptions *o, const char *path, const SnTokenizer *tokenizer)
+{
 	static const char end_of_text[] = "<|endoftext|>";
 	*t = (Text){0};
 	int code = sn_file_map(&t->file, path);
@@ -59,13 +62,15 @@ static int text_open(Text *t, const SnOptions *o, const char *path, const SnToke
 	return code;
 }
 
-static void text_close(Text *t) {
+static void text_close(Text *t)
+{
 	sn_file_unmap(&t->file);
 	free(t->made);
 }
 
 /* What the flag says; else what the checkpoint brings; else what the model file says; else by the vocabulary's size. */
-static char *tokenizer_spec(const SnOptions *o, const char *checkpoint) {
+static char *tokenizer_spec(const SnOptions *o, const char *checkpoint)
+{
 	static const char *const brought[] = {"tokenizer.json", "merges.txt"};
 	for (size_t i = 0; checkpoint && sn_is_dir(checkpoint) && !sn_given(o, "data.tokenizer") && i < 2; i++) {
 		char *path = sn_format("%s/%s", checkpoint, brought[i]);
@@ -77,7 +82,8 @@ static char *tokenizer_spec(const SnOptions *o, const char *checkpoint) {
 	return sn_format("%s", sn_str(o, "data.tokenizer", V && V < 256 ? "char" : "byte"));
 }
 
-static int check_ids(const SnOptions *o, const SnTokenizer *t, const SnIds *ids, const char *path) {
+static int check_ids(const SnOptions *o, const SnTokenizer *t, const SnIds *ids, const char *path)
+{
 	int64_t V = sn_vocabulary(o->program);
 	int32_t largest = 0;
 	for (int64_t i = 0; i < ids->n; i++)
@@ -88,7 +94,8 @@ static int check_ids(const SnOptions *o, const SnTokenizer *t, const SnIds *ids,
 	return sn_fail(SN_DATA, "%s: token id %d, but the model's vocabulary V is %lld: build it with --set V=%d for this tokenizer", path, largest, (long long)V, sn_tokenizer_size(t));
 }
 
-static int encode_file(SnData *d, const SnOptions *o, const char *path, SnIds *out) {
+static int encode_file(SnData *d, const SnOptions *o, const char *path, SnIds *out)
+{
 	Text t;
 	int code = text_open(&t, o, path, d->tokenizer);
 	if (!code)
@@ -97,7 +104,8 @@ static int encode_file(SnData *d, const SnOptions *o, const char *path, SnIds *o
 	return code ? code : check_ids(o, d->tokenizer, out, path);
 }
 
-static int open_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint, const char *path) {
+static int open_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint, const char *path)
+{
 	char *spec = tokenizer_spec(o, checkpoint);
 	Text t = {0};
 	int code = strcmp(spec, "char") ? SN_OK : text_open(&t, o, path, NULL);
@@ -110,14 +118,16 @@ static int open_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint,
 	return code;
 }
 
-static void split(SnData *d, double share) {
+static void split(SnData *d, double share)
+{
 	int64_t kept = (int64_t)((double)d->train.n * (1 - share));
 	for (int64_t i = kept; i < d->train.n; i++)
 		sn_ids_add(&d->valid, d->train.at[i]);
 	d->train.n = kept;
 }
 
-int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eval) {
+int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eval)
+{
 	*d = (SnData){0};
 	const char *kind = sn_str(o, "data.kind", "text"), *path = sn_str(o, "data.file", NULL);
 	/* The model file's validation text belongs to the model file's data. */
@@ -144,14 +154,16 @@ int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eva
 	return code;
 }
 
-void sn_data_close(SnData *d) {
+void sn_data_close(SnData *d)
+{
 	sn_tokenizer_close(d->tokenizer);
 	free(d->train.at);
 	free(d->valid.at);
 	*d = (SnData){0};
 }
 
-void sn_data_batch(const SnIds *ids, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro) {
+void sn_data_batch(const SnIds *ids, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro)
+{
 	uint32_t key = sn_hash32(&seed, sizeof seed, STREAM);
 	for (int64_t r = 0; r < rows; r++) {
 		int64_t at = sn_below(ids->n - len + 1, (uint32_t)micro, (uint32_t)(r ^ (micro >> 32 << 16)), key);

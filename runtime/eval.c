@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const SnSlot *sn_tokens_slot(const SnFunction *f) {
+const SnSlot *sn_tokens_slot(const SnFunction *f)
+{
 	const SnSlot *found = NULL, *s = f->slots;
 	for (int64_t i = 0; i < f->nslot; i++) {
 		if (s[i].output || s[i].rank == 0)
@@ -34,14 +35,16 @@ typedef struct Windows {
 	int64_t count;
 } Windows;
 
-static void set_dim(SnSession *s, const char *name, int64_t value) {
+static void set_dim(SnSession *s, const char *name, int64_t value)
+{
 	int64_t *dim = sn_dim(s, name);
 	if (dim)
 		*dim = value;
 }
 
 /* rows windows of `stride` predictions from the window that starts at `at`. */
-static void batch(Windows *w, int64_t at, int64_t rows, int64_t stride) {
+static void batch(Windows *w, int64_t at, int64_t rows, int64_t stride)
+{
 	int32_t *out = (int32_t *)(w->s->arena + w->tokens->offset);
 	for (int64_t r = 0; r < rows; r++)
 		memcpy(out + r * (stride + 1), w->ids->at + at + r * stride, sizeof *out * (size_t)(stride + 1));
@@ -52,7 +55,8 @@ static void batch(Windows *w, int64_t at, int64_t rows, int64_t stride) {
 	w->count += rows * stride;
 }
 
-SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, int64_t rows, int64_t context, int64_t batches) {
+SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, int64_t rows, int64_t context, int64_t batches)
+{
 	int64_t shape[SN_MAX_RANK] = {0};
 	Windows w = {.s = s, .f = f, .tokens = sn_tokens_slot(f), .ids = ids};
 	set_dim(s, "B", rows);
@@ -71,7 +75,8 @@ SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, in
 	return (SnEvalResult){w.count ? w.sum / (double)w.count : NAN, w.count};
 }
 
-int sn_batch_read(SnBatch *b, const SnOptions *o) {
+int sn_batch_read(SnBatch *b, const SnOptions *o)
+{
 	int64_t micro = sn_bound(o->entry, "B"), bound = sn_bound(o->entry, "T"), batch = (int64_t)sn_num(o, "batch", (double)micro);
 	if (micro < 1 || bound < 1)
 		return sn_fail(SN_FAIL, "%s has no dimensions B and T", sn_text(o->entry->name));
@@ -85,7 +90,8 @@ int sn_batch_read(SnBatch *b, const SnOptions *o) {
 	return SN_OK;
 }
 
-int sn_model_find(const SnOptions *o, char **checkpoint) {
+int sn_model_find(const SnOptions *o, char **checkpoint)
+{
 	const char *model = sn_str(o, "model", NULL);
 	*checkpoint = NULL;
 	if (model && sn_given(o, "random"))
@@ -96,14 +102,16 @@ int sn_model_find(const SnOptions *o, char **checkpoint) {
 	return model && !*checkpoint ? SN_DATA : SN_OK;
 }
 
-static int load(SnSession *s, const SnOptions *o, const char *checkpoint) {
+static int load(SnSession *s, const SnOptions *o, const char *checkpoint)
+{
 	if (checkpoint)
 		return sn_weights_load(s, o->program, checkpoint);
 	sn_init_params(s, (uint32_t)sn_num(o, "seed", 1));
 	return SN_OK;
 }
 
-static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, const SnBatch *b, const char *checkpoint) {
+static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, const SnBatch *b, const char *checkpoint)
+{
 	SnData d;
 	int code = sn_data_open(&d, o, checkpoint, true);
 	if (code)
@@ -125,7 +133,8 @@ static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, 
 	return code;
 }
 
-int sn_eval_main(const SnOptions *o) {
+int sn_eval_main(const SnOptions *o)
+{
 	const SnFunction *f = sn_function(o->entry, "eval");
 	if (!f)
 		return sn_fail(SN_FAIL, "%s has no eval function", sn_text(o->entry->name));

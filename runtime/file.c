@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int sn_file_map(SnFile *f, const char *path) {
+int sn_file_map(SnFile *f, const char *path)
+{
 	*f = (SnFile){"", 0};
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -35,7 +36,8 @@ int sn_file_map(SnFile *f, const char *path) {
 	return code;
 }
 
-void sn_file_unmap(SnFile *f) {
+void sn_file_unmap(SnFile *f)
+{
 	if (f->n)
 		munmap((void *)f->at, f->n);
 	*f = (SnFile){"", 0};
@@ -43,7 +45,8 @@ void sn_file_unmap(SnFile *f) {
 
 enum { WRITE_BUFFER = 1 << 16 };
 
-int sn_writer_open(SnWriter *w, const char *path) {
+int sn_writer_open(SnWriter *w, const char *path)
+{
 	*w = (SnWriter){.path = path};
 	sn_sum_start(&w->sum);
 	w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -53,7 +56,8 @@ int sn_writer_open(SnWriter *w, const char *path) {
 	return SN_OK;
 }
 
-static void write_all(SnWriter *w, const char *p, size_t n) {
+static void write_all(SnWriter *w, const char *p, size_t n)
+{
 	while (n && !w->bad) {
 		ssize_t k = write(w->fd, p, n);
 		if (k < 0 && errno == EINTR)
@@ -68,12 +72,14 @@ static void write_all(SnWriter *w, const char *p, size_t n) {
 	}
 }
 
-static void flush(SnWriter *w) {
+static void flush(SnWriter *w)
+{
 	write_all(w, w->buf, w->n);
 	w->n = 0;
 }
 
-void sn_writer_put(SnWriter *w, const void *p, size_t n) {
+void sn_writer_put(SnWriter *w, const void *p, size_t n)
+{
 	w->at += n;
 	sn_sum_add(&w->sum, p, n);
 	if (w->n + n > WRITE_BUFFER)
@@ -86,7 +92,8 @@ void sn_writer_put(SnWriter *w, const void *p, size_t n) {
 	w->n += n;
 }
 
-int sn_writer_close(SnWriter *w) {
+int sn_writer_close(SnWriter *w)
+{
 	flush(w);
 	if (!w->bad && fsync(w->fd) < 0) {
 		w->bad = true;
@@ -100,7 +107,8 @@ int sn_writer_close(SnWriter *w) {
 	return w->bad ? sn_fail(SN_FAIL, "%s: %s", w->path, strerror(w->err)) : SN_OK;
 }
 
-int sn_file_write(const char *path, const char *text, size_t n) {
+int sn_file_write(const char *path, const char *text, size_t n)
+{
 	SnWriter w;
 	int code = sn_writer_open(&w, path);
 	if (code)
@@ -109,7 +117,8 @@ int sn_file_write(const char *path, const char *text, size_t n) {
 	return sn_writer_close(&w);
 }
 
-int sn_file_replace(const char *path, const char *text, size_t n) {
+int sn_file_replace(const char *path, const char *text, size_t n)
+{
 	char *beside = sn_format("%s.tmp", path);
 	int code = sn_file_write(beside, text, n);
 	if (!code && rename(beside, path) < 0)
@@ -120,7 +129,8 @@ int sn_file_replace(const char *path, const char *text, size_t n) {
 	return code;
 }
 
-json_t *sn_json_read(const char *path) {
+json_t *sn_json_read(const char *path)
+{
 	SnFile f;
 	if (sn_file_map(&f, path))
 		return NULL;
@@ -132,17 +142,20 @@ json_t *sn_json_read(const char *path) {
 	return j;
 }
 
-bool sn_exists(const char *path) {
+bool sn_exists(const char *path)
+{
 	struct stat st;
 	return stat(path, &st) == 0;
 }
 
-bool sn_is_dir(const char *path) {
+bool sn_is_dir(const char *path)
+{
 	struct stat st;
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-int sn_mkdirs(const char *path) {
+int sn_mkdirs(const char *path)
+{
 	char *p = sn_format("%s", path);
 	int code = SN_OK;
 	for (char *end = p + 1; !code; end++) {
@@ -162,7 +175,8 @@ int sn_mkdirs(const char *path) {
 	return code;
 }
 
-int sn_sync_dir(const char *path) {
+int sn_sync_dir(const char *path)
+{
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
@@ -172,7 +186,8 @@ int sn_sync_dir(const char *path) {
 	return code;
 }
 
-void sn_remove_tree(const char *path) {
+void sn_remove_tree(const char *path)
+{
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);   /* a link is removed, not what it names */
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!d) {

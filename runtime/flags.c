@@ -68,7 +68,8 @@ static const char *const type_wants[] = {
 	[T_DECAY] = "a number from 0 to below 1", [T_SEED] = "a whole number from 0 to 4294967295",
 };
 
-static bool fits(FlagType type, double x) {
+static bool fits(FlagType type, double x)
+{
 	switch (type) {
 	case T_NUM: return x >= 0 && isfinite(x);
 	case T_ABOVE: return x > 0 && isfinite(x);
@@ -81,28 +82,32 @@ static bool fits(FlagType type, double x) {
 	}
 }
 
-static const Flag *by_name(const char *name, size_t n, unsigned kinds) {
+static const Flag *by_name(const char *name, size_t n, unsigned kinds)
+{
 	for (int i = 0; i < NFLAGS; i++)
 		if ((flags[i].kinds & kinds) && strlen(flags[i].name) == n && !memcmp(flags[i].name, name, n))
 			return &flags[i];
 	return NULL;
 }
 
-static const Flag *by_letter(char c, unsigned kinds) {
+static const Flag *by_letter(char c, unsigned kinds)
+{
 	for (int i = 0; i < NFLAGS; i++)
 		if ((flags[i].kinds & kinds) && flags[i].brief == c)
 			return &flags[i];
 	return NULL;
 }
 
-static const Flag *by_key(const char *key) {
+static const Flag *by_key(const char *key)
+{
 	for (int i = 0; i < NFLAGS; i++)
 		if (!strcmp(flags[i].key, key))
 			return &flags[i];
 	return NULL;
 }
 
-static int unknown(const char *arg, const SnCommand *c) {
+static int unknown(const char *arg, const SnCommand *c)
+{
 	const char *names[NFLAGS], *near = NULL;
 	int n = 0;
 	for (int i = 0; i < NFLAGS; i++)
@@ -117,7 +122,8 @@ static int unknown(const char *arg, const SnCommand *c) {
 	return code;
 }
 
-static int take(SnOptions *o, const Flag *f, const char *text) {
+static int take(SnOptions *o, const Flag *f, const char *text)
+{
 	SnValue *v = &o->flag[f - flags];
 	v->given = true;
 	v->str = text;
@@ -140,7 +146,8 @@ static int take(SnOptions *o, const Flag *f, const char *text) {
 }
 
 /* One argument, or a flag and its value; returns how many were taken, or -1 after a message. */
-static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv) {
+static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv)
+{
 	const char *arg = argv[0], *value = NULL;
 	unsigned kind = 1u << c->kind;
 	const Flag *f = NULL;
@@ -175,7 +182,8 @@ static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv) {
 	return take(o, f, value ? value : argv[1]) ? -1 : taken;
 }
 
-int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv) {
+int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv)
+{
 	o->entry = c->entry;
 	for (int i = 0; i < argc;) {
 		int taken = parse_one(o, c, argc - i, argv + i);
@@ -187,27 +195,32 @@ int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv) {
 	return SN_OK;
 }
 
-const SnSetting *sn_setting(const SnSetting *s, int64_t n, const char *key) {
+const SnSetting *sn_setting(const SnSetting *s, int64_t n, const char *key)
+{
 	for (int64_t i = 0; i < n; i++)
 		if (!strcmp(s[i].key, key))
 			return &s[i];
 	return NULL;
 }
 
-static const SnSetting *entry_setting(const SnOptions *o, const char *key) {
+static const SnSetting *entry_setting(const SnOptions *o, const char *key)
+{
 	return o->entry ? sn_setting(o->entry->settings, o->entry->nsetting, key) : NULL;
 }
 
-bool sn_given(const SnOptions *o, const char *key) {
+bool sn_given(const SnOptions *o, const char *key)
+{
 	const Flag *f = by_key(key);
 	return f && o->flag[f - flags].given;
 }
 
-bool sn_overridden(const SnOptions *o, const char *key) {
+bool sn_overridden(const SnOptions *o, const char *key)
+{
 	return sn_given(o, key) || json_object_get(o->saved, key);
 }
 
-double sn_num(const SnOptions *o, const char *key, double otherwise) {
+double sn_num(const SnOptions *o, const char *key, double otherwise)
+{
 	const Flag *f = by_key(key);
 	if (f && o->flag[f - flags].given)
 		return o->flag[f - flags].num;
@@ -218,7 +231,8 @@ double sn_num(const SnOptions *o, const char *key, double otherwise) {
 	return s && s->is_num ? s->num : otherwise;
 }
 
-const char *sn_str(const SnOptions *o, const char *key, const char *otherwise) {
+const char *sn_str(const SnOptions *o, const char *key, const char *otherwise)
+{
 	const Flag *f = by_key(key);
 	if (f && o->flag[f - flags].given)
 		return o->flag[f - flags].str;
@@ -231,7 +245,8 @@ const char *sn_str(const SnOptions *o, const char *key, const char *otherwise) {
 
 /* Paths are remembered absolutely: a run may be resumed from elsewhere. A built-in tokenizer is a name, whatever file
  * is called like it. */
-static json_t *remembered(const Flag *f, const SnValue *v) {
+static json_t *remembered(const Flag *f, const SnValue *v)
+{
 	if (f->type >= T_NUM)
 		return json_real(v->num);
 	bool path = f->type == T_PATH || (f->type == T_TOKENIZER && !sn_tokenizer_is_builtin(v->str));
@@ -241,7 +256,8 @@ static json_t *remembered(const Flag *f, const SnValue *v) {
 	return j;
 }
 
-json_t *sn_options_save(const SnOptions *o) {
+json_t *sn_options_save(const SnOptions *o)
+{
 	json_t *out = o->saved ? json_deep_copy(o->saved) : json_object();
 	for (int i = 0; i < NFLAGS; i++)
 		if ((flags[i].kinds & F_SAVED) && o->flag[i].given)
@@ -249,12 +265,14 @@ json_t *sn_options_save(const SnOptions *o) {
 	return out;
 }
 
-int64_t sn_vocabulary(const SnProgram *p) {
+int64_t sn_vocabulary(const SnProgram *p)
+{
 	const SnSetting *v = sn_setting(p->config, p->nconfig, "V");
 	return v && v->is_num ? (int64_t)v->num : 0;
 }
 
-static void print_default(FILE *out, const SnOptions *o, const Flag *f) {
+static void print_default(FILE *out, const SnOptions *o, const Flag *f)
+{
 	const SnSetting *s = entry_setting(o, f->key);
 	if (s && s->is_num)
 		fprintf(out, " [%.10g]", s->num);
@@ -262,7 +280,8 @@ static void print_default(FILE *out, const SnOptions *o, const Flag *f) {
 		fprintf(out, " [%s]", sn_text(s->str));
 }
 
-void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c) {
+void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
+{
 	fprintf(out, "Usage: %s %s [flags]\n", program_invocation_short_name, c->name);
 	if (c->entry && c->entry->doc && *sn_text(c->entry->doc))
 		fprintf(out, "\n%s\n", sn_text(c->entry->doc));

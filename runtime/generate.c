@@ -28,7 +28,8 @@ typedef struct Generator {
 /* --- text out */
 
 /* Bytes that are no UTF-8 leave as U+FFFD. */
-static void emit(const char *s, size_t n) {
+static void emit(const char *s, size_t n)
+{
 	for (size_t at = 0; at < n;) {
 		uint32_t code;
 		int k = sn_utf8_read(s + at, n - at, &code);
@@ -42,7 +43,8 @@ static void emit(const char *s, size_t n) {
 }
 
 /* How many of the last bytes could begin a stop text. */
-static size_t held(const Generator *g, const char *s, size_t n) {
+static size_t held(const Generator *g, const char *s, size_t n)
+{
 	size_t most = 0;
 	for (int i = 0; i < g->nstop; i++) {
 		size_t len = strlen(g->stop[i]);
@@ -54,7 +56,8 @@ static size_t held(const Generator *g, const char *s, size_t n) {
 }
 
 /* Prints what is sure; true if a stop text has come. */
-static bool advance(Generator *g) {
+static bool advance(Generator *g)
+{
 	const char *s = g->text.s + g->printed, *first = NULL;
 	size_t n = g->text.n - g->printed;
 	for (int i = 0; i < g->nstop; i++) {
@@ -70,7 +73,8 @@ static bool advance(Generator *g) {
 
 /* --- the model */
 
-static const float *feed(Generator *g, const int32_t *ids, int64_t n) {
+static const float *feed(Generator *g, const int32_t *ids, int64_t n)
+{
 	*sn_dim(&g->s, "T") = n;
 	*sn_dim(&g->s, "S") = g->cached + n;
 	memcpy(g->s.arena + g->tokens->offset, ids, sizeof *ids * (size_t)n);
@@ -79,21 +83,24 @@ static const float *feed(Generator *g, const int32_t *ids, int64_t n) {
 	return (const float *)(g->s.arena + g->next->offset);
 }
 
-static const float *prefill(Generator *g, const SnIds *prompt) {
+static const float *prefill(Generator *g, const SnIds *prompt)
+{
 	const float *logits = NULL;
 	for (int64_t at = 0; at < prompt->n; at += g->chunk)
 		logits = feed(g, prompt->at + at, prompt->n - at < g->chunk ? prompt->n - at : g->chunk);
 	return logits;
 }
 
-static bool stops(const Generator *g, int32_t id) {
+static bool stops(const Generator *g, int32_t id)
+{
 	for (int i = 0; i < g->nstop; i++)
 		if (g->stop_id[i] == id)
 			return true;
 	return false;
 }
 
-static bool usable(const float *logits, int64_t V) {
+static bool usable(const float *logits, int64_t V)
+{
 	for (int64_t i = 0; i < V; i++)
 		if (isnan(logits[i]))
 			return false;
@@ -101,7 +108,8 @@ static bool usable(const float *logits, int64_t V) {
 }
 
 /* Returns an exit code; *count: tokens drawn. */
-static int decode(Generator *g, const float *logits, int64_t limit, int64_t *count) {
+static int decode(Generator *g, const float *logits, int64_t limit, int64_t *count)
+{
 	for (*count = 0; *count < limit;) {
 		if (!usable(logits, g->V))
 			return sn_fail(SN_FAIL, "the model's output is not a number");
@@ -128,7 +136,8 @@ static int decode(Generator *g, const float *logits, int64_t limit, int64_t *cou
 
 /* --- the prompt */
 
-static char *read_stdin(void) {
+static char *read_stdin(void)
+{
 	SnStr s = {0};
 	char buf[4096];
 	sn_str_add(&s, "", 0);
@@ -138,7 +147,8 @@ static char *read_stdin(void) {
 }
 
 /* What an empty prompt starts from: the tokenizer's start or end of text, else a line's end, else id 0. */
-static int32_t start_id(const SnTokenizer *t) {
+static int32_t start_id(const SnTokenizer *t)
+{
 	int32_t id = sn_bos(t);
 	if (id < 0)
 		id = sn_special(t, "<|endoftext|>");
@@ -151,7 +161,8 @@ static int32_t start_id(const SnTokenizer *t) {
 	return id < 0 ? 0 : id;
 }
 
-static int encode_prompt(const Generator *g, const char *text, SnIds *ids) {
+static int encode_prompt(const Generator *g, const char *text, SnIds *ids)
+{
 	int32_t bos = sn_bos(g->tokenizer);
 	if (bos >= 0)
 		sn_ids_add(ids, bos);
@@ -168,14 +179,16 @@ static int encode_prompt(const Generator *g, const char *text, SnIds *ids) {
 	return code;
 }
 
-static void timing(const Generator *g, int64_t prompt, double prefill_time, int64_t count, double decode_time) {
+static void timing(const Generator *g, int64_t prompt, double prefill_time, int64_t count, double decode_time)
+{
 	if (sn_given(g->o, "quiet"))
 		return;
 	sn_note("prompt %lld tokens, %.3f s, %.1f/s; generated %lld, %.3f s, %.1f/s", (long long)prompt, prefill_time, (double)prompt / prefill_time,
 	        (long long)count, decode_time, count > 1 ? (double)(count - 1) / decode_time : 0);
 }
 
-static int generate(Generator *g, const char *text) {
+static int generate(Generator *g, const char *text)
+{
 	SnIds ids = {0};
 	int64_t limit = (int64_t)sn_num(g->o, "limit", 128), count = 0;
 	int code = encode_prompt(g, text, &ids);
@@ -201,7 +214,8 @@ static int generate(Generator *g, const char *text) {
 
 /* --- opening */
 
-static int find_parts(Generator *g) {
+static int find_parts(Generator *g)
+{
 	const SnEntry *e = g->o->entry;
 	g->step = sn_function(e, "step");
 	if (!g->step)
@@ -217,7 +231,8 @@ static int find_parts(Generator *g) {
 	return SN_OK;
 }
 
-static const char *named_tokenizer(const SnOptions *o) {
+static const char *named_tokenizer(const SnOptions *o)
+{
 	const char *name = sn_str(o, "data.tokenizer", NULL);
 	const SnEntry *e = o->program->entries;
 	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
@@ -227,7 +242,8 @@ static const char *named_tokenizer(const SnOptions *o) {
 	return name;
 }
 
-static int open_tokenizer(Generator *g, const char *checkpoint) {
+static int open_tokenizer(Generator *g, const char *checkpoint)
+{
 	const char *name = sn_given(g->o, "data.tokenizer") ? sn_str(g->o, "data.tokenizer", NULL) : NULL;
 	char *brought = sn_format("%s/tokenizer.json", checkpoint ? checkpoint : "."), *older = sn_format("%s/merges.txt", checkpoint ? checkpoint : ".");
 	if (!name && checkpoint && sn_exists(brought))
@@ -246,14 +262,16 @@ static int open_tokenizer(Generator *g, const char *checkpoint) {
 	return code;
 }
 
-static int load(Generator *g, const char *checkpoint) {
+static int load(Generator *g, const char *checkpoint)
+{
 	if (checkpoint)
 		return sn_weights_load(&g->s, g->o->program, checkpoint);
 	sn_init_params(&g->s, (uint32_t)sn_num(g->o, "seed", 1));
 	return SN_OK;
 }
 
-static void find_stops(Generator *g) {
+static void find_stops(Generator *g)
+{
 	const SnOptions *o = g->o;
 	for (int i = 0; i < o->nstop; i++)
 		g->stop[g->nstop++] = o->stop[i];
@@ -274,14 +292,16 @@ static void find_stops(Generator *g) {
 	g->nstop = kept;
 }
 
-static void open_sampler(Generator *g, int64_t V) {
+static void open_sampler(Generator *g, int64_t V)
+{
 	const SnOptions *o = g->o;
 	g->sampler = (SnSampler){.temperature = sn_num(o, "sample.temperature", 1), .top_p = sn_num(o, "sample.top_p", 1),
 		.min_p = sn_num(o, "sample.min_p", 0), .top_k = (int)fmin(sn_num(o, "sample.top_k", 0), 1 << 30), .seed = (uint32_t)sn_num(o, "seed", 1)};
 	sn_sampler_open(&g->sampler, V);
 }
 
-static int open_all(Generator *g, const char *checkpoint) {
+static int open_all(Generator *g, const char *checkpoint)
+{
 	int code = find_parts(g);
 	if (!code)
 		code = open_tokenizer(g, checkpoint);
@@ -306,7 +326,8 @@ static int open_all(Generator *g, const char *checkpoint) {
 	return SN_OK;
 }
 
-int sn_generate_main(const SnOptions *o) {
+int sn_generate_main(const SnOptions *o)
+{
 	const char *prompt = sn_str(o, "prompt", "");
 	char *checkpoint;
 	int code = sn_model_find(o, &checkpoint);

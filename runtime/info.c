@@ -7,19 +7,22 @@
 
 static const char *const kind_name[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval", [SN_GENERATE] = "generate", [SN_INFER] = "infer"};
 
-static void libraries(FILE *out) {
+static void libraries(FILE *out)
+{
 	char pcre[64] = "";
 	pcre2_config(PCRE2_CONFIG_VERSION, pcre);
 	fprintf(out, "libraries: jansson %s, PCRE2 %.*s, libc, libm, pthread\n", jansson_version_str(), (int)strcspn(pcre, " "), pcre);
 }
 
-void sn_version(FILE *out, const SnProgram *p) {
+void sn_version(FILE *out, const SnProgram *p)
+{
 	fprintf(out, "%s, built by sinter %s for %s\n", sn_text(p->name), p->version ? sn_text(p->version) : "?", p->target ? sn_text(p->target) : "?");
 	libraries(out);
 }
 
 /* 124439808 -> "124,439,808" */
-static const char *grouped(char out[32], int64_t n) {
+static const char *grouped(char out[32], int64_t n)
+{
 	char digits[24];
 	int len = snprintf(digits, sizeof digits, "%lld", (long long)n), at = 0;
 	for (int i = 0; i < len; i++) {
@@ -31,7 +34,8 @@ static const char *grouped(char out[32], int64_t n) {
 	return out;
 }
 
-static int64_t parameters(const SnEntry *e, int64_t *tensors) {
+static int64_t parameters(const SnEntry *e, int64_t *tensors)
+{
 	const SnTensor *t = e->tensors;
 	int64_t n = 0;
 	*tensors = 0;
@@ -44,7 +48,8 @@ static int64_t parameters(const SnEntry *e, int64_t *tensors) {
 }
 
 /* Entries use different parts of the model: the one with the most parameters speaks for it. */
-static const SnEntry *fullest(const SnProgram *p) {
+static const SnEntry *fullest(const SnProgram *p)
+{
 	const SnEntry *e = p->entries, *best = NULL;
 	int64_t most = -1, tensors;
 	for (int64_t i = 0; i < p->nentry; i++)
@@ -55,7 +60,8 @@ static const SnEntry *fullest(const SnProgram *p) {
 	return best;
 }
 
-static void show_config(const SnProgram *p) {
+static void show_config(const SnProgram *p)
+{
 	const SnSetting *s = p->config;
 	for (int64_t i = 0; i < p->nconfig; i++) {
 		printf("  %-10s ", sn_text(s[i].key));
@@ -67,7 +73,8 @@ static void show_config(const SnProgram *p) {
 	}
 }
 
-static void show_entry(const SnEntry *e, int threads) {
+static void show_entry(const SnEntry *e, int threads)
+{
 	char total[32], arena[32], scratch[32];
 	const SnSym *syms = e->syms;
 	const SnFunction *f = e->functions;
@@ -83,7 +90,8 @@ static void show_entry(const SnEntry *e, int threads) {
 	printf("\n");
 }
 
-static void show_tensors(const SnEntry *e) {
+static void show_tensors(const SnEntry *e)
+{
 	const SnTensor *t = e->tensors;
 	for (int64_t i = 0; i < e->ntensor; i++) {
 		const int64_t *dims = t[i].dims;
@@ -96,7 +104,8 @@ static void show_tensors(const SnEntry *e) {
 	}
 }
 
-int sn_info_main(const SnOptions *o) {
+int sn_info_main(const SnOptions *o)
+{
 	const SnProgram *p = o->program;
 	const SnEntry *e = p->entries, *full = fullest(p);
 	char count[32];

@@ -18,11 +18,13 @@ HOOK(int, _pcre2_jit_check_exec_8, void *code, uint32_t options)
 HOOK(int, pcre2_jit_match_8, const pcre2_code_8 *code, PCRE2_SPTR8 s, PCRE2_SIZE n, PCRE2_SIZE at, uint32_t options, pcre2_match_data_8 *data,
      pcre2_match_context_8 *context)
 const char *_pcre2_jit_get_target_8(void);
-__attribute__((weak)) const char *_pcre2_jit_get_target_8(void) {
+__attribute__((weak)) const char *_pcre2_jit_get_target_8(void)
+{
 	return "none";
 }
 
-SnPattern *sn_pattern_open(const char *pattern, const char *path) {
+SnPattern *sn_pattern_open(const char *pattern, const char *path)
+{
 	int err;
 	PCRE2_SIZE at;
 	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &err, &at, NULL);
@@ -37,13 +39,15 @@ SnPattern *sn_pattern_open(const char *pattern, const char *path) {
 	return p;
 }
 
-void sn_pattern_close(SnPattern *p) {
+void sn_pattern_close(SnPattern *p)
+{
 	if (p)
 		pcre2_code_free(p->code);
 	free(p);
 }
 
-SnMatcher *sn_matcher_open(const SnPattern *p) {
+SnMatcher *sn_matcher_open(const SnPattern *p)
+{
 	SnMatcher *m = sn_alloc(sizeof *m);
 	*m = (SnMatcher){p->code, pcre2_match_data_create(16, NULL), pcre2_match_context_create(NULL)};
 	if (!m->data || !m->context)
@@ -52,7 +56,8 @@ SnMatcher *sn_matcher_open(const SnPattern *p) {
 	return m;
 }
 
-void sn_matcher_close(SnMatcher *m) {
+void sn_matcher_close(SnMatcher *m)
+{
 	if (!m)
 		return;
 	pcre2_match_data_free(m->data);
@@ -60,7 +65,8 @@ void sn_matcher_close(SnMatcher *m) {
 	free(m);
 }
 
-int sn_matcher_next(SnMatcher *m, const char *s, size_t n, size_t at, size_t *from, size_t *to) {
+int sn_matcher_next(SnMatcher *m, const char *s, size_t n, size_t at, size_t *from, size_t *to)
+{
 	int found = pcre2_match(m->code, (PCRE2_SPTR)s, n, at, PCRE2_NO_UTF_CHECK, m->data, m->context);
 	if (found == PCRE2_ERROR_NOMATCH)
 		return 0;

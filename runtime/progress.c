@@ -11,13 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
-double sn_clock(void) {
+double sn_clock(void)
+{
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void curve_add(SnCurve *c, int64_t step, double loss) {
+static void curve_add(SnCurve *c, int64_t step, double loss)
+{
 	if (c->n == c->cap) {   /* reserved for all steps when opened: never inside the loop */
 		c->cap = c->cap * 2 + 64;
 		c->at = sn_realloc(c->at, sizeof *c->at * (size_t)c->cap);
@@ -25,14 +27,16 @@ static void curve_add(SnCurve *c, int64_t step, double loss) {
 	c->at[c->n++] = (SnPoint){step, (float)loss};
 }
 
-static void curve_reserve(SnCurve *c, int64_t more) {
+static void curve_reserve(SnCurve *c, int64_t more)
+{
 	enum { MOST = 1 << 24 };
 	c->cap = c->n + (more < 0 ? 0 : more < MOST ? more : MOST);
 	c->at = sn_realloc(c->at, sizeof *c->at * (size_t)(c->cap ? c->cap : 1));
 }
 
 /* Takes over one line; false where the file is to be cut: a later step than ours, or a torn line. */
-static bool recall(SnProgress *p, const char *line, size_t n, int64_t step) {
+static bool recall(SnProgress *p, const char *line, size_t n, int64_t step)
+{
 	json_t *j = json_loadb(line, n, 0, NULL);
 	json_t *at = json_object_get(j, "step"), *loss = json_object_get(j, "loss"), *value = json_object_get(j, "val_loss");
 	bool keep = json_is_integer(at) && json_integer_value(at) <= step;
@@ -46,7 +50,8 @@ static bool recall(SnProgress *p, const char *line, size_t n, int64_t step) {
 	return keep;
 }
 
-static int recall_all(SnProgress *p, const char *path, int64_t step) {
+static int recall_all(SnProgress *p, const char *path, int64_t step)
+{
 	SnFile f;
 	int code = sn_file_map(&f, path);
 	if (code)
@@ -63,7 +68,8 @@ static int recall_all(SnProgress *p, const char *path, int64_t step) {
 	return cut && ftruncate(p->metrics, (off_t)at) < 0 ? sn_fail(SN_FAIL, "%s: %s", path, strerror(errno)) : SN_OK;
 }
 
-int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total, bool quiet) {
+int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total, bool quiet)
+{
 	const char *term = getenv("TERM");
 	*p = (SnProgress){.dir = dir, .total = total, .quiet = quiet, .metrics = -1, .started = sn_clock(), .value = NAN};
 	p->bar = !quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
@@ -80,7 +86,8 @@ int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total
 }
 
 /* A line is one write, whole or an error; training does not stop for the want of metrics. */
-static void record(SnProgress *p, const char *line, int n) {
+static void record(SnProgress *p, const char *line, int n)
+{
 	if (p->metrics < 0)
 		return;
 	if (write(p->metrics, line, (size_t)n) == n)
@@ -91,12 +98,14 @@ static void record(SnProgress *p, const char *line, int n) {
 	p->metrics = -1;
 }
 
-static int columns(void) {
+static int columns(void)
+{
 	struct winsize size;
 	return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-static void time_text(char *out, size_t n, double seconds) {
+static void time_text(char *out, size_t n, double seconds)
+{
 	long s = seconds > 0 ? (long)seconds : 0;
 	if (s >= 86400)
 		snprintf(out, n, "%ldd%02ldh", s / 86400, s / 3600 % 24);
@@ -107,7 +116,8 @@ static void time_text(char *out, size_t n, double seconds) {
 }
 
 /* The figures of one step, the important ones first: what does not fit is cut off. */
-static int figures(const SnProgress *p, const SnStep *s, char *out, size_t size) {
+static int figures(const SnProgress *p, const SnStep *s, char *out, size_t size)
+{
 	char left[64], value[64] = "", speed[64] = "";
 	time_text(left, sizeof left, p->rate * (double)(p->total - s->step));
 	if (!isnan(p->value))
@@ -118,7 +128,8 @@ static int figures(const SnProgress *p, const SnStep *s, char *out, size_t size)
 	                s->grad_norm, speed);
 }
 
-static void draw_bar(SnProgress *p, const SnStep *s) {
+static void draw_bar(SnProgress *p, const SnStep *s)
+{
 	enum { LEAST = 8, MOST = 40 };
 	double now = sn_clock();
 	if (now - p->drawn < 0.1 && s->step < p->total)
@@ -136,13 +147,15 @@ static void draw_bar(SnProgress *p, const SnStep *s) {
 	fprintf(stderr, "\r\033[K%s [%s]  %.*s", head, bar, room > 0 ? room : 0, text);
 }
 
-void sn_progress_clear(SnProgress *p) {
+void sn_progress_clear(SnProgress *p)
+{
 	if (p->bar && p->drawn > 0)
 		fprintf(stderr, "\r\033[K");
 	p->drawn = 0;
 }
 
-void sn_progress_step(SnProgress *p, const SnStep *s) {
+void sn_progress_step(SnProgress *p, const SnStep *s)
+{
 	char line[400], norm[32] = "null";
 	double rate = (double)s->tokens / s->seconds;
 	p->rate = p->rate > 0 ? 0.9 * p->rate + 0.1 * s->seconds : s->seconds;
@@ -160,7 +173,8 @@ void sn_progress_step(SnProgress *p, const SnStep *s) {
 	}
 }
 
-void sn_progress_valid(SnProgress *p, int64_t step, double loss, bool best) {
+void sn_progress_valid(SnProgress *p, int64_t step, double loss, bool best)
+{
 	char line[128];
 	int n = snprintf(line, sizeof line, "{\"step\":%lld,\"val_loss\":%.9g,\"time\":%.3f}\n", (long long)step, loss, p->base + sn_clock() - p->started);
 	record(p, line, n);
@@ -170,7 +184,8 @@ void sn_progress_valid(SnProgress *p, int64_t step, double loss, bool best) {
 		sn_note("step %lld/%lld  validation loss %.4f%s", (long long)step, (long long)p->total, loss, best ? " (best)" : "");
 }
 
-int sn_progress_draw(SnProgress *p, const char *title) {
+int sn_progress_draw(SnProgress *p, const char *title)
+{
 	SnStr s = {0};
 	sn_svg_chart(&s, title, &p->train, &p->valid);
 	char *path = sn_format("%s/loss.svg", p->dir);
@@ -180,7 +195,8 @@ int sn_progress_draw(SnProgress *p, const char *title) {
 	return code;
 }
 
-void sn_progress_close(SnProgress *p) {
+void sn_progress_close(SnProgress *p)
+{
 	if (p->bar && p->drawn > 0)
 		fputc('\n', stderr);
 	if (p->metrics >= 0)

@@ -13,7 +13,8 @@ enum { ROUNDS = 10, BLOCK = 256 };
 /* Vectorised; no contraction, so that every target computes the same bits. */
 #define VECTOR __attribute__((optimize("O3", "no-math-errno", "no-trapping-math", "fp-contract=off")))
 
-SnPair sn_philox(uint32_t c0, uint32_t c1, uint32_t key) {
+SnPair sn_philox(uint32_t c0, uint32_t c1, uint32_t key)
+{
 	for (int r = 0; r < ROUNDS; r++) {
 		uint64_t p = (uint64_t)MULTIPLIER * c0;
 		c0 = (uint32_t)(p >> 32) ^ key ^ c1;
@@ -23,7 +24,8 @@ SnPair sn_philox(uint32_t c0, uint32_t c1, uint32_t key) {
 	return (SnPair){c0, c1};
 }
 
-uint32_t sn_hash32(const void *data, size_t n, uint32_t seed) {
+uint32_t sn_hash32(const void *data, size_t n, uint32_t seed)
+{
 	const unsigned char *p = data;
 	uint32_t h = 2166136261u ^ seed;
 	for (size_t i = 0; i < n; i++)
@@ -33,7 +35,8 @@ uint32_t sn_hash32(const void *data, size_t n, uint32_t seed) {
 	return h ^ h >> 16;
 }
 
-uint64_t sn_hash64(const void *data, size_t n, uint64_t seed) {
+uint64_t sn_hash64(const void *data, size_t n, uint64_t seed)
+{
 	const unsigned char *p = data;
 	uint64_t h = 14695981039346656037u ^ seed;
 	for (size_t i = 0; i < n; i++)
@@ -41,18 +44,21 @@ uint64_t sn_hash64(const void *data, size_t n, uint64_t seed) {
 	return h;
 }
 
-double sn_uniform(uint32_t c0, uint32_t c1, uint32_t key) {
+double sn_uniform(uint32_t c0, uint32_t c1, uint32_t key)
+{
 	SnPair x = sn_philox(c0, c1, key);
 	return (double)(((uint64_t)x.a << 32 | x.b) >> 11) * 0x1p-53;
 }
 
-int64_t sn_below(int64_t n, uint32_t c0, uint32_t c1, uint32_t key) {
+int64_t sn_below(int64_t n, uint32_t c0, uint32_t c1, uint32_t key)
+{
 	SnPair x = sn_philox(c0, c1, key);
 	return (int64_t)((unsigned __int128)((uint64_t)x.a << 32 | x.b) * (uint64_t)n >> 64);
 }
 
 /* n <= BLOCK pairs of words, counters first.. */
-VECTOR static void philox_block(uint32_t *restrict a, uint32_t *restrict b, int64_t first, uint32_t key) {
+VECTOR static void philox_block(uint32_t *restrict a, uint32_t *restrict b, int64_t first, uint32_t key)
+{
 	for (int i = 0; i < BLOCK; i++) {
 		a[i] = (uint32_t)(first + i);
 		b[i] = (uint32_t)((uint64_t)(first + i) >> 32);
@@ -67,7 +73,8 @@ VECTOR static void philox_block(uint32_t *restrict a, uint32_t *restrict b, int6
 
 /* ln of x in (0,1]: x = 2^e m with m in [sqrt 1/2, sqrt 2), ln m = 2 atanh((m-1)/(m+1)) by its series to the 9th power;
  * error under 1e-7 relative. */
-static inline float ln(float x) {
+static inline float ln(float x)
+{
 	uint32_t bits;
 	memcpy(&bits, &x, 4);
 	uint32_t shifted = bits - 0x3F3504F3u;
@@ -85,7 +92,8 @@ static inline float ln(float x) {
 
 /* Box and Muller 1958: of one pair of words, two normals r cos(2 pi u), r sin(2 pi u), r = sqrt(-2 ln v). The angle is
  * cut to a quarter turn around 0 exactly, then Taylor's series to the 9th and 10th power (error under 1e-8). */
-static inline void pair(uint32_t a, uint32_t b, float *even, float *odd) {
+static inline void pair(uint32_t a, uint32_t b, float *even, float *odd)
+{
 	float v = (float)((int32_t)(a >> 8) + 1) * 0x1p-24f;
 	float r = sqrtf(-2.0f * ln(v));
 	int32_t turn = (int32_t)(b >> 8);
@@ -98,7 +106,8 @@ static inline void pair(uint32_t a, uint32_t b, float *even, float *odd) {
 	*odd = r * (quarter & 2 ? -swap_s : swap_s);
 }
 
-VECTOR static void normal_block(float *restrict out, const uint32_t *restrict a, const uint32_t *restrict b, float mean, float deviation) {
+VECTOR static void normal_block(float *restrict out, const uint32_t *restrict a, const uint32_t *restrict b, float mean, float deviation)
+{
 	float even[BLOCK], odd[BLOCK];
 	for (int i = 0; i < BLOCK; i++)
 		pair(a[i], b[i], &even[i], &odd[i]);
@@ -108,7 +117,8 @@ VECTOR static void normal_block(float *restrict out, const uint32_t *restrict a,
 	}
 }
 
-void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation) {
+void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation)
+{
 	uint32_t a[BLOCK], b[BLOCK];
 	float last[2 * BLOCK];
 	for (int64_t at = 0; at < n; at += 2 * BLOCK) {
@@ -123,7 +133,8 @@ void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, 
 /* InitKind's values, as ir.h's enum has them. */
 enum { ZEROS, CONSTANT, NORMAL, UNIFORM, TRUNC_NORMAL };
 
-static void uniforms(float *out, int64_t first, int64_t n, uint32_t key, double lo, double hi) {
+static void uniforms(float *out, int64_t first, int64_t n, uint32_t key, double lo, double hi)
+{
 	for (int64_t i = 0; i < n; i++) {
 		uint64_t at = (uint64_t)(first + i);
 		out[i] = (float)(lo + (hi - lo) * ((sn_philox((uint32_t)at, (uint32_t)(at >> 32), key).a >> 8) * 0x1p-24));
@@ -131,7 +142,8 @@ static void uniforms(float *out, int64_t first, int64_t n, uint32_t key, double 
 }
 
 /* A normal beyond two deviations is drawn again from its own further stream. */
-VECTOR static void truncate_tails(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation) {
+VECTOR static void truncate_tails(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation)
+{
 	for (int64_t i = 0; i < n; i++)
 		for (uint32_t again = 1; fabsf(out[i] - mean) > 2 * deviation; again++) {
 			uint64_t at = (uint64_t)(first + i);
@@ -142,7 +154,8 @@ VECTOR static void truncate_tails(float *out, int64_t first, int64_t n, uint32_t
 		}
 }
 
-static void init_range(const SnTensor *t, float *out, int64_t first, int64_t n, uint32_t key) {
+static void init_range(const SnTensor *t, float *out, int64_t first, int64_t n, uint32_t key)
+{
 	switch (t->init) {
 	case ZEROS: memset(out, 0, sizeof(float) * (size_t)n); break;
 	case CONSTANT:
@@ -160,7 +173,8 @@ static void init_range(const SnTensor *t, float *out, int64_t first, int64_t n, 
 
 typedef struct Init { SnSession *s; uint32_t seed; } Init;
 
-static void init_share(void *ctx, int tid, int n) {
+static void init_share(void *ctx, int tid, int n)
+{
 	const Init *job = ctx;
 	const SnTensor *t = job->s->entry->tensors;
 	for (int64_t i = 0; i < job->s->entry->ntensor; i++) {
@@ -175,7 +189,8 @@ static void init_share(void *ctx, int tid, int n) {
 	}
 }
 
-void sn_init_params(SnSession *s, uint32_t seed) {
+void sn_init_params(SnSession *s, uint32_t seed)
+{
 	Init job = {s, seed};
 	sn_pool_run(s->pool, init_share, &job);
 }

@@ -15,7 +15,8 @@ static const struct { const char *name; int kind, size; } dtypes[] = {
 	{"U16", SN_ST_OTHER, 2}, {"U8", SN_ST_OTHER, 1}, {"BOOL", SN_ST_OTHER, 1}, {"F8_E4M3", SN_ST_OTHER, 1}, {"F8_E5M2", SN_ST_OTHER, 1},
 };
 
-static int dtype_size(SnStTensor *t) {
+static int dtype_size(SnStTensor *t)
+{
 	for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
 		if (!strcmp(dtypes[i].name, t->dtype)) {
 			t->kind = dtypes[i].kind;
@@ -24,11 +25,13 @@ static int dtype_size(SnStTensor *t) {
 	return 0;
 }
 
-static int bad(const SnSafetensors *f, const SnStTensor *t, const char *why) {
+static int bad(const SnSafetensors *f, const SnStTensor *t, const char *why)
+{
 	return t ? sn_fail(SN_DATA, "%s: tensor %s: %s", f->path, t->name, why) : sn_fail(SN_DATA, "%s: not a valid safetensors file: %s", f->path, why);
 }
 
-static int read_shape(const SnSafetensors *f, SnStTensor *t, json_t *shape) {
+static int read_shape(const SnSafetensors *f, SnStTensor *t, json_t *shape)
+{
 	if (!json_is_array(shape))
 		return bad(f, t, "no shape");
 	if (json_array_size(shape) > SN_MAX_RANK)
@@ -46,7 +49,8 @@ static int read_shape(const SnSafetensors *f, SnStTensor *t, json_t *shape) {
 	return SN_OK;
 }
 
-static int read_tensor(const SnSafetensors *f, SnStTensor *t, const char *name, json_t *j, const char *data, int64_t size) {
+static int read_tensor(const SnSafetensors *f, SnStTensor *t, const char *name, json_t *j, const char *data, int64_t size)
+{
 	*t = (SnStTensor){.name = name, .dtype = json_string_value(json_object_get(j, "dtype"))};
 	if (!t->dtype)
 		return bad(f, t, "no dtype");
@@ -69,7 +73,8 @@ static int read_tensor(const SnSafetensors *f, SnStTensor *t, const char *name, 
 	return SN_OK;
 }
 
-static int by_place(const void *x, const void *y) {
+static int by_place(const void *x, const void *y)
+{
 	const SnStTensor *a = x, *b = y;
 	if (a->at != b->at)
 		return a->at < b->at ? -1 : 1;
@@ -77,7 +82,8 @@ static int by_place(const void *x, const void *y) {
 }
 
 /* In order of their places one file's tensors, the last n read, must follow one another to the end. */
-static int check_places(SnSafetensors *f, int n, const char *data, size_t size) {
+static int check_places(SnSafetensors *f, int n, const char *data, size_t size)
+{
 	SnStTensor *t = f->tensors + f->n - n;
 	qsort(t, (size_t)n, sizeof *t, by_place);
 	const char *next = data;
@@ -91,7 +97,8 @@ static int check_places(SnSafetensors *f, int n, const char *data, size_t size) 
 	return next == data + size ? SN_OK : bad(f, NULL, "bytes follow the last tensor");
 }
 
-static int read_tensors(SnSafetensors *f, json_t *header, const char *data, size_t size) {
+static int read_tensors(SnSafetensors *f, json_t *header, const char *data, size_t size)
+{
 	const char *name;
 	json_t *j;
 	int first = f->n;
@@ -109,7 +116,8 @@ static int read_tensors(SnSafetensors *f, json_t *header, const char *data, size
 	return check_places(f, f->n - first, data, size);
 }
 
-static int read_shard(SnSafetensors *f, const char *path) {
+static int read_shard(SnSafetensors *f, const char *path)
+{
 	SnShard *s = &f->shards[f->nshard++];
 	uint64_t length = 0;
 	int code = sn_file_map(&s->file, path);
@@ -129,7 +137,8 @@ static int read_shard(SnSafetensors *f, const char *path) {
 }
 
 /* The index names each tensor's file, in the index's own directory; the files are read in the order of first mention. */
-static int read_index(SnSafetensors *f, json_t *index) {
+static int read_index(SnSafetensors *f, json_t *index)
+{
 	json_t *map = json_object_get(index, "weight_map"), *value, *seen = json_object();
 	const char *tensor, *slash = strrchr(f->path, '/');
 	int code = json_is_object(map) ? SN_OK : sn_fail(SN_DATA, "%s: no weight_map", f->path);
@@ -154,7 +163,8 @@ static int read_index(SnSafetensors *f, json_t *index) {
 	return code;
 }
 
-int sn_st_open(SnSafetensors *f, const char *path) {
+int sn_st_open(SnSafetensors *f, const char *path)
+{
 	static const char tail[] = ".index.json";
 	*f = (SnSafetensors){.path = path};
 	size_t n = strlen(path), k = sizeof tail - 1;
@@ -172,7 +182,8 @@ int sn_st_open(SnSafetensors *f, const char *path) {
 	return code;
 }
 
-void sn_st_close(SnSafetensors *f) {
+void sn_st_close(SnSafetensors *f)
+{
 	for (int i = 0; i < f->nshard; i++) {
 		json_decref(f->shards[i].header);
 		sn_file_unmap(&f->shards[i].file);
@@ -182,21 +193,24 @@ void sn_st_close(SnSafetensors *f) {
 	*f = (SnSafetensors){0};
 }
 
-const SnStTensor *sn_st_find(const SnSafetensors *f, const char *name) {
+const SnStTensor *sn_st_find(const SnSafetensors *f, const char *name)
+{
 	for (int i = 0; i < f->n; i++)
 		if (!strcmp(f->tensors[i].name, name))
 			return &f->tensors[i];
 	return NULL;
 }
 
-static float from_bits(uint32_t bits) {
+static float from_bits(uint32_t bits)
+{
 	float x;
 	memcpy(&x, &bits, sizeof x);
 	return x;
 }
 
 /* IEEE 754 binary16; subnormals by a multiplication that is exact. */
-static float half(uint16_t h) {
+static float half(uint16_t h)
+{
 	uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3FF;
 	if (exponent == 0) {
 		float x = (float)fraction * 0x1p-24f;
@@ -205,7 +219,8 @@ static float half(uint16_t h) {
 	return from_bits(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
 }
 
-void sn_st_read(const SnStTensor *t, float *out) {
+void sn_st_read(const SnStTensor *t, float *out)
+{
 	if (t->kind == SN_ST_F32) {
 		memcpy(out, t->at, t->bytes);
 		return;
@@ -217,7 +232,8 @@ void sn_st_read(const SnStTensor *t, float *out) {
 	}
 }
 
-static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int n) {
+static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int n)
+{
 	if (t->kind != kind || t->dtype != SN_F32)
 		return false;
 	for (int i = 0; i < n; i++)
@@ -226,7 +242,8 @@ static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int
 	return n == 0;
 }
 
-static char *header_text(const SnSession *s, int kind, const char *const *prefixes, int n) {
+static char *header_text(const SnSession *s, int kind, const char *const *prefixes, int n)
+{
 	const SnTensor *t = s->entry->tensors;
 	json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
 	int64_t at = 0;
@@ -246,7 +263,8 @@ static char *header_text(const SnSession *s, int kind, const char *const *prefix
 	return text;
 }
 
-int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix, uint64_t *sum) {
+int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix, uint64_t *sum)
+{
 	char *header = header_text(s, kind, prefixes, nprefix);
 	if (!header)
 		return sn_fail(SN_FAIL, "out of memory");

@@ -8,19 +8,22 @@
 
 enum { STREAM = 0x73616D70 };   /* apart from the streams of weights and batches */
 
-void sn_sampler_open(SnSampler *s, int64_t V) {
+void sn_sampler_open(SnSampler *s, int64_t V)
+{
 	s->probs = sn_alloc(sizeof *s->probs * (size_t)V);
 	s->heap = sn_alloc(sizeof *s->heap * (size_t)V);
 }
 
-void sn_sampler_close(SnSampler *s) {
+void sn_sampler_close(SnSampler *s)
+{
 	free(s->probs);
 	free(s->heap);
 	s->probs = NULL;
 	s->heap = NULL;
 }
 
-static int32_t likeliest(const float *logits, int64_t V) {
+static int32_t likeliest(const float *logits, int64_t V)
+{
 	int32_t best = 0;
 	for (int64_t i = 1; i < V; i++)
 		if (logits[i] > logits[best])
@@ -28,11 +31,13 @@ static int32_t likeliest(const float *logits, int64_t V) {
 	return best;
 }
 
-static bool before(const float *p, int32_t a, int32_t b) {
+static bool before(const float *p, int32_t a, int32_t b)
+{
 	return p[a] > p[b] || (p[a] == p[b] && a < b);
 }
 
-static void sink(const float *p, int32_t *heap, int64_t n, int64_t at) {
+static void sink(const float *p, int32_t *heap, int64_t n, int64_t at)
+{
 	for (;;) {
 		int64_t child = 2 * at + 1;
 		if (child >= n)
@@ -49,7 +54,8 @@ static void sink(const float *p, int32_t *heap, int64_t n, int64_t at) {
 }
 
 /* Moves the next likeliest to the heap's end: after k pops the k likeliest stand at heap[n-1], heap[n-2], ... */
-static int32_t pop(const float *p, int32_t *heap, int64_t *n) {
+static int32_t pop(const float *p, int32_t *heap, int64_t *n)
+{
 	int32_t top = heap[0];
 	heap[0] = heap[--*n];
 	heap[*n] = top;
@@ -58,7 +64,8 @@ static int32_t pop(const float *p, int32_t *heap, int64_t *n) {
 }
 
 /* Unnormalised probabilities, the likeliest being 1. Returns their sum. */
-static double exponentials(const SnSampler *s, const float *logits, int64_t V) {
+static double exponentials(const SnSampler *s, const float *logits, int64_t V)
+{
 	float top = logits[likeliest(logits, V)];
 	double sum = 0;
 	for (int64_t i = 0; i < V; i++) {
@@ -68,7 +75,8 @@ static double exponentials(const SnSampler *s, const float *logits, int64_t V) {
 	return sum;
 }
 
-static int32_t draw_any(const SnSampler *s, int64_t V, double r) {
+static int32_t draw_any(const SnSampler *s, int64_t V, double r)
+{
 	int32_t last = 0;
 	for (int64_t i = 0; i < V; i++) {
 		if (!(s->probs[i] > 0))
@@ -81,7 +89,8 @@ static int32_t draw_any(const SnSampler *s, int64_t V, double r) {
 }
 
 /* How many of the likeliest stay, they being popped one by one; *sum: their probabilities'. */
-static int64_t keep(const SnSampler *s, int64_t V, double *sum) {
+static int64_t keep(const SnSampler *s, int64_t V, double *sum)
+{
 	int64_t n = V, limit = s->top_k > 0 && s->top_k < V ? s->top_k : V;
 	if (limit < V) {
 		*sum = 0;
@@ -101,7 +110,8 @@ static int64_t keep(const SnSampler *s, int64_t V, double *sum) {
 	return kept;
 }
 
-int32_t sn_sample(SnSampler *s, const float *logits, int64_t V, int64_t position) {
+int32_t sn_sample(SnSampler *s, const float *logits, int64_t V, int64_t position)
+{
 	if (s->temperature <= 0)
 		return likeliest(logits, V);
 	double sum = exponentials(s, logits, V);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int sn_fail(int code, const char *fmt, ...) {
+int sn_fail(int code, const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
 	fflush(stdout);
@@ -18,7 +19,8 @@ int sn_fail(int code, const char *fmt, ...) {
 	return code;
 }
 
-void sn_note(const char *fmt, ...) {
+void sn_note(const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
@@ -26,21 +28,24 @@ void sn_note(const char *fmt, ...) {
 	va_end(ap);
 }
 
-void *sn_alloc(size_t bytes) {
+void *sn_alloc(size_t bytes)
+{
 	void *p = calloc(1, bytes ? bytes : 1);
 	if (!p)
 		exit(sn_fail(SN_FAIL, "out of memory (%zu bytes)", bytes));
 	return p;
 }
 
-void *sn_realloc(void *p, size_t bytes) {
+void *sn_realloc(void *p, size_t bytes)
+{
 	p = realloc(p, bytes ? bytes : 1);
 	if (!p)
 		exit(sn_fail(SN_FAIL, "out of memory (%zu bytes)", bytes));
 	return p;
 }
 
-void sn_str_add(SnStr *s, const char *text, size_t n) {
+void sn_str_add(SnStr *s, const char *text, size_t n)
+{
 	if (s->n + n + 1 > s->cap) {
 		s->cap = (s->n + n + 1) * 2;
 		s->s = sn_realloc(s->s, s->cap);
@@ -50,14 +55,16 @@ void sn_str_add(SnStr *s, const char *text, size_t n) {
 	s->s[s->n] = 0;
 }
 
-static char *vformat(const char *fmt, va_list ap) {
+static char *vformat(const char *fmt, va_list ap)
+{
 	char *text;
 	if (vasprintf(&text, fmt, ap) < 0)
 		exit(sn_fail(SN_FAIL, "out of memory"));
 	return text;
 }
 
-void sn_str_printf(SnStr *s, const char *fmt, ...) {
+void sn_str_printf(SnStr *s, const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
 	char *text = vformat(fmt, ap);
@@ -66,7 +73,8 @@ void sn_str_printf(SnStr *s, const char *fmt, ...) {
 	free(text);
 }
 
-char *sn_format(const char *fmt, ...) {
+char *sn_format(const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
 	char *text = vformat(fmt, ap);
@@ -74,13 +82,15 @@ char *sn_format(const char *fmt, ...) {
 	return text;
 }
 
-static int min3(int a, int b, int c) {
+static int min3(int a, int b, int c)
+{
 	int m = a < b ? a : b;
 	return m < c ? m : c;
 }
 
 /* Optimal string alignment distance: insertions, deletions, substitutions, swaps of neighbours. Three rows. */
-static int distance(const char *a, const char *b) {
+static int distance(const char *a, const char *b)
+{
 	enum { MAX = 128 };
 	int rows[3][MAX + 1];
 	int na = (int)strlen(a), nb = (int)strlen(b);
@@ -104,7 +114,8 @@ static int distance(const char *a, const char *b) {
 	return last[nb];
 }
 
-const char *sn_nearest(const char *name, const char *const *names, int n) {
+const char *sn_nearest(const char *name, const char *const *names, int n)
+{
 	const char *best = NULL;
 	int best_distance = (int)strlen(name) / 3 + 1;
 	for (int i = 0; i < n; i++) {
@@ -117,7 +128,8 @@ const char *sn_nearest(const char *name, const char *const *names, int n) {
 	return best;
 }
 
-bool sn_glob(const char *p, const char *s) {
+bool sn_glob(const char *p, const char *s)
+{
 	const char *star = NULL, *retry = NULL;
 	while (*s) {
 		if (*p == '*') {
@@ -138,7 +150,8 @@ bool sn_glob(const char *p, const char *s) {
 	return !*p;
 }
 
-const char *sn_bytes_text(char buf[32], double bytes) {
+const char *sn_bytes_text(char buf[32], double bytes)
+{
 	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 	int u = 0;
 	while (bytes >= 1024 && u < 4) {

@@ -10,16 +10,19 @@
 
 #define HUGE_BYTES ((size_t)2 << 20)
 
-static size_t round_up(size_t n, size_t to) {
+static size_t round_up(size_t n, size_t to)
+{
 	return (n + to - 1) / to * to;
 }
 
-static size_t scratch_stride(const SnEntry *e) {
+static size_t scratch_stride(const SnEntry *e)
+{
 	return round_up((size_t)e->scratch_bytes, 4096);
 }
 
 /* First touch by the thread that will probably use it: kernels cut buffers in this proportion too. */
-static void touch(void *ctx, int tid, int n) {
+static void touch(void *ctx, int tid, int n)
+{
 	SnSession *s = ctx;
 	size_t pages = (s->used + HUGE_BYTES - 1) / HUGE_BYTES;
 	size_t from = pages * (size_t)tid / (size_t)n * HUGE_BYTES, to = pages * ((size_t)tid + 1) / (size_t)n * HUGE_BYTES;
@@ -27,7 +30,8 @@ static void touch(void *ctx, int tid, int n) {
 		*(volatile char *)(s->arena + at) = 0;
 }
 
-static int map_arena(SnSession *s, int threads) {
+static int map_arena(SnSession *s, int threads)
+{
 	const SnEntry *e = s->entry;
 	s->used = round_up((size_t)e->arena_bytes, 4096) + scratch_stride(e) * (size_t)threads;
 	size_t size = round_up(s->used ? s->used : 1, HUGE_BYTES);
@@ -43,7 +47,8 @@ static int map_arena(SnSession *s, int threads) {
 	return SN_OK;
 }
 
-int sn_session_open(SnSession *s, const SnEntry *e, int threads) {
+int sn_session_open(SnSession *s, const SnEntry *e, int threads)
+{
 	*s = (SnSession){.entry = e};
 	if (e->nsym > SN_MAX_SYMS)
 		return sn_fail(SN_FAIL, "%s has %lld dimensions; the runtime knows %d", sn_text(e->name), (long long)e->nsym, SN_MAX_SYMS);
@@ -62,7 +67,8 @@ int sn_session_open(SnSession *s, const SnEntry *e, int threads) {
 	return SN_OK;
 }
 
-void sn_session_close(SnSession *s) {
+void sn_session_close(SnSession *s)
+{
 	sn_pool_stop(s->pool);
 	if (s->mapping)
 		munmap(s->mapping, s->mapped);
@@ -72,7 +78,8 @@ void sn_session_close(SnSession *s) {
 typedef struct Call { SnSession *s; const SnFunction *f; } Call;
 
 /* Neighbours that thread 0 runs alone need no barrier between them; the job's end is the last barrier. */
-static void walk(void *ctx, int tid, int n) {
+static void walk(void *ctx, int tid, int n)
+{
 	const Call *c = ctx;
 	SnSession *s = c->s;
 	const SnLaunch *launch = c->f->launches;
@@ -90,12 +97,14 @@ static void walk(void *ctx, int tid, int n) {
 	}
 }
 
-void sn_call(SnSession *s, const SnFunction *f) {
+void sn_call(SnSession *s, const SnFunction *f)
+{
 	Call c = {s, f};
 	sn_pool_run(s->pool, walk, &c);
 }
 
-int64_t *sn_dim(SnSession *s, const char *sym) {
+int64_t *sn_dim(SnSession *s, const char *sym)
+{
 	const SnSym *syms = s->entry->syms;
 	for (int i = 0; i < s->entry->nsym; i++)
 		if (!strcmp(syms[i].name, sym))
@@ -103,7 +112,8 @@ int64_t *sn_dim(SnSession *s, const char *sym) {
 	return NULL;
 }
 
-int64_t sn_bound(const SnEntry *e, const char *sym) {
+int64_t sn_bound(const SnEntry *e, const char *sym)
+{
 	const SnSym *syms = e->syms;
 	for (int i = 0; i < e->nsym; i++)
 		if (!strcmp(syms[i].name, sym))
@@ -111,7 +121,8 @@ int64_t sn_bound(const SnEntry *e, const char *sym) {
 	return 0;
 }
 
-const SnFunction *sn_function(const SnEntry *e, const char *name) {
+const SnFunction *sn_function(const SnEntry *e, const char *name)
+{
 	const SnFunction *f = e->functions;
 	for (int i = 0; i < e->nfunction; i++)
 		if (!strcmp(f[i].name, name))
@@ -119,7 +130,8 @@ const SnFunction *sn_function(const SnEntry *e, const char *name) {
 	return NULL;
 }
 
-const SnSlot *sn_slot(const SnFunction *f, const char *name, bool output) {
+const SnSlot *sn_slot(const SnFunction *f, const char *name, bool output)
+{
 	const SnSlot *s = f->slots;
 	for (int i = 0; i < f->nslot; i++)
 		if (!!s[i].output == output && !strcmp(s[i].name, name))
@@ -127,7 +139,8 @@ const SnSlot *sn_slot(const SnFunction *f, const char *name, bool output) {
 	return NULL;
 }
 
-void sn_slot_shape(const SnSession *s, const SnFunction *f, const SnSlot *slot, int64_t shape[SN_MAX_RANK]) {
+void sn_slot_shape(const SnSession *s, const SnFunction *f, const SnSlot *slot, int64_t shape[SN_MAX_RANK])
+{
 	const SnSlot *slots = f->slots;
 	int64_t total = 0, before = 0;
 	for (int i = 0; i < f->nslot; i++) {
@@ -142,15 +155,8 @@ void sn_slot_shape(const SnSession *s, const SnFunction *f, const SnSlot *slot, 
 	free(all);
 }
 
-const SnTensor *sn_tensor(const SnEntry *e, const char *name) {
-	const SnTensor *t = e->tensors;
-	for (int64_t i = 0; i < e->ntensor; i++)
-		if (!strcmp(t[i].name, name))
-			return &t[i];
-	return NULL;
-}
-
-int64_t sn_tensor_elems(const SnTensor *t) {
+int64_t sn_tensor_elems(const SnTensor *t)
+{
 	const int64_t *dims = t->dims;
 	int64_t n = 1;
 	for (int i = 0; i < t->rank; i++)
@@ -158,26 +164,31 @@ int64_t sn_tensor_elems(const SnTensor *t) {
 	return n;
 }
 
-static void set(SnSession *s, const SnFunction *f, const char *name, const void *value, size_t n) {
+static void set(SnSession *s, const SnFunction *f, const char *name, const void *value, size_t n)
+{
 	const SnSlot *slot = sn_slot(f, name, false);
 	if (slot)
 		memcpy(s->arena + slot->offset, value, n);
 }
 
-void sn_set_f32(SnSession *s, const SnFunction *f, const char *name, float v) {
+void sn_set_f32(SnSession *s, const SnFunction *f, const char *name, float v)
+{
 	set(s, f, name, &v, sizeof v);
 }
 
-void sn_set_i32(SnSession *s, const SnFunction *f, const char *name, int32_t v) {
+void sn_set_i32(SnSession *s, const SnFunction *f, const char *name, int32_t v)
+{
 	set(s, f, name, &v, sizeof v);
 }
 
-void sn_set_bool(SnSession *s, const SnFunction *f, const char *name, bool v) {
+void sn_set_bool(SnSession *s, const SnFunction *f, const char *name, bool v)
+{
 	unsigned char byte = v;
 	set(s, f, name, &byte, 1);
 }
 
-float sn_get_f32(const SnSession *s, const SnFunction *f, const char *name) {
+float sn_get_f32(const SnSession *s, const SnFunction *f, const char *name)
+{
 	const SnSlot *slot = sn_slot(f, name, true);
 	float v = NAN;
 	if (slot)

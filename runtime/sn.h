@@ -68,7 +68,6 @@ typedef struct SnPool SnPool;
 typedef void SnJob(void *ctx, int tid, int n);
 SnPool *sn_pool_start(int n);                                 /* NULL after a message */
 void sn_pool_stop(SnPool *);
-int sn_pool_size(const SnPool *);
 void sn_pool_run(SnPool *, SnJob *, void *ctx);               /* returns when all threads have */
 void sn_pool_barrier(SnPool *, int tid);                      /* inside a job: what came before is seen after */
 int sn_cores(void);                                           /* this process may run on */
@@ -91,7 +90,6 @@ int64_t sn_bound(const SnEntry *, const char *sym);           /* 0 if there is n
 const SnFunction *sn_function(const SnEntry *, const char *name);             /* NULL */
 const SnSlot *sn_slot(const SnFunction *, const char *name, bool output);     /* NULL */
 void sn_slot_shape(const SnSession *, const SnFunction *, const SnSlot *, int64_t shape[SN_MAX_RANK]);  /* at s->dims */
-const SnTensor *sn_tensor(const SnEntry *, const char *name);                 /* NULL */
 int64_t sn_tensor_elems(const SnTensor *);
 void sn_set_f32(SnSession *, const SnFunction *, const char *input, float);   /* a scalar input; absent: nothing */
 void sn_set_i32(SnSession *, const SnFunction *, const char *input, int32_t);

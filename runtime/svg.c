@@ -9,16 +9,19 @@ enum { W = 800, H = 420, LEFT = 64, RIGHT = 16, TOP = 40, BOTTOM = 48, COLUMNS =
 
 typedef struct Axes { double x0, x1, y0, y1; } Axes;
 
-static double px(const Axes *a, double x) {
+static double px(const Axes *a, double x)
+{
 	return LEFT + (x - a->x0) / (a->x1 - a->x0) * (W - LEFT - RIGHT);
 }
 
-static double py(const Axes *a, double y) {
+static double py(const Axes *a, double y)
+{
 	return H - BOTTOM - (y - a->y0) / (a->y1 - a->y0) * (H - TOP - BOTTOM);
 }
 
 /* The smallest of 1, 2, 5 times a power of ten that cuts the range into at most n parts. */
-static double tick(double range, int n) {
+static double tick(double range, int n)
+{
 	double base = pow(10, floor(log10(range / n)));
 	static const double steps[] = {1, 2, 5, 10};
 	for (int i = 0; i < 4; i++)
@@ -27,7 +30,8 @@ static double tick(double range, int n) {
 	return base * 10;
 }
 
-static void widen(Axes *a, const SnCurve *c) {
+static void widen(Axes *a, const SnCurve *c)
+{
 	for (int64_t i = 0; i < c->n; i++) {
 		double x = (double)c->at[i].step, y = c->at[i].loss;
 		if (!isfinite(y))
@@ -39,7 +43,8 @@ static void widen(Axes *a, const SnCurve *c) {
 	}
 }
 
-static Axes axes_of(const SnCurve *train, const SnCurve *valid) {
+static Axes axes_of(const SnCurve *train, const SnCurve *valid)
+{
 	Axes a = {INFINITY, -INFINITY, INFINITY, -INFINITY};
 	widen(&a, train);
 	widen(&a, valid);
@@ -53,7 +58,8 @@ static Axes axes_of(const SnCurve *train, const SnCurve *valid) {
 	return a;
 }
 
-static void frame(SnStr *s, const Axes *a) {
+static void frame(SnStr *s, const Axes *a)
+{
 	double dy = tick(a->y1 - a->y0, 6), dx = tick(a->x1 - a->x0, 8);
 	for (int i = 0; a->y0 + i * dy <= a->y1 + dy * 1e-6; i++) {
 		double y = a->y0 + i * dy, at = py(a, y);
@@ -70,7 +76,8 @@ static void frame(SnStr *s, const Axes *a) {
 }
 
 /* At most COLUMNS points, each the mean of its neighbours in time. */
-static void line(SnStr *s, const Axes *a, const SnCurve *c, const char *colour) {
+static void line(SnStr *s, const Axes *a, const SnCurve *c, const char *colour)
+{
 	int64_t parts = c->n < COLUMNS ? c->n : COLUMNS;
 	sn_str_printf(s, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", colour);
 	for (int64_t p = 0; p < parts; p++) {
@@ -86,13 +93,15 @@ static void line(SnStr *s, const Axes *a, const SnCurve *c, const char *colour) 
 	sn_str_printf(s, "\"/>\n");
 }
 
-static void dots(SnStr *s, const Axes *a, const SnCurve *c, const char *colour) {
+static void dots(SnStr *s, const Axes *a, const SnCurve *c, const char *colour)
+{
 	for (int64_t i = 0; i < c->n && c->n <= 200; i++)
 		if (isfinite(c->at[i].loss))
 			sn_str_printf(s, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\" fill=\"%s\"/>", px(a, (double)c->at[i].step), py(a, c->at[i].loss), colour);
 }
 
-static void legend(SnStr *s, int row, const char *colour, const char *what, const SnCurve *c) {
+static void legend(SnStr *s, int row, const char *colour, const char *what, const SnCurve *c)
+{
 	int x = W - RIGHT - 190, y = TOP + 10 + 18 * row;
 	if (!c->n)
 		return;
@@ -100,14 +109,16 @@ static void legend(SnStr *s, int row, const char *colour, const char *what, cons
 	sn_str_printf(s, "<text x=\"%d\" y=\"%d\">%s, last %.4g</text>\n", x + 30, y + 4, what, (double)c->at[c->n - 1].loss);
 }
 
-static void escaped(SnStr *s, const char *text) {
+static void escaped(SnStr *s, const char *text)
+{
 	for (; *text; text++) {
 		const char *as = *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '&' ? "&amp;" : NULL;
 		sn_str_add(s, as ? as : text, as ? strlen(as) : 1);
 	}
 }
 
-void sn_svg_chart(SnStr *s, const char *title, const SnCurve *train, const SnCurve *valid) {
+void sn_svg_chart(SnStr *s, const char *title, const SnCurve *train, const SnCurve *valid)
+{
 	static const char *const blue = "#2b6cb0", *const orange = "#dd6b20";
 	Axes a = axes_of(train, valid);
 	sn_str_printf(s, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n", W, H, W, H);

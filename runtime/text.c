@@ -1,7 +1,8 @@
 /* text.c: UTF-8 as RFC 3629 defines it: no overlong forms, no surrogates, nothing above U+10FFFF. */
 #include "runtime/sn.h"
 
-int sn_utf8_read(const char *s, size_t n, uint32_t *code) {
+int sn_utf8_read(const char *s, size_t n, uint32_t *code)
+{
 	if (!n)
 		return 0;
 	const unsigned char *p = (const unsigned char *)s;
@@ -26,7 +27,8 @@ int sn_utf8_read(const char *s, size_t n, uint32_t *code) {
 	return len;
 }
 
-int sn_utf8_write(char out[4], uint32_t c) {
+int sn_utf8_write(char out[4], uint32_t c)
+{
 	int len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
 	static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
 	for (int i = len - 1; i > 0; i--, c >>= 6)
@@ -35,7 +37,8 @@ int sn_utf8_write(char out[4], uint32_t c) {
 	return len;
 }
 
-size_t sn_utf8_valid(const char *s, size_t n) {
+size_t sn_utf8_valid(const char *s, size_t n)
+{
 	size_t at = 0;
 	while (at < n) {
 		uint32_t c;
@@ -48,7 +51,8 @@ size_t sn_utf8_valid(const char *s, size_t n) {
 }
 
 /* An unfinished character is one to three last bytes that begin one longer than they are. */
-size_t sn_utf8_whole(const char *s, size_t n) {
+size_t sn_utf8_whole(const char *s, size_t n)
+{
 	for (size_t back = 1; back <= 3 && back <= n; back++) {
 		unsigned char c = (unsigned char)s[n - back];
 		if (c < 0x80)

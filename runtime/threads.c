@@ -35,15 +35,18 @@ struct SnPool {
 	Waiter *waiters;              /* n */
 };
 
-static void futex_wait(_Atomic uint32_t *at, uint32_t seen) {
+static void futex_wait(_Atomic uint32_t *at, uint32_t seen)
+{
 	syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
 }
 
-static void futex_wake_all(_Atomic uint32_t *at) {
+static void futex_wake_all(_Atomic uint32_t *at)
+{
 	syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-static void relax(void) {
+static void relax(void)
+{
 #if defined(__x86_64__)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -51,7 +54,8 @@ static void relax(void) {
 #endif
 }
 
-static void await_phase(SnPool *p, Waiter *w, uint32_t seen) {
+static void await_phase(SnPool *p, Waiter *w, uint32_t seen)
+{
 	for (int i = 0; i < w->spin; i++) {
 		if (atomic_load_explicit(&p->phase, memory_order_acquire) != seen) {
 			if (w->spin < p->spin_max)
@@ -69,7 +73,8 @@ static void await_phase(SnPool *p, Waiter *w, uint32_t seen) {
 	atomic_fetch_sub(&p->asleep, 1);
 }
 
-void sn_pool_barrier(SnPool *p, int tid) {
+void sn_pool_barrier(SnPool *p, int tid)
+{
 	if (p->n == 1)
 		return;
 	uint32_t seen = atomic_load_explicit(&p->phase, memory_order_relaxed);
@@ -83,7 +88,8 @@ void sn_pool_barrier(SnPool *p, int tid) {
 		futex_wake_all(&p->phase);
 }
 
-static void *worker(void *arg) {
+static void *worker(void *arg)
+{
 	Waiter *w = arg;
 	SnPool *p = w->pool;
 	for (;;) {
@@ -95,7 +101,8 @@ static void *worker(void *arg) {
 	}
 }
 
-void sn_pool_run(SnPool *p, SnJob *job, void *ctx) {
+void sn_pool_run(SnPool *p, SnJob *job, void *ctx)
+{
 	p->job = job;
 	p->ctx = ctx;
 	sn_pool_barrier(p, 0);
@@ -103,11 +110,8 @@ void sn_pool_run(SnPool *p, SnJob *job, void *ctx) {
 	sn_pool_barrier(p, 0);
 }
 
-int sn_pool_size(const SnPool *p) {
-	return p->n;
-}
-
-int sn_cores(void) {
+int sn_cores(void)
+{
 	cpu_set_t set;
 	CPU_ZERO(&set);
 	if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
@@ -117,7 +121,8 @@ int sn_cores(void) {
 }
 
 /* Signals are the main thread's: workers are born with all of them blocked. */
-static int spawn(SnPool *p, int tid) {
+static int spawn(SnPool *p, int tid)
+{
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
@@ -126,7 +131,8 @@ static int spawn(SnPool *p, int tid) {
 	return err;
 }
 
-SnPool *sn_pool_start(int n) {
+SnPool *sn_pool_start(int n)
+{
 	SnPool *p = NULL;
 	Waiter *waiters = NULL;
 	if (posix_memalign((void **)&p, 64, sizeof *p) || posix_memalign((void **)&waiters, 64, sizeof *waiters * (size_t)n)) {
@@ -156,7 +162,8 @@ SnPool *sn_pool_start(int n) {
 	exit(SN_FAIL);   /* threads already started wait for ever at the barrier: only exit ends them */
 }
 
-void sn_pool_stop(SnPool *p) {
+void sn_pool_stop(SnPool *p)
+{
 	if (!p)
 		return;
 	p->stop = true;

@@ -22,7 +22,8 @@ struct SnTokenizer {
 	size_t njson;
 };
 
-void sn_ids_add(SnIds *ids, int32_t id) {
+void sn_ids_add(SnIds *ids, int32_t id)
+{
 	if (ids->n == ids->cap) {
 		ids->cap = ids->cap ? ids->cap * 2 : 1024;
 		ids->at = sn_realloc(ids->at, sizeof *ids->at * (size_t)ids->cap);
@@ -30,7 +31,8 @@ void sn_ids_add(SnIds *ids, int32_t id) {
 	ids->at[ids->n++] = id;
 }
 
-static SnTokenizer *make_byte(void) {
+static SnTokenizer *make_byte(void)
+{
 	SnTokenizer *t = sn_alloc(sizeof *t);
 	t->kind = BYTE;
 	t->size = 256;
@@ -40,7 +42,8 @@ static SnTokenizer *make_byte(void) {
 	return t;
 }
 
-static void char_add(SnTokenizer *t, uint32_t code) {
+static void char_add(SnTokenizer *t, uint32_t code)
+{
 	if (t->id_of[code] >= 0)
 		return;
 	t->pieces = sn_realloc(t->pieces, sizeof *t->pieces * (size_t)(t->size + 1));
@@ -48,7 +51,8 @@ static void char_add(SnTokenizer *t, uint32_t code) {
 	t->id_of[code] = t->size++;
 }
 
-static SnTokenizer *empty_char(void) {
+static SnTokenizer *empty_char(void)
+{
 	SnTokenizer *t = sn_alloc(sizeof *t);
 	t->kind = CHAR;
 	t->id_of = sn_alloc(sizeof *t->id_of * CODES);
@@ -57,14 +61,16 @@ static SnTokenizer *empty_char(void) {
 }
 
 /* Line and byte of a place in a text, for messages. */
-static int fail_at(const char *what, const char *text, size_t at, const char *why) {
+static int fail_at(const char *what, const char *text, size_t at, const char *why)
+{
 	size_t line = 1;
 	for (size_t i = 0; i < at; i++)
 		line += text[i] == '\n';
 	return sn_fail(SN_DATA, "%s: line %zu, byte %zu: %s", what, line, at, why);
 }
 
-static SnTokenizer *make_char(const char *text, size_t n) {
+static SnTokenizer *make_char(const char *text, size_t n)
+{
 	bool *seen = sn_alloc(CODES);
 	size_t at = 0;
 	for (int k; at < n; at += (size_t)k) {
@@ -86,7 +92,8 @@ static SnTokenizer *make_char(const char *text, size_t n) {
 	return t;
 }
 
-static SnTokenizer *char_of_json(json_t *codes, const char *path) {
+static SnTokenizer *char_of_json(json_t *codes, const char *path)
+{
 	SnTokenizer *t = empty_char();
 	size_t i;
 	json_t *j;
@@ -102,7 +109,8 @@ static SnTokenizer *char_of_json(json_t *codes, const char *path) {
 	return t;
 }
 
-static SnTokenizer *bpe_of(json_t *root, const char *path, char *text, size_t n) {
+static SnTokenizer *bpe_of(json_t *root, const char *path, char *text, size_t n)
+{
 	SnBpe *bpe = sn_bpe_open(root, path);
 	if (!bpe) {
 		free(text);
@@ -113,7 +121,8 @@ static SnTokenizer *bpe_of(json_t *root, const char *path, char *text, size_t n)
 	return t;
 }
 
-static SnTokenizer *open_json(const char *path) {
+static SnTokenizer *open_json(const char *path)
+{
 	json_t *root = sn_json_read(path);
 	if (!root)
 		return NULL;
@@ -136,7 +145,8 @@ static SnTokenizer *open_json(const char *path) {
 	return t;
 }
 
-static SnTokenizer *open_files(const char *vocab, const char *merges) {
+static SnTokenizer *open_files(const char *vocab, const char *merges)
+{
 	json_t *root = sn_bpe_compose(vocab, merges);
 	if (!root)
 		return NULL;
@@ -146,7 +156,8 @@ static SnTokenizer *open_files(const char *vocab, const char *merges) {
 	return t;
 }
 
-static SnTokenizer *open_dir(const char *dir) {
+static SnTokenizer *open_dir(const char *dir)
+{
 	char *json = sn_format("%s/tokenizer.json", dir), *vocab = sn_format("%s/vocab.json", dir), *merges = sn_format("%s/merges.txt", dir);
 	SnTokenizer *t = NULL;
 	if (sn_exists(json))
@@ -161,11 +172,13 @@ static SnTokenizer *open_dir(const char *dir) {
 	return t;
 }
 
-bool sn_tokenizer_is_builtin(const char *spec) {
+bool sn_tokenizer_is_builtin(const char *spec)
+{
 	return !strcmp(spec, kind_name[BYTE]) || !strcmp(spec, kind_name[CHAR]);
 }
 
-SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n) {
+SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n)
+{
 	if (!strcmp(spec, kind_name[BYTE]))
 		return make_byte();
 	if (!strcmp(spec, kind_name[CHAR]))
@@ -182,7 +195,8 @@ SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n) {
 	return t;
 }
 
-void sn_tokenizer_close(SnTokenizer *t) {
+void sn_tokenizer_close(SnTokenizer *t)
+{
 	if (!t)
 		return;
 	sn_bpe_close(t->bpe);
@@ -192,15 +206,18 @@ void sn_tokenizer_close(SnTokenizer *t) {
 	free(t);
 }
 
-const char *sn_tokenizer_kind(const SnTokenizer *t) {
+const char *sn_tokenizer_kind(const SnTokenizer *t)
+{
 	return kind_name[t->kind];
 }
 
-int32_t sn_tokenizer_size(const SnTokenizer *t) {
+int32_t sn_tokenizer_size(const SnTokenizer *t)
+{
 	return t->size;
 }
 
-static int encode_chars(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out) {
+static int encode_chars(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out)
+{
 	for (size_t at = 0; at < n;) {
 		uint32_t code;
 		int k = sn_utf8_read(text + at, n - at, &code);
@@ -217,7 +234,8 @@ static int encode_chars(const SnTokenizer *t, const char *text, size_t n, const 
 	return SN_OK;
 }
 
-int sn_encode(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out) {
+int sn_encode(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out)
+{
 	if (t->kind == CHAR)
 		return encode_chars(t, text, n, what, out);
 	if (t->kind == BPE) {
@@ -229,7 +247,8 @@ int sn_encode(const SnTokenizer *t, const char *text, size_t n, const char *what
 	return SN_OK;
 }
 
-const char *sn_decode(const SnTokenizer *t, int32_t id, size_t *n) {
+const char *sn_decode(const SnTokenizer *t, int32_t id, size_t *n)
+{
 	if (t->kind == BPE)
 		return sn_bpe_decode(t->bpe, id, n);
 	bool known = id >= 0 && id < t->size;
@@ -237,15 +256,18 @@ const char *sn_decode(const SnTokenizer *t, int32_t id, size_t *n) {
 	return known ? t->pieces[id].at : "";
 }
 
-int32_t sn_special(const SnTokenizer *t, const char *text) {
+int32_t sn_special(const SnTokenizer *t, const char *text)
+{
 	return t->kind == BPE ? sn_bpe_special(t->bpe, text) : -1;
 }
 
-int32_t sn_bos(const SnTokenizer *t) {
+int32_t sn_bos(const SnTokenizer *t)
+{
 	return t->kind == BPE ? sn_bpe_bos(t->bpe) : -1;
 }
 
-static char *own_json(const SnTokenizer *t) {
+static char *own_json(const SnTokenizer *t)
+{
 	json_t *root = json_pack("{s:s}", "sinter", kind_name[t->kind]), *codes = json_array();
 	for (int32_t i = 0; t->kind == CHAR && i < t->size; i++) {
 		uint32_t code = 0;
@@ -260,7 +282,8 @@ static char *own_json(const SnTokenizer *t) {
 	return text;
 }
 
-int sn_tokenizer_save(const SnTokenizer *t, const char *path) {
+int sn_tokenizer_save(const SnTokenizer *t, const char *path)
+{
 	if (t->kind == BPE)
 		return sn_file_write(path, t->json, t->njson);
 	char *text = own_json(t);

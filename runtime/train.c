@@ -35,13 +35,15 @@ typedef struct Train {
 /* The first signal asks the loop to end after its step, the second has the default effect. */
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int sig) {
+static void on_signal(int sig)
+{
 	interrupted = 1;
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 }
 
-double sn_learning_rate(const SnSchedule *s, int64_t step) {
+double sn_learning_rate(const SnSchedule *s, int64_t step)
+{
 	if (step < s->warmup)
 		return s->peak * (double)(step + 1) / (double)s->warmup;
 	if (!strcmp(s->kind, "constant"))
@@ -53,7 +55,8 @@ double sn_learning_rate(const SnSchedule *s, int64_t step) {
 
 /* --- settings */
 
-static int find_functions(Train *t) {
+static int find_functions(Train *t)
+{
 	const SnEntry *e = t->o->entry;
 	t->step = sn_function(e, "step");
 	t->update = sn_function(e, "update");
@@ -64,7 +67,8 @@ static int find_functions(Train *t) {
 	return t->tokens && (!t->eval || sn_tokens_slot(t->eval)) ? SN_OK : SN_FAIL;
 }
 
-static int read_schedule(Train *t) {
+static int read_schedule(Train *t)
+{
 	const SnOptions *o = t->o;
 	t->steps = (int64_t)sn_num(o, "schedule.steps", 0);
 	t->schedule = (SnSchedule){sn_str(o, "schedule.kind", "constant"), sn_num(o, "optimizer.lr", 1e-3), sn_num(o, "schedule.final", 0),
@@ -80,7 +84,8 @@ static int read_schedule(Train *t) {
 	return SN_OK;
 }
 
-static int read_batch(Train *t) {
+static int read_batch(Train *t)
+{
 	SnBatch b = {0};
 	int code = sn_batch_read(&b, t->o);
 	t->rows = b.rows;
@@ -89,7 +94,8 @@ static int read_batch(Train *t) {
 	return code;
 }
 
-static int read_settings(Train *t) {
+static int read_settings(Train *t)
+{
 	const SnOptions *o = t->o;
 	t->seed = (uint32_t)sn_num(o, "seed", 1);
 	t->beta1 = sn_num(o, "optimizer.beta1", 0.9);
@@ -105,14 +111,16 @@ static int read_settings(Train *t) {
 
 /* --- opening */
 
-static int lock_dir(Train *t) {
+static int lock_dir(Train *t)
+{
 	t->lock = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->lock < 0)
 		return sn_fail(SN_FAIL, "%s: %s", t->dir, strerror(errno));
 	return flock(t->lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK ? sn_fail(SN_FAIL, "%s: another process is training there", t->dir) : SN_OK;
 }
 
-static int open_dir(Train *t) {
+static int open_dir(Train *t)
+{
 	const char *resume = sn_str(t->o, "resume", NULL);
 	t->dir = resume ? resume : sn_str(t->o, "out", "run");
 	if (resume && sn_given(t->o, "out") && strcmp(resume, sn_str(t->o, "out", "")))
@@ -125,7 +133,8 @@ static int open_dir(Train *t) {
 	return code ? code : lock_dir(t);
 }
 
-static int load_resumed(Train *t, const char *checkpoint) {
+static int load_resumed(Train *t, const char *checkpoint)
+{
 	char *path = sn_format("%s/optimizer.safetensors", checkpoint);
 	int code = sn_weights_load(&t->s, t->o->program, checkpoint);
 	if (!code)
@@ -141,7 +150,8 @@ static int load_resumed(Train *t, const char *checkpoint) {
 	return code;
 }
 
-static int open_data(Train *t, const char *checkpoint) {
+static int open_data(Train *t, const char *checkpoint)
+{
 	int code = sn_data_open(&t->data, t->o, checkpoint, false);
 	if (code)
 		return code;
@@ -159,7 +169,8 @@ static int open_data(Train *t, const char *checkpoint) {
 	return SN_OK;
 }
 
-static int open_all(Train *t, const char *resumed, const char *initial) {
+static int open_all(Train *t, const char *resumed, const char *initial)
+{
 	int code = sn_session_open(&t->s, t->o->entry, (int)sn_num(t->o, "threads", sn_cores()));
 	if (!code)
 		code = open_data(t, resumed ? resumed : initial);
@@ -183,7 +194,8 @@ static int open_all(Train *t, const char *resumed, const char *initial) {
 
 /* --- the loop */
 
-static double gradients(Train *t) {
+static double gradients(Train *t)
+{
 	double loss = 0;
 	int32_t *tokens = (int32_t *)(t->s.arena + t->tokens->offset);
 	*sn_dim(&t->s, "B") = t->rows;
@@ -199,7 +211,8 @@ static double gradients(Train *t) {
 	return loss / (double)t->accumulate;
 }
 
-static double update(Train *t, double lr) {
+static double update(Train *t, double lr)
+{
 	double n = (double)(t->state.step + 1);
 	const struct { const char *name; double value; } scalars[] = {
 		{"lr", lr}, {"beta1", t->beta1}, {"beta2", t->beta2}, {"eps", t->eps}, {"decay", t->decay}, {"clip", t->clip},
@@ -211,7 +224,8 @@ static double update(Train *t, double lr) {
 	return (double)sn_get_f32(&t->s, t->update, "grad_norm");
 }
 
-static int diverged(Train *t, const char *what) {
+static int diverged(Train *t, const char *what)
+{
 	sn_progress_clear(&t->progress);
 	if (t->saved < 0)
 		return sn_fail(SN_FAIL, "step %lld: the %s is not finite (try a smaller --lr, or --clip 1)", (long long)t->state.step + 1, what);
@@ -219,7 +233,8 @@ static int diverged(Train *t, const char *what) {
 	               t->dir, (long long)t->saved);
 }
 
-static int one_step(Train *t) {
+static int one_step(Train *t)
+{
 	double started = sn_clock(), lr = sn_learning_rate(&t->schedule, t->state.step);
 	double loss = gradients(t);
 	if (!isfinite(loss))
@@ -233,11 +248,13 @@ static int one_step(Train *t) {
 	return SN_OK;
 }
 
-static void keep_time(Train *t) {
+static void keep_time(Train *t)
+{
 	t->state.seconds = t->progress.base + sn_clock() - t->progress.started;
 }
 
-static int validate(Train *t) {
+static int validate(Train *t)
+{
 	if (!t->eval || t->data.valid.n < 2)
 		return SN_OK;
 	double loss = sn_evaluate(&t->s, t->eval, &t->data.valid, t->rows, t->context, (int64_t)sn_num(t->o, "eval.batches", 0)).loss;
@@ -251,7 +268,8 @@ static int validate(Train *t) {
 	return sn_checkpoint_save(&t->s, t->o->program, t->data.tokenizer, &t->state, t->dir, true);
 }
 
-static int save(Train *t) {
+static int save(Train *t)
+{
 	if (t->saved == t->state.step)
 		return SN_OK;
 	keep_time(t);
@@ -265,11 +283,13 @@ static int save(Train *t) {
 	return code;
 }
 
-static bool due(int64_t step, int64_t every) {
+static bool due(int64_t step, int64_t every)
+{
 	return every > 0 && step % every == 0;
 }
 
-static int loop(Train *t) {
+static int loop(Train *t)
+{
 	while (t->state.step < t->steps && !interrupted) {
 		int code = one_step(t);
 		bool last = t->state.step == t->steps;
@@ -289,7 +309,8 @@ static int loop(Train *t) {
 	return code ? code : SN_INTERRUPTED;
 }
 
-static void summary(Train *t, int code) {
+static void summary(Train *t, int code)
+{
 	if (t->progress.quiet || (code != SN_OK && code != SN_INTERRUPTED))
 		return;
 	sn_progress_close(&t->progress);
@@ -301,7 +322,8 @@ static void summary(Train *t, int code) {
 		sn_note("go on with: %s %s --resume %s", program_invocation_short_name, sn_text(t->o->entry->name), t->dir);
 }
 
-static int run(Train *t, const char *resumed, const char *initial) {
+static int run(Train *t, const char *resumed, const char *initial)
+{
 	int code = open_all(t, resumed, initial);
 	if (code)
 		return code;
@@ -320,7 +342,8 @@ static int run(Train *t, const char *resumed, const char *initial) {
 	return code;
 }
 
-static int prepare_and_run(Train *t) {
+static int prepare_and_run(Train *t)
+{
 	int code = find_functions(t);
 	if (!code)
 		code = open_dir(t);
@@ -343,7 +366,8 @@ static int prepare_and_run(Train *t) {
 	return code;
 }
 
-int sn_train_main(SnOptions *o) {
+int sn_train_main(SnOptions *o)
+{
 	Train t = {.o = o, .lock = -1, .saved = -1, .state.best_loss = INFINITY, .progress.metrics = -1};
 	int code = prepare_and_run(&t);
 	sn_progress_close(&t.progress);

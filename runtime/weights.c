@@ -20,7 +20,8 @@ typedef struct Match {
 	const char *add, *strip;      /* file's name = add + (parameter's name less strip) */
 } Match;
 
-static const char *file_name(const Match *m, const char *param, char *buf, size_t size) {
+static const char *file_name(const Match *m, const char *param, char *buf, size_t size)
+{
 	size_t n = strlen(m->strip);
 	if (strncmp(param, m->strip, n))
 		return NULL;
@@ -28,7 +29,8 @@ static const char *file_name(const Match *m, const char *param, char *buf, size_
 	return buf;
 }
 
-static int count_matches(const Match *m) {
+static int count_matches(const Match *m)
+{
 	char name[512];
 	int n = 0;
 	for (int i = 0; i < m->nparam; i++) {
@@ -39,7 +41,8 @@ static int count_matches(const Match *m) {
 }
 
 /* `longer` ends with `shorter` after a dot: copies what stands before. */
-static bool prefix_of(const char *longer, const char *shorter, char *prefix, size_t size) {
+static bool prefix_of(const char *longer, const char *shorter, char *prefix, size_t size)
+{
 	size_t a = strlen(longer), b = strlen(shorter);
 	if (a <= b + 1 || a - b >= size || longer[a - b - 1] != '.' || strcmp(longer + a - b, shorter))
 		return false;
@@ -50,7 +53,8 @@ static bool prefix_of(const char *longer, const char *shorter, char *prefix, siz
 
 typedef struct Prefix { char add[128], strip[128]; int matches; } Prefix;
 
-static void try_prefix(Match *m, Prefix *best, const char *add, const char *strip) {
+static void try_prefix(Match *m, Prefix *best, const char *add, const char *strip)
+{
 	m->add = add;
 	m->strip = strip;
 	int n = count_matches(m);
@@ -62,7 +66,8 @@ static void try_prefix(Match *m, Prefix *best, const char *add, const char *stri
 }
 
 /* The first parameter that has a namesake under some prefix decides which prefixes are tried. */
-static void infer_prefix(Match *m, Prefix *best) {
+static void infer_prefix(Match *m, Prefix *best)
+{
 	best->matches = -1;
 	try_prefix(m, best, "", "");
 	if (best->matches == m->nparam)
@@ -81,7 +86,8 @@ static void infer_prefix(Match *m, Prefix *best) {
 		}
 }
 
-static bool ignored(const Match *m, const char *name) {
+static bool ignored(const Match *m, const char *name)
+{
 	const char *const *globs = m->program->ignore;
 	size_t n = strlen(m->add);
 	const char *bare = !strncmp(name, m->add, n) ? name + n : name;
@@ -91,12 +97,14 @@ static bool ignored(const Match *m, const char *name) {
 	return false;
 }
 
-static bool same_shape(const SnTensor *p, const SnStTensor *t) {
+static bool same_shape(const SnTensor *p, const SnStTensor *t)
+{
 	return p->rank == t->rank && !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank);
 }
 
 /* Entries need not use all of a model: a head that only training has is in the checkpoint that generation reads. */
-static bool of_another_entry(const Match *m, const SnStTensor *t) {
+static bool of_another_entry(const Match *m, const SnStTensor *t)
+{
 	const SnEntry *entries = m->program->entries;
 	char name[512];
 	for (int64_t e = 0; e < m->program->nentry; e++)
@@ -110,7 +118,8 @@ static bool of_another_entry(const Match *m, const SnStTensor *t) {
 }
 
 /* A tensor no parameter wants may repeat one that is tied to it. */
-static const SnStTensor *repeated(const Match *m, const SnStTensor *extra) {
+static const SnStTensor *repeated(const Match *m, const SnStTensor *extra)
+{
 	for (int i = 0; i < m->nparam; i++) {
 		const SnStTensor *t = m->found[i];
 		if (t && t->kind == extra->kind && t->bytes == extra->bytes && !memcmp(t->at, extra->at, t->bytes))
@@ -119,14 +128,16 @@ static const SnStTensor *repeated(const Match *m, const SnStTensor *extra) {
 	return NULL;
 }
 
-static void shape_text(SnStr *out, int rank, const int64_t *shape) {
+static void shape_text(SnStr *out, int rank, const int64_t *shape)
+{
 	sn_str_printf(out, "[");
 	for (int i = 0; i < rank; i++)
 		sn_str_printf(out, "%s%lld", i ? "," : "", (long long)shape[i]);
 	sn_str_printf(out, "]");
 }
 
-static void misfit(const SnTensor *p, const SnStTensor *t) {
+static void misfit(const SnTensor *p, const SnStTensor *t)
+{
 	const int64_t *want = p->dims;
 	SnStr s = {0};
 	sn_str_printf(&s, "  %s: the model has ", sn_text(p->name));
@@ -139,7 +150,8 @@ static void misfit(const SnTensor *p, const SnStTensor *t) {
 	free(s.s);
 }
 
-static int report_missing(const Match *m) {
+static int report_missing(const Match *m)
+{
 	const char **names = sn_alloc(sizeof *names * (size_t)(m->file->n + 1));
 	int free_names = 0, n = 0;
 	for (int k = 0; k < m->file->n; k++)
@@ -155,7 +167,8 @@ static int report_missing(const Match *m) {
 	return n;
 }
 
-static int report_extra(const Match *m) {
+static int report_extra(const Match *m)
+{
 	const char **names = sn_alloc(sizeof *names * (size_t)(m->nparam + 1));
 	int missing = 0, n = 0;
 	for (int i = 0; i < m->nparam; i++)
@@ -175,7 +188,8 @@ static int report_extra(const Match *m) {
 	return n;
 }
 
-static int report_misfits(const Match *m) {
+static int report_misfits(const Match *m)
+{
 	int n = 0;
 	for (int i = 0; i < m->nparam; i++) {
 		const SnStTensor *t = m->found[i];
@@ -191,7 +205,8 @@ static int report_misfits(const Match *m) {
 	return n;
 }
 
-static void find_partners(Match *m) {
+static void find_partners(Match *m)
+{
 	char name[512];
 	for (int i = 0; i < m->nparam; i++) {
 		const char *want = file_name(m, m->params[i]->name, name, sizeof name);
@@ -201,7 +216,8 @@ static void find_partners(Match *m) {
 	}
 }
 
-static int load(Match *m) {
+static int load(Match *m)
+{
 	Prefix prefix;
 	infer_prefix(m, &prefix);
 	m->add = prefix.add;
@@ -222,7 +238,8 @@ static int load(Match *m) {
 	return SN_OK;
 }
 
-char *sn_weights_file(const char *dir) {
+char *sn_weights_file(const char *dir)
+{
 	static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char *path = sn_format("%s/%s", dir, names[i]);
@@ -234,7 +251,8 @@ char *sn_weights_file(const char *dir) {
 }
 
 /* A file that a checkpoint was saved with must still be that file. One cut into shards is never a checkpoint's. */
-static int open_verified(SnSafetensors *f, const char *path, bool required) {
+static int open_verified(SnSafetensors *f, const char *path, bool required)
+{
 	int code = sn_st_open(f, path);
 	if (!code && f->nshard == 1)
 		code = sn_checkpoint_verify(path, &f->shards[0].file, required);
@@ -243,7 +261,8 @@ static int open_verified(SnSafetensors *f, const char *path, bool required) {
 	return code;
 }
 
-static int load_file(SnSession *s, const SnProgram *program, const char *path) {
+static int load_file(SnSession *s, const SnProgram *program, const char *path)
+{
 	SnSafetensors file;
 	int code = open_verified(&file, path, false);
 	if (code)
@@ -265,7 +284,8 @@ static int load_file(SnSession *s, const SnProgram *program, const char *path) {
 	return code;
 }
 
-int sn_weights_load(SnSession *s, const SnProgram *program, const char *path) {
+int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
+{
 	if (!sn_is_dir(path))
 		return load_file(s, program, path);
 	char *file = sn_weights_file(path);
@@ -274,11 +294,13 @@ int sn_weights_load(SnSession *s, const SnProgram *program, const char *path) {
 	return code;
 }
 
-static bool is_moment(const SnTensor *t) {
+static bool is_moment(const SnTensor *t)
+{
 	return t->kind == 1 && (!strncmp(t->name, "m.", 2) || !strncmp(t->name, "v.", 2));
 }
 
-int sn_states_load(SnSession *s, const char *path) {
+int sn_states_load(SnSession *s, const char *path)
+{
 	SnSafetensors file;
 	int code = open_verified(&file, path, true);
 	if (code)
