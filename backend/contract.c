@@ -319,7 +319,5 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, waiting = c.once ? 1 : GROUP * c.rows;
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, waiting * tile), 1);
 	tasks(&c);
-	if (epilogue_streams(g, &c.e))
-		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = waiting * tile + (c.packed ? 0 : (c.kc + 15) / 16 * 16 * g->t->nr * 4);
 }

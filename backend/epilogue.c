@@ -3,13 +3,10 @@
  * operands, biases, row scales and scalars are all the same case with strides that are 0 or not. */
 #include "backend/gen.h"
 
-enum { STREAMED = 4 };         /* outputs of more second-level caches than this are written past them */
-
 /* Where one vector of the result lies. */
 typedef struct Place {
 	LLVMValueRef batch, m, n, mask, left;   /* left: columns from n to the panel's end; mask NULL: all lanes */
 	LLVMValueRef acc;                       /* the contraction's vector */
-	bool streams;                           /* past the caches; whole lines, aligned */
 } Place;
 
 static Access access_of(const Axes *x, Type t, const View *view)
@@ -112,16 +109,6 @@ static void store_scattered(Gen *g, Epilogue *e, DType dt, const Access *a, LLVM
 	gen_loop_end(g, &l);
 }
 
-/* Past the caches: a line that is written whole need not be read first. */
-static void store_streaming(Gen *g, LLVMValueRef v, LLVMValueRef to)
-{
-	LLVMValueRef store = LLVMBuildStore(g->b, v, to);
-	LLVMMetadataRef one = LLVMValueAsMetadata(gen_i32(g, 1));
-	LLVMSetAlignment(store, (unsigned)g->t->lanes * 4);
-	LLVMSetMetadata(store, LLVMGetMDKindIDInContext(g->ctx, "nontemporal", 11),
-		LLVMMetadataAsValue(g->ctx, LLVMMDNodeInContext2(g->ctx, &one, 1)));
-}
-
 static void store_output(Gen *g, Epilogue *e, int i, const Place *p, LLVMValueRef v)
 {
 	Value *out = e->c->outs.at[i];
@@ -129,9 +116,7 @@ static void store_output(Gen *g, Epilogue *e, int i, const Place *p, LLVMValueRe
 	const Dim *sn = axes_stride(e->x, e->x->n, a);
 	DType dt = out->type.dt;
 	LLVMValueRef base = gen_base(g, out), row = row_offset(g, e, a, p);
-	if (p->streams)
-		store_streaming(g, v, gen_at(g, base, offset_at(g, e, a, row, p->n), dtype_size[dt]));
-	else if (sn && (dim_is(sn, 1) || dim_is(axes_extent(e->x, e->x->n), 1)))
+	if (sn && (dim_is(sn, 1) || dim_is(axes_extent(e->x, e->x->n), 1)))
 		gen_store(g, dt, v, gen_at(g, base, offset_at(g, e, a, row, p->n), dtype_size[dt]), p->mask);
 	else
 		store_scattered(g, e, dt, a, base, row, p, v);
@@ -198,28 +183,7 @@ static void rows(Gen *g, Epilogue *e, LLVMValueRef acc, Place p, LLVMValueRef m,
 	gen_loop_end(g, &r);
 }
 
-/* The one output, if it is much larger than the caches, a panel's part of its rows whole lines (where the first line
- * starts is seen at run time), and if its old content is not read. */
-bool epilogue_streams(const Gen *g, const Epilogue *e)
-{
-	const Value *out = e->c->outs.at[0];
-	const Dim *sn = axes_stride(e->x, e->x->n, &e->out[0]), *sm = axes_stride(e->x, e->x->m, &e->out[0]);
-	int64_t elems, n, step;
-	if (e->c->outs.len != 1 || e->c->ins.len != 2 || e->x->batch[0] || out->type.dt != DT_F32 || g->t->nr * 4 % 64)
-		return false;
-	if (!sn || !dim_is(sn, 1) || !sm || !dim_is_const(sm, &step) || step % 16)
-		return false;
-	return dim_is_const(axes_extent(e->x, e->x->n), &n) && n % g->t->nr == 0 &&
-		dim_is_const(type_elems(out->type), &elems) && elems * 4 > STREAMED * g->t->l2;
-}
-
-static LLVMValueRef at_line(Gen *g, Epilogue *e)
-{
-	LLVMValueRef at = LLVMBuildPtrToInt(g->b, gen_base(g, e->c->outs.at[0]), g->i64, "");
-	return LLVMBuildICmp(g->b, LLVMIntEQ, LLVMBuildAnd(g->b, at, gen_i64(g, 63), ""), gen_i64(g, 0), "");
-}
-
-static void any_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
+void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
 	LLVMValueRef n, LLVMValueRef cols)
 {
 	Place p = { .batch = batch };
@@ -236,26 +200,6 @@ static void any_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef bat
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, edge);
 	rows(g, e, acc, p, m, h, n, cols, true);
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, done);
-}
-
-void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
-	LLVMValueRef n, LLVMValueRef cols)
-{
-	if (!epilogue_streams(g, e)) {
-		any_epilogue(g, e, acc, batch, m, h, n, cols);
-		return;
-	}
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "streams");
-	LLVMBasicBlockRef no = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "cached");
-	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "written");
-	LLVMBuildCondBr(g->b, at_line(g, e), yes, no);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	rows(g, e, acc, (Place){ .batch = batch, .streams = true }, m, h, n, cols, false);
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, no);
-	any_epilogue(g, e, acc, batch, m, h, n, cols);
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
@@ -278,8 +222,6 @@ static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const P
 void gen_epilogue_ahead(Gen *g, Epilogue *e, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n)
 {
 	Place p = { .batch = batch, .n = n };
-	if (epilogue_streams(g, e))
-		return;
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));
 	p.m = LLVMBuildNSWAdd(g->b, m, r.iv, "");
 	for (int i = 0; i < e->c->outs.len; i++)

@@ -183,8 +183,6 @@ Epilogue epilogue_of(Gen *, const Cluster *, const Axes *);
  * <= nr); computes the members and stores what leaves. All i64. */
 void gen_epilogue(Gen *, Epilogue *, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
 	LLVMValueRef n, LLVMValueRef cols);
-/* Whether it may write past the caches: then a fence belongs behind the last tile. */
-bool epilogue_streams(const Gen *, const Epilogue *);
 /* Fetches what gen_epilogue will write into the second-level cache. */
 void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n);
 
