@@ -13,11 +13,11 @@ make --no-print-directory -j"$(nproc)" BUILD="$build" all
 work=$build/demo; rm -rf "$work"; mkdir -p "$work"
 cat support/*.[ch] ir/*.[ch] passes/*.[ch] backend/*.[ch] frontend/*.[ch] runtime/*.[ch] driver/*.[ch] > "$work/corpus.txt"
 say "compiling models/gpt2.sinter, preset nano, to $work/gpt"
-"$build/sinter" build models/gpt2.sinter --preset nano --set train.batch=8 --set train.micro=8 --set train.T=256 -o "$work/gpt"
+"$build/sinter" build models/gpt2.sinter --preset nano --set train.batch=16 --set train.micro=16 --set train.T=128 -o "$work/gpt"
 ls -l "$work/gpt"
 say "training it on $(wc -c < "$work/corpus.txt") bytes of C"
-"$work/gpt" train --data "$work/corpus.txt" --tokenizer byte --steps 700 --lr 2e-3 --min-lr 2e-4 --warmup 50 --beta2 0.99 \
-	--validate-every 175 --save-every 350 --out "$work/run"
+"$work/gpt" train --data "$work/corpus.txt" --tokenizer byte --steps 1000 --lr 2e-3 --min-lr 2e-4 --warmup 50 --beta2 0.99 \
+	--validate-every 250 --save-every 500 --out "$work/run"
 say "generating"
-"$work/gpt" generate -m "$work/run" -p "static int " -n 240 --temp 0.7 --seed 1
+"$work/gpt" generate -m "$work/run" -p "static int " -n 116 --temp 0.6 --seed 1
 say "done: $work/run holds the checkpoint, metrics.jsonl and loss.svg"
