@@ -4,6 +4,10 @@
  * while the forward part, where everything only grows, keeps its order. Deterministic. */
 #include "passes/fuse.h"
 
+/* Elements counted for one piece of memory at most, so that sums of pieces stay in 64 bits: an order is all that is
+ * made of them, and the plan refuses what does not fit. */
+#define HUGE_PIECE (1LL << 44)
+
 typedef Vec(int) Ints;
 
 /* A unit is a kernel, or a value of no kernel. Units are numbered in the order of their first values. */
@@ -127,7 +131,7 @@ static void make_pieces(Sched *s)
 		Type t = g->vals.at[i]->type;
 		p->left = p->readers.len;
 		if (p->writers.len && graph_bound(g, type_elems(t), &p->bytes))
-			p->bytes *= dtype_size[t.dt];
+			p->bytes = MIN(p->bytes, HUGE_PIECE) * dtype_size[t.dt];
 	}
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
