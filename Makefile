@@ -33,7 +33,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/backend/%.o: CFLAGS += $(LLVM_CFLAGS)
-$(BUILD)/backend/link.o: CFLAGS += $(if $(SAN),-DSN_SANITIZE='"$(filter -fsanitize=%,$(SAN))"')
+$(BUILD)/backend/link.o: CFLAGS += $(if $(SAN),-DSN_SANITIZE='"$(filter -fsanitize=% --coverage,$(SAN))"')
 $(BUILD)/frontend/parse.c $(BUILD)/frontend/parse.h: frontend/parse.y
 	@mkdir -p $(@D)
 	bison -Werror -Wno-other -d -o $(BUILD)/frontend/parse.c $<
@@ -46,6 +46,10 @@ $(BUILD)/frontend/lex.o $(BUILD)/frontend/parse.o:
 	@echo "  cc $(patsubst %.o,%.c,$@)"; $(CC) $(CFLAGS) -Wno-error -Ifrontend -MMD -MP -c $(patsubst %.o,%.c,$@) -o $@
 $(frontend_obj): | $(BUILD)/frontend/parse.h
 $(BUILD)/frontend/prelude.o: models/prelude.sinter
+$(BUILD)/driver/pages.md: $(wildcard docs/errors/*.md)
+	@mkdir -p $(@D); cat $^ > $@
+$(BUILD)/driver/explain.o: $(BUILD)/driver/pages.md
+$(BUILD)/driver/explain.o: CFLAGS += -DSINTER_PAGES='"$(BUILD)/driver/pages.md"'
 
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
 $(BUILD)/sinter: $(driver_obj) $(libs)
@@ -76,15 +80,20 @@ $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
-.PHONY: check check-unit check-text check-e2e bless
+.PHONY: check check-unit check-text check-errors check-e2e bless
 check:
 	@tests/check.sh $(BUILD)
 check-unit: $(unit_bin)
 	@tests/unit/run.sh $(unit_bin)
 check-text: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter
-check-e2e: all
+check-errors: $(BUILD)/sinter
+	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
+check-e2e: all $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 	@tests/e2e/run.sh $(BUILD)
+$(BUILD)/tools/%: tests/tools/%.c $(BUILD)/libsinter_rt.a
+	@mkdir -p $(@D); echo "  cc $<"
+	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
 bless: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter --bless
 
@@ -93,8 +102,32 @@ asan:
 	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) -k BUILD=$(BUILD)/asan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests-only
 tsan:
 	@$(MAKE) -k BUILD=$(BUILD)/tsan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=thread" tests-only
+# Lines that the tests run, by gcov: `make cov` runs them all in a build of its own and prints a summary.
+.PHONY: cov fmt fmt-check
+cov:
+	@find $(BUILD)/cov -name '*.gcda' -delete 2>/dev/null; $(MAKE) -k BUILD=$(BUILD)/cov OPT="-O0 -g" SAN="--coverage" tests-only; tests/cov.sh $(BUILD)/cov
+# Layout of the sources: tests/style.sh says what is held to.
+fmt: $(BUILD)/sinter
+	@tests/style.sh $< --fix
+fmt-check: $(BUILD)/sinter
+	@tests/style.sh $<
 .PHONY: tests-only
-tests-only: all check-unit check-text check-e2e
+tests-only: all check-unit check-text check-errors check-e2e
+
+# libFuzzer targets: `make fuzz` gives each FUZZ_SECONDS, `make fuzz-smoke` 20. Findings and corpus stay in $(BUILD)/fuzz.
+.PHONY: fuzz fuzz-smoke fuzz-build
+FUZZ_SECONDS ?= 1200
+fuzz: fuzz-build
+	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
+fuzz-smoke: fuzz-build
+	@tests/fuzz/run.sh $(BUILD)/fuzz 20
+fuzz-build:
+	@tests/deps.sh clang-19 libclang-rt-19-dev
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang-19 OPT="-O1 -g -DSN_DEBUG" WARN= \
+	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" \
+	  $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -ljansson -lm
 
 # What the build, the tests and the produced executables need, from Debian.
 packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev
@@ -116,14 +149,22 @@ docs: $(BUILD)/sinter
 docs-check: $(BUILD)/sinter
 	@for p in ops passes; do $< docs $$p | diff -u docs/$$p.md - || exit 1; done
 
+# The manual page and the shells' completions, which sinter prints itself.
+made_pages := man/man1/sinter.1 bash-completion/completions/sinter zsh/site-functions/_sinter fish/vendor_completions.d/sinter.fish
+made_by.sinter.1 := man
+made_by.sinter := completions bash
+made_by._sinter := completions zsh
+made_by.sinter.fish := completions fish
 .PHONY: install uninstall
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sinter $(DESTDIR)$(PREFIX)/share/sinter/models
 	install -m 755 $(BUILD)/sinter $(DESTDIR)$(PREFIX)/bin/sinter
 	install -m 644 $(BUILD)/libsinter_rt.a $(DESTDIR)$(PREFIX)/lib/sinter/
 	install -m 644 models/*.sinter $(DESTDIR)$(PREFIX)/share/sinter/models/
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(made_pages)))
+	$(foreach p,$(made_pages),$(BUILD)/sinter $(made_by.$(notdir $(p))) > $(DESTDIR)$(PREFIX)/share/$(p) &&) chmod 644 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(made_pages))
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/sinter
+	rm -f $(DESTDIR)$(PREFIX)/bin/sinter $(addprefix $(DESTDIR)$(PREFIX)/share/,$(made_pages))
 	rm -rf $(DESTDIR)$(PREFIX)/lib/sinter $(DESTDIR)$(PREFIX)/share/sinter
 
 .PHONY: clean

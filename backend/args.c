@@ -36,7 +36,42 @@ static void add_memory(Arena *a, KernelArgs *ka, Value *v)
 	vec_push(a, &ka->at, arg);
 }
 
-KernelArgs *kernel_args(Arena *a, const Cluster *c)
+typedef struct Symbols { Arena *a; KernelArgs *ka; } Symbols;
+
+static void add_symbol(void *ctx, Value *nonzero)
+{
+	const Symbols *s = ctx;
+	const char *sym = counted_sym(nonzero);
+	for (int i = 0; i < s->ka->at.len; i++)
+		if (s->ka->at.at[i].sym == sym)
+			return;
+	vec_push(s->a, &s->ka->at, ((KernelArg){ .sym = sym }));
+}
+
+/* In the order in which shapes and views mention them, so that clusters equal but for their symbols agree. */
+static void add_symbols(Arena *a, KernelArgs *ka, const Cluster *c, const Counted *counted)
+{
+	Symbols s = { a, ka };
+	int n = ka->at.len;
+	for (int i = 0; i < n; i++) {
+		KernelArg *arg = &ka->at.at[i];
+		if (!arg->root)
+			continue;
+		View view = arg->view;
+		int rank = arg->value->type.rank;
+		counted_uses(counted, arg->value, add_symbol, &s);
+		counted_in_dim(counted, view.offset, add_symbol, &s);
+		for (int k = 0; k < rank; k++)
+			counted_in_dim(counted, view.stride[k], add_symbol, &s);
+	}
+	for (int i = 0; i < c->vals.len; i++) {
+		counted_uses(counted, c->vals.at[i], add_symbol, &s);
+		if (is_counting(c->vals.at[i]))
+			add_symbol(&s, c->vals.at[i]);
+	}
+}
+
+KernelArgs *kernel_args(Arena *a, const Cluster *c, const Counted *counted)
 {
 	KernelArgs *ka = NEW(a, KernelArgs);
 	for (int i = 0; i < c->ins.len; i++)
@@ -48,5 +83,7 @@ KernelArgs *kernel_args(Arena *a, const Cluster *c)
 		if (v->op == OP_RANDOM)
 			vec_push(a, &ka->at, ((KernelArg){ .value = v, .number = v->a.stream }));
 	}
+	if (counted)
+		add_symbols(a, ka, c, counted);
 	return ka;
 }

@@ -21,10 +21,14 @@ typedef struct Slot { Value *value; int64_t offset, bytes; int first, last; } Sl
 typedef struct Plan {
 	Vec(Slot) slots;            /* persistent ones (params, states) have first = -1 */
 	int64_t persistent, arena, scratch;
+	ValueMap *of, *named[3];    /* place.c's: a slot's index by its value; the first of a param's, state's, input's name */
 } Plan;
 Plan *plan_entry(Module *, Entry *, const Target *);           /* one plan for all functions of an entry; NULL after diag_error */
 void plan_print(Str *, const Plan *, const Entry *);            /* plan_print.c */
-int64_t plan_offset(const Plan *, const Value *root);          /* place.c: byte offset in the arena; bug() if it has none */
+/* place.c */
+void plan_add(Arena *, Plan *, Slot);                          /* appends, and keeps what look-ups need */
+int plan_named(const Plan *, const Value *source);             /* index of the first slot of that kind and name; -1 */
+int64_t plan_offset(const Plan *, const Value *root);          /* byte offset in the arena; bug() if it has none */
 
 typedef enum Emit { EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_PLAN } Emit;
 typedef struct BackendOptions { const Target *target; Emit emit; const char *out; bool static_link, debug; const char *runtime_lib; } BackendOptions;

@@ -94,8 +94,8 @@ static void decompose(Cols *c, bool reduced, LLVMValueRef index)
 	for (int a = sp->n - 1; a >= 0; a--) {
 		if (a == sp->vax || (sp->reduced >> a & 1) != reduced)
 			continue;
-		c->at[a] = a == outermost ? index : gen_bin(g, LLVMURem, index, gen_dim(g, sp->extent[a]));
-		index = a == outermost ? index : gen_bin(g, LLVMUDiv, index, gen_dim(g, sp->extent[a]));
+		c->at[a] = LLVMIsNull(index) ? index : a == outermost ? index : gen_bin(g, LLVMURem, index, gen_dim(g, sp->extent[a]));
+		index = a == outermost || LLVMIsNull(index) ? index : gen_bin(g, LLVMUDiv, index, gen_dim(g, sp->extent[a]));
 	}
 }
 

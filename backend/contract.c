@@ -2,31 +2,39 @@
  *
  * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
  *
- *   for each block of k:                        at most k_block(): a panel's share of it stays in first-level cache
+ *   for each block of k:                        at most k_block(): a panel's share of it stays in first-level cache;
+ *                                               left operands whose columns are consecutive are packed here, into scratch
  *     for each panel of the group:              raw right operands are packed here, into scratch
  *       for each left tile of the row block:    the block's k share of all of them stays in second-level cache
  *         tile += A B; behind the last block of k: the epilogue, from the accumulators to memory
  *
  * Accumulators between blocks of k wait in scratch. Every element's sum runs in ascending k in one chain, so results
- * depend neither on the blocks nor on the threads. Scratch: accumulator tiles, then one panel's block. */
+ * depend neither on the blocks nor on the threads. Left operands whose rows are consecutive are read where they lie.
+ * Scratch: accumulator tiles, one panel's block, the left block. */
 #include "backend/gen.h"
 
 /* Panels that share a pass over the left tiles, when k has several blocks: of full row blocks, and of low ones, whose
  * accumulators take less room. */
 enum { GROUP = 4, MOST_GROUP = 8 };
 
+/* How operand 0 lies: in panel order; raw with rows consecutive in k, or columns consecutive in m. */
+typedef enum Left { PANELS, ROWS, COLUMNS } Left;
+
 typedef struct Contract {
 	Gen *g;
 	Axes x;
-	Access b;                                 /* raw operand 1 */
+	Left left;
+	Access a, b;                              /* raw operands 0 and 1 */
 	bool packed;                              /* operand 1 is in panel order */
-	const Dim *sk, *sn;                       /* of a raw operand 1 */
+	const Dim *ld, *sk, *sn;                  /* of a raw operand 0: between rows or columns; of a raw operand 1 */
 	int64_t kc, rows;                         /* largest block of k; left tiles of a row block */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
 	LLVMValueRef group;                       /* panels of a group: the lower the row block, the more */
-	LLVMValueRef a_base, b_base, panel_at;    /* panel_at: scratch for one panel's block */
-	LLVMValueRef tile_fn, panel_fn, packing_fn;   /* packing_fn: NULL unless rows of operand 1 lie as a tile reads them */
+	LLVMValueRef a_base, b_base;
+	LLVMValueRef panel_at, left_at;           /* scratch for one panel's block, and for the left block of COLUMNS */
+	LLVMValueRef tile_fn, panel_fn, block_fn;
+	LLVMValueRef right_fn;                    /* a full tile that packs operand 1; NULL unless its rows lie as tiles read them */
 	Epilogue e;
 } Contract;
 
@@ -59,6 +67,13 @@ static int64_t row_tiles(const Target *t, int64_t kc)
 	return MAX(1, t->l2 * 5 / 8 / (t->mr * kc * 4));
 }
 
+static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
+{
+	LLVMValueRef one = gen_i64(g, 1);
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, n, one, ""), n, one, "");
+}
+
+/* Extents may be 0 at run time (rows that were counted: ir/counted.c), what is divided by never is. */
 static void extents(Contract *c)
 {
 	Gen *g = c->g;
@@ -70,25 +85,46 @@ static void extents(Contract *c)
 	c->kc = k_block(g->t);
 	c->rows = row_tiles(g->t, c->kc);
 	c->once = dim_is_const(k, &fixed) && fixed <= c->kc;
-	c->tiles = ceil_div(g, c->m, gen_i64(g, g->t->mr));
+	c->tiles = at_least_1(g, ceil_div(g, c->m, gen_i64(g, g->t->mr)));
 	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
-	c->blocks = ceil_div(g, c->tiles, gen_i64(g, c->rows));
+	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
+	LLVMValueRef most = gen_i64(g, c->rows);
+	if (c->left == COLUMNS)   /* lower blocks leave room for more panels, that the packing of a block is for */
+		most = LLVMBuildSelect(g->b, several, gen_i64(g, MAX(1, c->rows / 2)), most, "");
+	c->blocks = ceil_div(g, c->tiles, most);
 	c->step = ceil_div(g, c->tiles, c->blocks);
 	c->group = smaller(g, gen_bin(g, LLVMUDiv, gen_i64(g, GROUP * c->rows), c->step), gen_i64(g, MOST_GROUP));
-	LLVMValueRef each = ceil_div(g, c->k, ceil_div(g, c->k, gen_i64(g, c->kc)));
-	c->kstep = mul(g, ceil_div(g, each, gen_i64(g, 16)), gen_i64(g, 16));
+	c->group = LLVMBuildSelect(g->b, several, c->group, c->panels, "");
+	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, gen_i64(g, c->kc))));
+	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, 16))), gen_i64(g, 16));
 }
 
-static void operands(Contract *c, Value *v)
+static void left_operand(Contract *c, Value *v)
+{
+	Gen *g = c->g;
+	Value *left = v->in[0];
+	c->a_base = gen_base(g, left);
+	c->left = PANELS;
+	if (!in_panels(left)) {
+		c->a = axes_access(&c->x, c->x.in[0], left->type, gen_view(g, left));
+		const Dim *sm = axes_stride(&c->x, c->x.m, &c->a), *sk = axes_stride(&c->x, c->x.k, &c->a);
+		bool rows = sk && (dim_is(sk, 1) || dim_is(axes_extent(&c->x, c->x.k), 1));
+		bool columns = sm && (dim_is(sm, 1) || dim_is(axes_extent(&c->x, c->x.m), 1));
+		if (!sm || !sk || !(rows || columns))
+			bug("contract \"%s\": layout left an operand 0 that should be packed", v->a.spec);
+		c->left = rows ? ROWS : COLUMNS;
+		c->ld = rows ? sm : sk;
+	}
+	c->tile_fn = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS });
+	c->block_fn = c->left == COLUMNS ? gen_block_function(g) : NULL;
+}
+
+static void right_operand(Contract *c, Value *v)
 {
 	Gen *g = c->g;
 	Value *right = v->in[1];
-	c->a_base = gen_base(g, v->in[0]);
 	c->b_base = gen_base(g, right);
 	c->packed = in_panels(right);
-	if (!in_panels(v->in[0]))
-		bug("contract \"%s\": operand 0 is not packed", v->a.spec);
-	c->tile_fn = gen_tile_function(g);
 	if (c->packed)
 		return;
 	c->b = axes_access(&c->x, c->x.in[1], right->type, gen_view(g, right));
@@ -97,17 +133,28 @@ static void operands(Contract *c, Value *v)
 	if (!c->sk || !c->sn)
 		bug("contract \"%s\": layout left an operand whose axes do not lie as one", v->a.spec);
 	c->panel_fn = gen_panel_function(g, 1, c->sk, c->sn);
-	c->packing_fn = dim_is(c->sn, 1) && g->t->fma ? gen_packing_tile_function(g) : NULL;   /* else registers are too few */
+	if (dim_is(c->sn, 1) && g->t->fma)          /* else registers are too few */
+		c->right_fn = gen_full_tile_function(g, (TileKind){ .rows = c->left == ROWS, .packs_right = true });
 }
 
-/* Where the packed left tile has its k-th column, and its height. */
-static LLVMValueRef left_tile(Contract *c, const Task *t, LLVMValueRef i, LLVMValueRef k, LLVMValueRef *h)
+/* Floats from one tile of a packed left block to the next: not a power of two, for its rows of k not to share a set. */
+static int64_t block_pitch(const Contract *c)
+{
+	return c->kc * c->g->t->mr + 16;
+}
+
+/* Where the left tile has its k-th column in operand 0. */
+static LLVMValueRef left_source(Contract *c, const Task *t, LLVMValueRef i, LLVMValueRef k, LLVMValueRef h)
 {
 	Gen *g = c->g;
 	LLVMValueRef first = mul(g, i, gen_i64(g, g->t->mr));
-	*h = smaller(g, sub(g, c->m, first), gen_i64(g, g->t->mr));
-	LLVMValueRef row = add(g, mul(g, t->batch, c->m), first);
-	return gen_at(g, c->a_base, add(g, mul(g, row, c->k), mul(g, k, *h)), 4);
+	if (c->left == PANELS) {
+		LLVMValueRef row = add(g, mul(g, t->batch, c->m), first);
+		return gen_at(g, c->a_base, add(g, mul(g, row, c->k), mul(g, k, h)), 4);
+	}
+	LLVMValueRef ld = gen_dim(g, c->ld), at = gen_offset(g, &c->x, c->x.batch, &c->a, t->batch);
+	LLVMValueRef in = c->left == ROWS ? add(g, mul(g, first, ld), k) : add(g, first, mul(g, k, ld));
+	return gen_at(g, c->a_base, add(g, at, in), 4);
 }
 
 /* The right panel's block, where it is. */
@@ -154,7 +201,7 @@ static Right right_panel(Contract *c, const Task *t, LLVMValueRef panel, const B
 		return r;
 	}
 	LLVMBasicBlockRef after = NULL;
-	if (c->packing_fn) {
+	if (c->right_fn) {
 		LLVMValueRef whole = LLVMBuildICmp(g->b, LLVMIntEQ, cols, nr, "");
 		LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, sub(g, c->m, mul(g, t->tile, mr)), mr, "");
 		r.packs = LLVMBuildAnd(g->b, whole, full, "");
@@ -224,67 +271,118 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 		LLVMBuildSelect(g->b, wanted, stride, none, "") };
 }
 
-/* A share of the tile's next block of k: the panels of a group fetch all of it. */
-static LLVMValueRef left_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
+static LLVMValueRef height(Contract *c, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	LLVMValueRef h, k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), "");
-	LLVMValueRef at = left_tile(c, t, i, k, &h);
-	return gen_at(g, at, mul(g, gen_bin(g, LLVMURem, j, gen_i64(g, GROUP)), gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1);
+	LLVMValueRef mr = gen_i64(g, g->t->mr);
+	return smaller(g, sub(g, c->m, mul(g, i, mr)), mr);
 }
 
-/* The tile's sums; in[0..8] are the tile function's. The first of the row block may have to pack. */
-static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i, LLVMValueRef *in)
+/* A share of the tile's next block of k; behind the last one, of its first, and behind the last panels, of the tile that has
+ * its turn in the next row block. GROUP panels fetch all of it. */
+static Ahead left_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	if (!r->packs) {
-		gen_helper_call(g, c->tile_fn, in, 9);
-		return;
+	LLVMValueRef k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), "");
+	LLVMValueRef turn = gen_bin(g, LLVMURem, j, gen_i64(g, GROUP)), at;
+	LLVMValueRef ends = LLVMBuildICmp(g->b, LLVMIntEQ, add(g, t->panel, t->count), c->panels, "");
+	ends = LLVMBuildAnd(g->b, ends, b->last, "");
+	i = LLVMBuildSelect(g->b, ends, add(g, i, c->step), i, "");
+	LLVMValueRef share = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, GROUP));
+	switch (c->left) {
+	case PANELS:
+		at = left_source(c, t, i, k, height(c, i));
+		return (Ahead){ gen_at(g, at, mul(g, turn, gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1), gen_i64(g, 64) };
+	case COLUMNS:
+		at = left_source(c, t, i, add(g, k, mul(g, turn, share)), NULL);
+		return (Ahead){ at, mul(g, gen_dim(g, c->ld), gen_i64(g, 4)) };
+	default:
+		at = left_source(c, t, i, k, NULL);
+		at = gen_at(g, at, mul(g, mul(g, turn, gen_i64(g, 2)), gen_dim(g, c->ld)), 4);
+		return (Ahead){ at, gen_i64(g, 16) };
 	}
-	LLVMBasicBlockRef other = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "packed");
+}
+
+/* Emits `if (cond) { fn(in); goto done; }`; no cond: always. */
+static void call_if(Gen *g, LLVMValueRef cond, LLVMValueRef fn, LLVMValueRef *in, int nin, LLVMBasicBlockRef done)
+{
+	LLVMBasicBlockRef other = NULL;
+	if (cond) {
+		LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "yes");
+		other = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "no");
+		LLVMBuildCondBr(g->b, cond, yes, other);
+		LLVMPositionBuilderAtEnd(g->b, yes);
+	}
+	gen_helper_call(g, fn, in, nin);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, other ? other : done);
+}
+
+/* The tile's sums; in: the tile function's TILE_PARAMS. The first of the row block may have to pack. */
+static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i, LLVMValueRef h, const LLVMValueRef *in)
+{
+	Gen *g = c->g;
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "multiplied");
-	LLVMBasicBlockRef packs = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "packs");
-	LLVMValueRef first = LLVMBuildICmp(g->b, LLVMIntEQ, i, t->tile, "");
-	LLVMBuildCondBr(g->b, LLVMBuildAnd(g->b, first, r->packs, ""), packs, other);
-	LLVMPositionBuilderAtEnd(g->b, packs);
-	in[9] = r->src;
-	in[10] = gen_dim(g, c->sk);
-	gen_helper_call(g, c->packing_fn, in, 11);
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, other);
-	gen_helper_call(g, c->tile_fn, in, 9);
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, done);
+	LLVMValueRef args[TILE_PARAMS + 2];
+	memcpy(args, in, sizeof *in * TILE_PARAMS);
+	if (r->packs) {
+		LLVMValueRef first = LLVMBuildICmp(g->b, LLVMIntEQ, i, t->tile, "");
+		args[TILE_PARAMS] = r->src;
+		args[TILE_PARAMS + 1] = gen_dim(g, c->sk);
+		call_if(g, LLVMBuildAnd(g->b, first, r->packs, ""), c->right_fn, args, TILE_PARAMS + 2, done);
+	}
+	args[TILE_PARAMS] = h;
+	call_if(g, NULL, c->tile_fn, args, TILE_PARAMS + 1, done);
+}
+
+/* The tile's block of k as the tile function reads it. */
+static LLVMValueRef left_tile(Contract *c, const Task *t, const Block *b, LLVMValueRef i, LLVMValueRef h)
+{
+	Gen *g = c->g;
+	if (c->left != COLUMNS)
+		return left_source(c, t, i, b->k, h);
+	return gen_at(g, c->left_at, mul(g, sub(g, i, t->tile), gen_i64(g, block_pitch(c))), 4);
 }
 
 static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j, const Right *r)
 {
 	Gen *g = c->g;
-	LLVMValueRef h, n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)), source = next_source(c, t, b, j);
+	LLVMValueRef n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)), source = next_source(c, t, b, j);
 	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
-	LLVMValueRef left = left_tile(c, t, i.iv, b->k, &h), acc = accumulators(c, t, j, i.iv);
-	LLVMValueRef m = mul(g, i.iv, gen_i64(g, g->t->mr));
-	Ahead ahead = look_ahead(c, t, source, i.iv);
+	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = mul(g, i.iv, gen_i64(g, g->t->mr));
+	Ahead right = look_ahead(c, t, source, i.iv), left = left_ahead(c, t, b, j, i.iv);
 	LLVMBasicBlockRef after = begin_if(g, b->last);
 	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n);
 	end_if(g, after);
-	multiply(c, t, r, i.iv, (LLVMValueRef[11]){ left, h, r->at, b->n, acc, first, ahead.at, ahead.stride,
-		left_ahead(c, t, b, j, i.iv) });
+	multiply(c, t, r, i.iv, h, (LLVMValueRef[TILE_PARAMS]){ left_tile(c, t, b, i.iv, h), c->left == ROWS ? gen_dim(g, c->ld) : h,
+		r->at, b->n, acc, first, right.at, right.stride, left.at, left.stride });
 	after = begin_if(g, b->last);
 	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, r->cols);
 	end_if(g, after);
 	gen_loop_end(g, &i);
 }
 
+/* The block's left tiles into scratch. */
+static void pack_block(Contract *c, const Task *t, const Block *b)
+{
+	Gen *g = c->g;
+	LLVMValueRef mr = gen_i64(g, g->t->mr), first = mul(g, t->tile, mr);
+	LLVMValueRef cols = sub(g, smaller(g, mul(g, t->end, mr), c->m), first);
+	gen_helper_call(g, c->block_fn, (LLVMValueRef[]){ c->left_at, left_source(c, t, t->tile, b->k, NULL), gen_dim(g, c->ld), b->n,
+		cols, gen_i64(g, block_pitch(c)) }, 6);
+}
+
 static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
-	Loop k = gen_loop_begin(g, gen_i64(g, 0), c->k, c->kstep);
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
 	LLVMValueRef left = sub(g, c->k, k.iv);
 	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
 	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
+	if (c->left == COLUMNS)
+		pack_block(c, t, &b);
 	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
 	Right r = right_panel(c, t, add(g, t->panel, j.iv), &b);
 	one_panel(c, t, &b, j.iv, &r);
@@ -297,7 +395,8 @@ static void tasks(Contract *c)
 {
 	Gen *g = c->g;
 	LLVMValueRef lo, hi, batches = gen_dim(g, axes_extent(&c->x, c->x.batch));
-	gen_share(g, mul(g, mul(g, batches, c->blocks), c->panels), &lo, &hi);
+	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = mul(g, mul(g, batches, c->blocks), c->panels);
+	gen_share(g, LLVMBuildSelect(g->b, none, gen_i64(g, 0), all, ""), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels);
 	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
@@ -313,11 +412,17 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 {
 	Value *v = cluster->anchor;
 	Contract c = { .g = g, .x = axes_of(v->a.spec, &v->in[0]->type, &v->in[1]->type) };
+	left_operand(&c, v);
 	extents(&c);
-	operands(&c, v);
+	right_operand(&c, v);
 	c.e = epilogue_of(g, cluster, &c.x);
-	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, waiting = c.once ? 1 : GROUP * c.rows;
-	c.panel_at = gen_at(g, g->scratch, gen_i64(g, waiting * tile), 1);
+	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, scratch = (c.once ? 1 : GROUP * c.rows) * tile;
+	c.panel_at = gen_at(g, g->scratch, gen_i64(g, scratch), 1);
+	scratch += c.packed ? 0 : (c.kc + 15) / 16 * 16 * g->t->nr * 4;
+	c.left_at = gen_at(g, g->scratch, gen_i64(g, (scratch + 63) / 64 * 64), 1);
+	scratch += c.left == COLUMNS ? 64 + c.rows * block_pitch(&c) * 4 : 0;
 	tasks(&c);
-	ka->scratch = waiting * tile + (c.packed ? 0 : (c.kc + 15) / 16 * 16 * g->t->nr * 4);
+	if (c.e.stream)
+		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
+	ka->scratch = scratch;
 }

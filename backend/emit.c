@@ -140,10 +140,21 @@ LLVMValueRef gen_var(Gen *g, LLVMTypeRef type)
 	return slot;
 }
 
+static LLVMValueRef load_arg(Gen *g, int i)
+{
+	return LLVMBuildLoad2(g->b, g->i64, gen_at(g, g->args, gen_i64(g, i), 8), "");
+}
+
+/* A counted symbol's place in dims is an argument: kernels that differ in it alone are one. */
 static LLVMValueRef symbol(Gen *g, const char *name)
 {
 	LLVMValueRef at;
 
+	for (int i = 0; g->ka && i < g->ka->at.len; i++)
+		if (g->ka->at.at[i].sym == name) {
+			at = gen_at(g, g->dims, load_arg(g, i), 8);
+			return LLVMBuildLoad2(g->b, g->i64, at, "");
+		}
 	for (int i = 0; i < g->nsyms; i++)
 		if (g->syms[i].name == name) {
 			at = gen_at(g, g->dims, gen_i64(g, i), 8);
@@ -152,18 +163,34 @@ static LLVMValueRef symbol(Gen *g, const char *name)
 	bug("kernel uses dimension `%s`, which the graph does not have", name);
 }
 
-/* Floor division: both sides are non-negative in every legal extent or offset, so it is the machine's. */
+static bool may_be_negative(const Dim *d)
+{
+	const DimFactor *f;
+	int n;
+
+	for (int i = 0; i < dim_terms(d); i++)
+		if (dim_term(d, i, &f, &n) < 0)
+			return true;
+	return false;
+}
+
+/* Rounds down, as the machine's division does where both sides are non-negative; a sum with negative terms may be below
+ * zero at small extents (no windows in an axis shorter than one). */
+static LLVMValueRef floor_division(Gen *g, const DimFactor *f)
+{
+	LLVMValueRef num = gen_dim(g, f->num), den = gen_dim(g, f->den), q = gen_bin(g, LLVMSDiv, num, den), below;
+
+	if (f->exact || !may_be_negative(f->num))
+		return q;
+	below = LLVMBuildICmp(g->b, LLVMIntSLT, gen_bin(g, LLVMSRem, num, den), gen_i64(g, 0), "");
+	return gen_bin(g, LLVMAdd, q, LLVMBuildSExt(g->b, below, g->i64, ""));
+}
+
 static LLVMValueRef factor(Gen *g, const DimFactor *f)
 {
 	LLVMValueRef base, v;
 
-	if (f->sym) {
-		v = gen_dim(g, dim_sym(f->sym));
-	} else {
-		base = gen_dim(g, f->num);
-		v = gen_bin(g, LLVMSDiv, base, gen_dim(g, f->den));
-	}
-	base = v;
+	base = v = f->sym ? gen_dim(g, dim_sym(f->sym)) : floor_division(g, f);
 	for (int i = 1; i < f->power; i++)
 		v = gen_bin(g, LLVMMul, v, base);
 	return v;
@@ -219,11 +246,6 @@ static int arg_of(const Gen *g, const Value *v, bool number)
 		if (g->ka->at.at[i].value == v && !g->ka->at.at[i].root == number)
 			return i;
 	bug("kernel has no argument for a value of op %s", op_info[v->op].text);
-}
-
-static LLVMValueRef load_arg(Gen *g, int i)
-{
-	return LLVMBuildLoad2(g->b, g->i64, gen_at(g, g->args, gen_i64(g, i), 8), "");
 }
 
 LLVMValueRef gen_base(Gen *g, Value *v)
@@ -390,4 +412,14 @@ void gen_store(Gen *g, DType dt, LLVMValueRef v, LLVMValueRef ptr, LLVMValueRef 
 		return;
 	}
 	LLVMSetAlignment(LLVMBuildStore(g->b, v, ptr), (unsigned)dtype_size[dt]);
+}
+
+void gen_stream(Gen *g, LLVMValueRef vector, LLVMValueRef ptr)
+{
+	LLVMMetadataRef one = LLVMValueAsMetadata(gen_i32(g, 1));
+	LLVMValueRef store = LLVMBuildStore(g->b, vector, ptr);
+
+	LLVMSetAlignment(store, (unsigned)g->t->lanes * 4);
+	LLVMSetMetadata(store, LLVMGetMDKindIDInContext(g->ctx, "nontemporal", 11),
+		LLVMMetadataAsValue(g->ctx, LLVMMDNodeInContext2(g->ctx, &one, 1)));
 }

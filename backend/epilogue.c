@@ -7,6 +7,7 @@
 typedef struct Place {
 	LLVMValueRef batch, m, n, mask, left;   /* left: columns from n to the panel's end; mask NULL: all lanes */
 	LLVMValueRef acc;                       /* the contraction's vector */
+	bool stream;                            /* stores go past the caches */
 } Place;
 
 static Access access_of(const Axes *x, Type t, const View *view)
@@ -29,6 +30,32 @@ static View counting_view(const Value *v)
 	return view;
 }
 
+enum { STREAM_BYTES = 64 << 20 };            /* outputs of this size are gone from the caches before anyone reads them */
+
+/* Is the output written by whole lines, wherever its first element is at a line's start? */
+static bool streams(const Gen *g, const Epilogue *e, int i)
+{
+	const Value *v = e->c->outs.at[i];
+	const Dim *sn = axes_stride(e->x, e->x->n, &e->out[i]), *sm = axes_stride(e->x, e->x->m, &e->out[i]);
+	int64_t n, step;
+	return v->type.dt == DT_F32 && g->t->nr * 4 % 64 == 0 && dim_is_const(type_elems(v->type), &n) && n >= STREAM_BYTES / 4 &&
+		sn && dim_is(sn, 1) && sm && dim_is_const(sm, &step) && step % 16 == 0;
+}
+
+/* Large outputs go past the caches, unless an operand of their shape is read: its lines may be the same. Reading them first,
+ * only to write all of them, costs as much as writing. */
+static bool all_stream(const Gen *g, const Epilogue *e)
+{
+	const Cluster *c = e->c;
+	for (int i = 0; i < c->ins.len; i++)
+		if (c->ins.at[i] != c->anchor->in[0] && c->ins.at[i] != c->anchor->in[1] && type_same_dims(&c->ins.at[i]->type, &c->space))
+			return false;
+	for (int i = 0; i < c->outs.len; i++)
+		if (!streams(g, e, i))
+			return false;
+	return true;
+}
+
 Epilogue epilogue_of(Gen *g, const Cluster *c, const Axes *x)
 {
 	Epilogue e = { .c = c, .x = x };
@@ -47,6 +74,7 @@ Epilogue epilogue_of(Gen *g, const Cluster *c, const Axes *x)
 			e.member[i] = access_of(x, v->type, &view);
 		}
 	}
+	e.stream = all_stream(g, &e);
 	return e;
 }
 
@@ -116,7 +144,9 @@ static void store_output(Gen *g, Epilogue *e, int i, const Place *p, LLVMValueRe
 	const Dim *sn = axes_stride(e->x, e->x->n, a);
 	DType dt = out->type.dt;
 	LLVMValueRef base = gen_base(g, out), row = row_offset(g, e, a, p);
-	if (sn && (dim_is(sn, 1) || dim_is(axes_extent(e->x, e->x->n), 1)))
+	if (p->stream)
+		gen_stream(g, v, gen_at(g, base, offset_at(g, e, a, row, p->n), 4));
+	else if (sn && (dim_is(sn, 1) || dim_is(axes_extent(e->x, e->x->n), 1)))
 		gen_store(g, dt, v, gen_at(g, base, offset_at(g, e, a, row, p->n), dtype_size[dt]), p->mask);
 	else
 		store_scattered(g, e, dt, a, base, row, p, v);
@@ -183,21 +213,38 @@ static void rows(Gen *g, Epilogue *e, LLVMValueRef acc, Place p, LLVMValueRef m,
 	gen_loop_end(g, &r);
 }
 
+/* Whole panels at lines' starts go past the caches. */
+static LLVMValueRef at_lines(Gen *g, Epilogue *e, Place p, LLVMValueRef m, LLVMValueRef n, LLVMValueRef cols)
+{
+	LLVMValueRef yes = LLVMBuildICmp(g->b, LLVMIntEQ, cols, gen_i64(g, g->t->nr), "");
+	p.m = m;
+	for (int i = 0; i < e->c->outs.len; i++) {
+		const Access *a = &e->out[i];
+		LLVMValueRef at = gen_at(g, gen_base(g, e->c->outs.at[i]), offset_at(g, e, a, row_offset(g, e, a, &p), n), 4);
+		LLVMValueRef low = LLVMBuildAnd(g->b, LLVMBuildPtrToInt(g->b, at, g->i64, ""), gen_i64(g, 63), "");
+		yes = LLVMBuildAnd(g->b, yes, LLVMBuildICmp(g->b, LLVMIntEQ, low, gen_i64(g, 0), ""), "");
+	}
+	return yes;
+}
+
 void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
 	LLVMValueRef n, LLVMValueRef cols)
 {
 	Place p = { .batch = batch };
-	if (g->t->masks) {
+	if (g->t->masks && !e->stream) {
 		rows(g, e, acc, p, m, h, n, cols, true);
 		return;
 	}
 	LLVMBasicBlockRef whole = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "whole");
 	LLVMBasicBlockRef edge = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "edge");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "stored");
-	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, cols, gen_i64(g, g->t->nr), ""), whole, edge);
+	LLVMBuildCondBr(g->b, e->stream ? at_lines(g, e, p, m, n, cols) : LLVMBuildICmp(g->b, LLVMIntEQ, cols, gen_i64(g, g->t->nr), ""),
+		whole, edge);
 	LLVMPositionBuilderAtEnd(g->b, whole);
+	p.stream = e->stream;
 	rows(g, e, acc, p, m, h, n, cols, false);
 	LLVMBuildBr(g->b, done);
+	p.stream = false;
 	LLVMPositionBuilderAtEnd(g->b, edge);
 	rows(g, e, acc, p, m, h, n, cols, true);
 	LLVMBuildBr(g->b, done);
@@ -222,6 +269,8 @@ static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const P
 void gen_epilogue_ahead(Gen *g, Epilogue *e, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n)
 {
 	Place p = { .batch = batch, .n = n };
+	if (e->stream)
+		return;
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));
 	p.m = LLVMBuildNSWAdd(g->b, m, r.iv, "");
 	for (int i = 0; i < e->c->outs.len; i++)

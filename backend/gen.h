@@ -10,11 +10,13 @@
 
 /* args.c: what a launch gives its kernel through args[]. Listed from the cluster alone, so that clusters equal but
  * for their buffers get the same list shape and can share one function. Order: each of c->ins, each of c->outs (byte
- * offset of the first element: root's offset + `bytes`), each random member (its stream, in `number`). */
+ * offset of the first element: root's offset + `bytes`), each random member (its stream, in `number`), each counted symbol
+ * that it is shaped by (its index in dims, in `number`, by kernels_of). */
 typedef struct KernelArg {
 	Value *value;              /* the operand or output as the cluster names it; the random member */
 	Value *root;               /* owns the memory; NULL: `number` is the argument */
 	int64_t bytes, number;     /* constant part of the view's offset; the number */
+	const char *sym;           /* the counted symbol; NULL */
 	View view;                 /* of value, resolved; its offset without the constant part; memory in panel order has
 	                              no strides: -1 */
 } KernelArg;
@@ -22,7 +24,7 @@ typedef struct KernelArgs {
 	Vec(KernelArg) at;
 	int64_t scratch;           /* bytes a thread needs; set by gen_*_kernel */
 } KernelArgs;
-KernelArgs *kernel_args(Arena *, const Cluster *);
+KernelArgs *kernel_args(Arena *, const Cluster *, const Counted *);
 bool in_panels(const Value *);                                 /* a pack, or the state that hoist keeps one in */
 
 typedef struct Gen {
@@ -72,6 +74,7 @@ LLVMValueRef gen_mask(Gen *, LLVMValueRef count);              /* <lanes x i1>: 
  * mask NULL: all lanes; masked-off lanes load as 0. */
 LLVMValueRef gen_load(Gen *, DType, LLVMValueRef ptr, int lanes, LLVMValueRef mask);
 void gen_store(Gen *, DType, LLVMValueRef value, LLVMValueRef ptr, LLVMValueRef mask);
+void gen_stream(Gen *, LLVMValueRef vector, LLVMValueRef ptr); /* t->lanes floats past the caches; ptr aligned to their size */
 LLVMValueRef gen_call(Gen *, const char *intrinsic, LLVMTypeRef overload, LLVMValueRef *in, int nin);  /* "llvm.fma" */
 LLVMValueRef gen_call2(Gen *, const char *intrinsic, LLVMTypeRef, LLVMTypeRef, LLVMValueRef *in, int nin);  /* two overloads */
 LLVMValueRef gen_call_plain(Gen *, const char *intrinsic, LLVMValueRef *in, int nin);  /* none: a target's own */
@@ -101,6 +104,7 @@ LLVMValueRef vec_pow(Gen *, LLVMValueRef, LLVMValueRef);
 void gen_rows_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_cols_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_scatter_kernel(Gen *, const Cluster *, KernelArgs *);
+void gen_nonzero_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_contract_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_pack_kernel(Gen *, const Cluster *, KernelArgs *);
 
@@ -165,19 +169,26 @@ Gen gen_helper_begin(const Gen *, const char *name, const char *params);
 LLVMValueRef gen_helper_end(Gen *);
 void gen_helper_call(Gen *, LLVMValueRef fn, LLVMValueRef *in, int nin);
 void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for reading, into cache level 1 or 2; never faults */
-/* void (a, h, b, k, acc, first, right, stride, left): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr); a: a left
- * tile's k-th column on, b: a right panel's k-th row on, acc: rows of nr floats, aligned to a vector as b is. Every
- * TILE_UNROLL steps two lines are prefetched into the second-level cache, at right, right + stride bytes, .. and at left,
- * left + 64, ..: any address will do. */
-enum { TILE_UNROLL = 4 };
-LLVMValueRef gen_tile_function(const Gen *);
-/* The same for h = mr with (.., src, sk) behind: B's rows are read at src, sk elements apart, and stored at b on the
- * way: packing a panel costs nothing where its first tile does it. */
-LLVMValueRef gen_packing_tile_function(const Gen *);
+/* void (a, lda, b, k, acc, first, right, rstep, left, lstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
+ * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; else lda is h. b: a right panel's k-th
+ * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps lines are prefetched into the
+ * second-level cache, at right, right + rstep bytes, .. and at left, left + lstep, .. (and the row behind, if kind.rows): any
+ * address will do. */
+typedef struct TileKind { bool rows, packs_right; } TileKind;
+enum { TILE_UNROLL = 4, TILE_PARAMS = 10 };       /* params before h */
+LLVMValueRef gen_tile_function(const Gen *, TileKind);
+/* The same for h = mr without the last parameter, but with (.., src, sk) behind if kind.packs_right: B's rows are read at
+ * src, sk elements apart, and stored at b on the way: packing a panel costs nothing where its first tile does it. */
+LLVMValueRef gen_full_tile_function(const Gen *, TileKind);
 enum { ROWS_AHEAD = 6 };       /* rows too far apart for the hardware to foresee are fetched this early; they may share a set */
 
 /* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
-typedef struct Epilogue { const Cluster *c; const Axes *x; Access *in, *out, *member; } Epilogue;
+typedef struct Epilogue {
+	const Cluster *c;
+	const Axes *x;
+	Access *in, *out, *member;
+	bool stream;               /* outputs are stored past the caches: the kernel ends with a fence */
+} Epilogue;
 Epilogue epilogue_of(Gen *, const Cluster *, const Axes *);
 /* Emits: acc (h rows of nr floats) is the result at batch, rows m.., columns n.. (n + cols: the end of the panel; cols
  * <= nr); computes the members and stores what leaves. All i64. */
@@ -189,5 +200,8 @@ void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, L
 /* pack.c: void (dst, src, sk, sw, k, count): one panel. src element (k, c) at k*sk + c*sw. Side 0: dst element at
  * k*count + c; side 1: at k*nr + c, columns from count to nr zero. sk, sw: the strides where known, else NULL. */
 LLVMValueRef gen_panel_function(const Gen *, int side, const Dim *sk, const Dim *sw);
+/* void (dst, src, sk, k, count, pitch): left panels of the rows 0..count, whose columns are consecutive at src + k*sk, into
+ * panel order, `pitch` floats from panel to panel. */
+LLVMValueRef gen_block_function(const Gen *);
 
 #endif

@@ -12,7 +12,7 @@ typedef struct Job {
 	Step *steps;
 	int nsteps, threads, nr;
 	char *arena;
-	int64_t dims[64], scratch;
+	int64_t *dims, scratch;
 	pthread_barrier_t barrier;
 } Job;
 typedef struct Worker { Job *job; int tid; pthread_t thread; char *scratch; } Worker;
@@ -251,7 +251,7 @@ static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *
 	}
 }
 
-struct Compiled { Graph *g; Plan *plan; Kernels *kernels; LLVMOrcLLJITRef jit; Job job; };
+struct Compiled { Graph *g; Counted *counted; Plan *plan; Kernels *kernels; LLVMOrcLLJITRef jit; Job job; };
 
 Compiled *backend_load(Graph *g, const Target *t)
 {
@@ -261,11 +261,9 @@ Compiled *backend_load(Graph *g, const Target *t)
 	Plan *plan = plan_entry(m, e, t);
 	LaunchList launches;
 
-	if (g->syms.len > COUNT(c->job.dims))
-		bug("%s has %d dimensions", g->name, g->syms.len);
 	if (!plan)
 		return NULL;
-	*c = (Compiled){ .g = g, .plan = plan, .kernels = kernels_new(g->arena, t, g->name) };
+	*c = (Compiled){ .g = g, .counted = counted_of(g->arena, g), .plan = plan, .kernels = kernels_new(g->arena, t, g->name) };
 	launches = kernels_of(c->kernels, g, g->syms.at, g->syms.len);
 	c->jit = load(c->kernels);
 	c->job.nr = t->nr;
@@ -280,11 +278,15 @@ bool backend_call(Compiled *c, Env *env, int threads)
 
 	j.threads = threads;
 	j.arena = aligned(c->plan->persistent + c->plan->arena);
+	j.dims = NEW_ARRAY(c->g->arena, int64_t, c->g->syms.len + 1);
 	for (int i = 0; i < c->g->syms.len; i++)
-		j.dims[i] = extent(env, dim_sym(c->g->syms.at[i].name));
+		j.dims[i] = counted_by(c->counted, c->g->syms.at[i].name) ? -1 : extent(env, dim_sym(c->g->syms.at[i].name));
 	ok = sources_in(&j, c->g, env, c->plan);
 	if (ok) {
 		run(&j);
+		for (int i = 0; i < c->g->syms.len; i++)
+			if (counted_by(c->counted, c->g->syms.at[i].name))
+				env_dim(env, c->g->syms.at[i].name, j.dims[i]);
 		results_out(&j, c->g, env, c->plan);
 	}
 	free(j.arena);

@@ -4,7 +4,30 @@
 #include "backend/gen.h"
 #include <llvm-c/Core.h>
 
-static void key_attrs(Str *s, const Value *v)
+/* Counted symbols by their order among the cluster's, which is all that its code knows of them. */
+static const Dim *anonymous(const KernelArgs *ka, const Dim *d)
+{
+	int n = 0;
+
+	for (int i = 0; d && i < ka->at.len; i++)
+		if (ka->at.at[i].sym)
+			d = dim_subst(d, ka->at.at[i].sym, dim_sym(internf("?%d", n++)));
+	return d;
+}
+
+static void key_dim(Str *s, const KernelArgs *ka, const Dim *d)
+{
+	str_puts(s, dim_text(anonymous(ka, d)));
+}
+
+static void key_type(Str *s, const KernelArgs *ka, Type t)
+{
+	for (int i = 0; i < t.rank; i++)
+		t.dim[i] = anonymous(ka, t.dim[i]);
+	type_print(s, t);
+}
+
+static void key_attrs(Str *s, const KernelArgs *ka, const Value *v)
 {
 	const Attrs *a = &v->a;
 	uint32_t has = op_info[v->op].attrs & ~(A_name | A_stream | A_once);
@@ -13,7 +36,7 @@ static void key_attrs(Str *s, const Value *v)
 #define INT(f) str_printf(s, "%d", a->f)
 #define F64(f) str_printf(s, "%a", a->f)
 #define MASK(f) str_printf(s, "%x", a->f)
-#define DIM(f) str_puts(s, a->f ? dim_text(a->f) : "")
+#define DIM(f) if (a->f) key_dim(s, ka, a->f)
 #define PERM(f) for (int i = 0; i < v->type.rank; i++) str_printf(s, "%d,", a->f[i])
 #define X(field, kind) if (has & A_##field) { str_puts(s, " " #field "="); kind(field); }
 	ATTRS(X)
@@ -26,6 +49,8 @@ static void key_attrs(Str *s, const Value *v)
 #undef PERM
 }
 
+typedef struct Syms { const Sym *at; int n; const Counted *counted; } Syms;
+
 static int place_in(const ValueList *l, const Value *v)
 {
 	for (int i = 0; i < l->len; i++)
@@ -34,12 +59,12 @@ static int place_in(const ValueList *l, const Value *v)
 	return -1;
 }
 
-static void key_member(Str *s, const Cluster *c, const Value *v)
+static void key_member(Str *s, const Cluster *c, const KernelArgs *ka, const Value *v)
 {
 	str_puts(s, op_info[v->op].text);
 	str_puts(s, " ");
-	type_print(s, v->type);
-	key_attrs(s, v);
+	key_type(s, ka, v->type);
+	key_attrs(s, ka, v);
 	for (int i = 0; i < v->nin; i++) {
 		int member = place_in(&c->vals, v->in[i]);
 		if (member >= 0)
@@ -51,42 +76,55 @@ static void key_member(Str *s, const Cluster *c, const Value *v)
 }
 
 /* A constant read through views is made in place: its number is part of the code. */
-static void key_constant(Str *s, const Value *v)
+static void key_constant(Str *s, const KernelArgs *ka, const Value *v)
 {
 	while (op_info[v->op].flags & OPF_VIEW)
 		v = v->in[0];
 	if (v->op == OP_CONST || v->op == OP_DIMVAL) {
 		str_printf(s, " %s", op_info[v->op].text);
-		key_attrs(s, v);
+		key_attrs(s, ka, v);
 	}
 }
 
-static void key_arg(Str *s, const KernelArg *arg)
+static void key_arg(Str *s, const KernelArgs *ka, const KernelArg *arg)
 {
 	if (!arg->root)
 		return;
-	type_print(s, arg->value->type);
-	str_printf(s, " +%s", dim_text(arg->view.offset));
-	for (int i = 0; i < arg->value->type.rank; i++)
-		str_printf(s, " *%s", dim_text(arg->view.stride[i]));
-	key_constant(s, arg->value);
+	key_type(s, ka, arg->value->type);
+	str_puts(s, " +");
+	key_dim(s, ka, arg->view.offset);
+	for (int i = 0; i < arg->value->type.rank; i++) {
+		str_puts(s, " *");
+		key_dim(s, ka, arg->view.stride[i]);
+	}
+	key_constant(s, ka, arg->value);
 	str_puts(s, "\n");
 }
 
-static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Sym *syms, int nsyms)
+/* Bounds of counted symbols come with the cluster's own; the others' places in dims are part of the code. */
+static void key_symbols(Str *s, const KernelArgs *ka, const Syms *all)
+{
+	for (int i = 0; i < all->n; i++)
+		if (!counted_by(all->counted, all->at[i].name))
+			str_printf(s, " %d:%s<=%lld", i, all->at[i].name, (long long)all->at[i].bound);
+	for (int i = 0; i < ka->at.len; i++)
+		if (ka->at.at[i].sym)
+			str_printf(s, " ?<=%lld", (long long)all->at[ka->at.at[i].number].bound);
+	str_puts(s, "\n");
+}
+
+static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Syms *all)
 {
 	const char *key;
 	Str s = { 0 };
 
 	str_printf(&s, "%s ", kernel_kind_name[c->kind]);
-	type_print(&s, c->space);
-	for (int i = 0; i < nsyms; i++)
-		str_printf(&s, " %s<=%lld", syms[i].name, (long long)syms[i].bound);
-	str_puts(&s, "\n");
+	key_type(&s, ka, c->space);
+	key_symbols(&s, ka, all);
 	for (int i = 0; i < ka->at.len; i++)
-		key_arg(&s, &ka->at.at[i]);
+		key_arg(&s, ka, &ka->at.at[i]);
 	for (int i = 0; i < c->vals.len; i++)
-		key_member(&s, c, c->vals.at[i]);
+		key_member(&s, c, ka, c->vals.at[i]);
 	for (int i = 0; i < c->outs.len; i++)
 		str_printf(&s, "out %d\n", place_in(&c->vals, c->outs.at[i]));
 	key = intern(s.at);
@@ -96,7 +134,7 @@ static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Sym
 
 static void (*const generators[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
 	[K_ROWS] = gen_rows_kernel, [K_COLS] = gen_cols_kernel, [K_SCATTER] = gen_scatter_kernel,
-	[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel,
+	[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel, [K_NONZERO] = gen_nonzero_kernel,
 };
 
 /* The member that says most about a cluster: its anchor, else a reduction, else its last output. */
@@ -153,24 +191,36 @@ static const char *launch_name(const Cluster *c)
 	return internf("%s%s%s%s", v->path ? v->path : "", v->path ? ":" : "", op_info[v->op].text, v->grad ? "'" : "");
 }
 
+static void number_symbols(KernelArgs *ka, const Syms *all)
+{
+	for (int i = 0; i < ka->at.len; i++)
+		for (int k = 0; ka->at.at[i].sym && k < all->n; k++)
+			if (all->at[k].name == ka->at.at[i].sym)
+				ka->at.at[i].number = k;
+}
+
 LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 {
-	ClusterList clusters = clusters_of(g);
+	Arena *scratch = arena_new();
+	ClusterList clusters = clusters_in(scratch, g);
 	LaunchList launches = { 0 };
+	Syms all = { syms, nsyms, counted_of(scratch, g) };
 
 	for (int i = 0; i < clusters.len; i++) {
 		const Cluster *c = clusters.at[i];
 		const char *illegal = cluster_illegal(c);
 		if (illegal)
 			bug("%s: kernel %d: %s", g->name, c->id, illegal);
-		KernelArgs *ka = kernel_args(k->arena, c);
-		const char *key = cluster_key(c, ka, syms, nsyms);
-		Launch l = { .ka = ka, .name = launch_name(c), .single = is_small(g, c) };
+		KernelArgs *ka = kernel_args(k->arena, c, all.counted);
+		number_symbols(ka, &all);
+		const char *key = cluster_key(c, ka, &all);
+		Launch l = { .ka = ka, .name = launch_name(c), .single = c->kind == K_NONZERO || is_small(g, c) };
 		l.kernel = find(k, key);
 		if (!l.kernel)
 			l.kernel = generate(k, c, ka, key, syms, nsyms);
 		vec_push(k->arena, &launches, l);
 	}
+	arena_free(scratch);
 	return launches;
 }
 

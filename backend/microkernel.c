@@ -15,7 +15,9 @@ typedef struct Tile { LLVMValueRef at[MAX_ROWS][MAX_COLS]; } Tile;
 typedef struct Micro {
 	Gen g;
 	int h, nv;                                  /* rows; vectors a row */
-	LLVMValueRef a, lda, b, k, acc, first, right, stride, left;  /* parameters */
+	TileKind kind;
+	LLVMValueRef a, lda, b, k, acc, first, right, rstep, left, lstep;  /* parameters */
+	LLVMValueRef row[MAX_ROWS];                 /* A's rows, of kind.rows */
 	LLVMValueRef src, sk;                       /* of a tile that packs: where B's rows come from; else NULL */
 } Micro;
 
@@ -110,14 +112,17 @@ static void right_row(Micro *m, LLVMValueRef *row, LLVMValueRef b, LLVMValueRef 
 	}
 }
 
-/* One k: a and b point at its h and nr elements. */
-static void step(Micro *m, Tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef src)
+/* One k: row[r] points at A's (r, k) where rows are consecutive in k, row[0] at its column where that is; b at B's row. */
+typedef struct Step { LLVMValueRef row[MAX_ROWS], b, src; } Step;
+
+static void step(Micro *m, Tile *t, const Step *at)
 {
 	Gen *g = &m->g;
 	LLVMValueRef row[MAX_COLS];
-	right_row(m, row, b, src);
+	right_row(m, row, at->b, at->src);
 	for (int r = 0; r < m->h; r++) {
-		LLVMValueRef one = LLVMBuildLoad2(g->b, g->f32, gen_at(g, a, gen_i64(g, r), 4), "");
+		LLVMValueRef p = m->kind.rows ? at->row[r] : gen_at(g, at->row[0], gen_i64(g, r), 4);
+		LLVMValueRef one = LLVMBuildLoad2(g->b, g->f32, p, "");
 		LLVMValueRef x = gen_splat(g, one);
 		for (int v = 0; v < m->nv; v++)
 			t->at[r][v] = multiply_add(g, x, row[v], t->at[r][v]);
@@ -140,6 +145,49 @@ static void tile_incoming(Micro *m, Tile *phis, Tile *from, LLVMBasicBlockRef bl
 			LLVMAddIncoming(phis->at[r][v], &from->at[r][v], &block, 1);
 }
 
+static LLVMValueRef times(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
+
+/* Where step k reads and writes. */
+static Step step_at(Micro *m, LLVMValueRef k)
+{
+	Gen *g = &m->g;
+	Step s = { .b = gen_at(g, m->b, times(g, k, gen_i64(g, g->t->nr)), 4) };
+	s.row[0] = gen_at(g, m->a, times(g, k, m->lda), 4);
+	for (int r = 0; r < m->h && m->kind.rows; r++)
+		s.row[r] = gen_at(g, m->row[r], k, 4);
+	s.src = m->src ? gen_at(g, m->src, times(g, k, m->sk), 4) : NULL;
+	return s;
+}
+
+static void step_on(Micro *m, Step *s)
+{
+	Gen *g = &m->g;
+	for (int r = 0; r < (m->kind.rows ? m->h : 1); r++)
+		s->row[r] = gen_at(g, s->row[r], m->kind.rows ? gen_i64(g, 1) : m->lda, 4);
+	s->b = gen_at(g, s->b, gen_i64(g, g->t->nr), 4);
+	s->src = s->src ? gen_at(g, s->src, m->sk, 4) : NULL;
+}
+
+/* The lines that are fetched ahead: pointers over a loop. */
+typedef struct Lines { LLVMValueRef right, left; } Lines;
+
+static Lines lines_begin(Micro *m)
+{
+	Gen *g = &m->g;
+	return (Lines){ LLVMBuildPhi(g->b, g->ptr, "right"), LLVMBuildPhi(g->b, g->ptr, "left") };
+}
+
+static void lines_end(Micro *m, Lines *l, LLVMBasicBlockRef *both)
+{
+	Gen *g = &m->g;
+	gen_prefetch(g, l->right, 2);
+	gen_prefetch(g, l->left, 2);
+	if (m->kind.rows)
+		gen_prefetch(g, gen_at(g, l->left, m->lda, 4), 2);
+	LLVMAddIncoming(l->right, (LLVMValueRef[]){ m->right, gen_at(g, l->right, m->rstep, 1) }, both, 2);
+	LLVMAddIncoming(l->left, (LLVMValueRef[]){ m->left, gen_at(g, l->left, m->lstep, 1) }, both, 2);
+}
+
 /* for (k = lo; k < hi; k += n) n steps, tested at the bottom. t: accumulators before, then after. */
 static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 {
@@ -150,31 +198,20 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	Tile before = *t, phis, now;
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, lo, hi, ""), loop, done);
 	LLVMPositionBuilderAtEnd(g->b, loop);
-	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k"), right = NULL, left = NULL;
-	if (n > 1) {
-		right = LLVMBuildPhi(g->b, g->ptr, "right");
-		left = LLVMBuildPhi(g->b, g->ptr, "left");
-	}
+	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k");
+	Lines lines = n > 1 ? lines_begin(m) : (Lines){ 0 };
 	tile_phis(m, &phis, &before, from);
-	LLVMValueRef a = gen_at(g, m->a, LLVMBuildNSWMul(g->b, k, m->lda, ""), 4);
-	LLVMValueRef b = gen_at(g, m->b, LLVMBuildNSWMul(g->b, k, gen_i64(g, g->t->nr), ""), 4);
-	LLVMValueRef src = m->src ? gen_at(g, m->src, LLVMBuildNSWMul(g->b, k, m->sk, ""), 4) : NULL;
 	now = phis;
+	Step s = step_at(m, k);
 	for (int i = 0; i < n; i++) {
-		step(m, &now, a, b, src);
-		src = src ? gen_at(g, src, m->sk, 4) : NULL;
-		a = gen_at(g, a, m->lda, 4);
-		b = gen_at(g, b, gen_i64(g, g->t->nr), 4);
+		step(m, &now, &s);
+		step_on(m, &s);
 	}
 	LLVMBasicBlockRef both[2] = { from, loop };
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, k, gen_i64(g, n), "");
 	LLVMAddIncoming(k, (LLVMValueRef[]){ lo, next }, both, 2);
-	if (n > 1) {
-		gen_prefetch(g, right, 2);
-		gen_prefetch(g, left, 2);
-		LLVMAddIncoming(right, (LLVMValueRef[]){ m->right, gen_at(g, right, m->stride, 1) }, both, 2);
-		LLVMAddIncoming(left, (LLVMValueRef[]){ m->left, gen_at(g, left, gen_i64(g, 64), 1) }, both, 2);
-	}
+	if (n > 1)
+		lines_end(m, &lines, both);
 	tile_incoming(m, &phis, &now, loop);
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, hi, ""), loop, done);
 	LLVMPositionBuilderAtEnd(g->b, done);
@@ -212,23 +249,40 @@ static void finish(Micro *m, Tile *t)
 			store_vector(g, t->at[r][v], m->acc, r * g->t->nr + v * g->t->lanes);
 }
 
-/* void (a, lda, b, k, acc, first, right, stride, left[, src, sk]) for h rows; of the full height, lda is known. */
-static LLVMValueRef micro_kernel(const Gen *outer, int h, bool packs)
+/* A register for each row: LLVM would else walk from one to the next at every step. What it can't see through is gone before
+ * instructions are chosen. */
+static void row_pointers(Micro *m)
 {
-	char name[32];
-	snprintf(name, sizeof name, "sn_tile%dx%d%s", h, outer->t->nr, packs ? "_pack" : "");
+	Gen *g = &m->g;
+	for (int r = 0; r < m->h; r++) {
+		LLVMValueRef p = gen_at(g, m->a, times(g, gen_i64(g, r), m->lda), 4);
+		m->row[r] = gen_call(g, "llvm.launder.invariant.group", g->ptr, &p, 1);
+	}
+}
+
+/* void (a, lda, b, k, acc, first, right, rstep, left, lstep[, src, sk]) for h rows. */
+static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
+{
+	char name[48], params[16];
+	snprintf(name, sizeof name, "sn_tile%dx%d%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.packs_right ? "_pack" : "");
+	snprintf(params, sizeof params, "pipipipipi%s", kind.packs_right ? "pi" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
-	Micro m = { .g = gen_helper_begin(outer, name, packs ? "pipipipippi" : "pipipipip"), .h = h,
-		.nv = outer->t->nr / outer->t->lanes };
+	Micro m = { .g = gen_helper_begin(outer, name, params), .h = h, .nv = outer->t->nr / outer->t->lanes, .kind = kind };
 	Gen *g = &m.g;
-	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.stride, &m.left,
-		&m.src, &m.sk };
-	for (int i = 0; i < COUNT(param) - (packs ? 0 : 2); i++)
-		*param[i] = LLVMGetParam(g->fn, (unsigned)i);
-	if (h == g->t->mr)
+	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.rstep, &m.left, &m.lstep };
+	unsigned n = 0;
+	for (; n < COUNT(param); n++)
+		*param[n] = LLVMGetParam(g->fn, n);
+	if (kind.packs_right) {
+		m.src = LLVMGetParam(g->fn, n++);
+		m.sk = LLVMGetParam(g->fn, n++);
+	}
+	if (!kind.rows && h == g->t->mr)
 		m.lda = gen_i64(g, h);
+	if (kind.rows)
+		row_pointers(&m);
 	Tile t;
 	start(&m, &t);
 	LLVMValueRef whole = LLVMBuildAnd(g->b, m.k, gen_i64(g, -TILE_UNROLL), "");
@@ -238,42 +292,44 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, bool packs)
 	return gen_helper_end(g);
 }
 
-/* Rows *row.. of a low tile, `n` at a time: in a loop, or once if the height has that bit. */
-static void low_rows(Gen *g, LLVMValueRef *p, int n)
+/* Rows of a low tile, `n` at a time: in a loop, or once if the height has that bit. */
+static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef h, int n, TileKind kind)
 {
-	LLVMValueRef h = p[1];
 	LLVMValueRef lo = 2 * n > g->t->mr ? gen_i64(g, 0) : LLVMBuildAnd(g->b, h, gen_i64(g, -2 * n), "");
-	LLVMValueRef hi = LLVMBuildAnd(g->b, h, gen_i64(g, -n), "");
+	LLVMValueRef hi = LLVMBuildAnd(g->b, h, gen_i64(g, -n), ""), in[TILE_PARAMS];
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
-	LLVMValueRef a = gen_at(g, p[0], l.iv, 4);
-	LLVMValueRef acc = gen_at(g, p[4], LLVMBuildNSWMul(g->b, l.iv, gen_i64(g, g->t->nr), ""), 4);
-	gen_helper_call(g, micro_kernel(g, n, false), (LLVMValueRef[]){ a, h, p[2], p[3], acc, p[5], p[6], p[7], p[8] }, 9);
+	memcpy(in, p, sizeof in);
+	in[0] = gen_at(g, p[0], kind.rows ? times(g, l.iv, p[1]) : l.iv, 4);
+	in[4] = gen_at(g, p[4], times(g, l.iv, gen_i64(g, g->t->nr)), 4);
+	gen_helper_call(g, micro_kernel(g, n, kind), in, TILE_PARAMS);
 	gen_loop_end(g, &l);
 }
 
 /* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
-LLVMValueRef gen_tile_function(const Gen *outer)
+LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 {
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tile"), p[9];
+	const char *name = kind.rows ? "sn_tile_rows" : "sn_tile";
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS];
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, "sn_tile", "pipipipip"), *g = &s;
-	for (int i = 0; i < 9; i++)
-		p[i] = LLVMGetParam(g->fn, (unsigned)i);
+	Gen s = gen_helper_begin(outer, name, "pipipipipii"), *g = &s;
+	for (unsigned i = 0; i < TILE_PARAMS; i++)
+		p[i] = LLVMGetParam(g->fn, i);
+	LLVMValueRef h = LLVMGetParam(g->fn, TILE_PARAMS);
 	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "full");
 	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
-	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, p[1], gen_i64(g, g->t->mr), ""), full, low);
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, h, gen_i64(g, g->t->mr), ""), full, low);
 	LLVMPositionBuilderAtEnd(g->b, full);
-	gen_helper_call(g, micro_kernel(g, g->t->mr, false), p, 9);
+	gen_helper_call(g, micro_kernel(g, g->t->mr, kind), p, TILE_PARAMS);
 	LLVMBuildRetVoid(g->b);
 	LLVMPositionBuilderAtEnd(g->b, low);
 	for (int n = 8; n >= 1; n /= 2)
 		if (n < g->t->mr)
-			low_rows(g, p, n);
+			low_rows(g, p, h, n, kind);
 	return gen_helper_end(g);
 }
 
-LLVMValueRef gen_packing_tile_function(const Gen *outer)
+LLVMValueRef gen_full_tile_function(const Gen *outer, TileKind kind)
 {
-	return micro_kernel(outer, outer->t->mr, true);
+	return micro_kernel(outer, outer->t->mr, kind);
 }

@@ -3,7 +3,8 @@
  * consecutive, whatever the source's strides were.
  *
  * Three ways to move a panel: rows of it where the source is dense across the panel; blocks transposed in registers
- * where it is dense along k; one element at a time where it is neither. */
+ * where it is dense along k; one element at a time where it is neither. Sources whose axes do not join have an
+ * offset for each column. */
 #include "backend/gen.h"
 
 enum { SPAN = 8, CHUNK = 32 };    /* left panels that take turns; the k of a turn */
@@ -191,6 +192,44 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const
 	return gen_helper_end(g);
 }
 
+/* `count` consecutive floats. */
+static void copy_some(Gen *g, LLVMValueRef from, LLVMValueRef to, int count)
+{
+	LLVMValueRef x = LLVMBuildLoad2(g->b, LLVMVectorType(g->f32, (unsigned)count), from, "");
+	LLVMSetAlignment(x, 4);
+	LLVMSetAlignment(LLVMBuildStore(g->b, x, to), 4);
+}
+
+/* Row of k by row of k, as they lie: a row's lines are read once, one after another. */
+LLVMValueRef gen_block_function(const Gen *outer)
+{
+	enum { B_DST, B_SRC, B_SK, B_K, B_COUNT, B_PITCH, B_PARAMS };
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_block"), p[B_PARAMS];
+	if (fn)
+		return fn;
+	Gen s = gen_helper_begin(outer, "sn_block", "ppiiii"), *g = &s;
+	for (unsigned i = 0; i < B_PARAMS; i++)
+		p[i] = LLVMGetParam(g->fn, i);
+	LLVMValueRef mr = gen_i64(g, g->t->mr), panels = gen_bin(g, LLVMUDiv, p[B_COUNT], mr);
+	LLVMValueRef whole = gen_bin(g, LLVMMul, panels, mr), low = LLVMBuildNSWSub(g->b, p[B_COUNT], whole, "");
+	LLVMValueRef last = gen_at(g, p[B_DST], gen_bin(g, LLVMMul, panels, p[B_PITCH]), 4);
+	LLVMValueRef ahead = gen_bin(g, LLVMMul, p[B_SK], gen_i64(g, ROWS_AHEAD));
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), p[B_K], gen_i64(g, 1));
+	LLVMValueRef src = gen_at(g, p[B_SRC], gen_bin(g, LLVMMul, k.iv, p[B_SK]), 4);
+	LLVMValueRef dst = gen_at(g, p[B_DST], gen_bin(g, LLVMMul, k.iv, mr), 4);
+	Loop i = gen_loop_begin(g, gen_i64(g, 0), panels, gen_i64(g, 1));
+	LLVMValueRef from = gen_at(g, src, gen_bin(g, LLVMMul, i.iv, mr), 4);
+	gen_prefetch(g, gen_at(g, from, ahead, 4), 1);
+	copy_some(g, from, gen_at(g, dst, gen_bin(g, LLVMMul, i.iv, p[B_PITCH]), 4), g->t->mr);
+	gen_loop_end(g, &i);
+	Loop r = gen_loop_begin(g, gen_i64(g, 0), low, gen_i64(g, 1));
+	LLVMValueRef to = gen_at(g, last, LLVMBuildNSWAdd(g->b, gen_bin(g, LLVMMul, k.iv, low), r.iv, ""), 4);
+	copy_some(g, gen_at(g, gen_at(g, src, whole, 4), r.iv, 4), to, 1);
+	gen_loop_end(g, &r);
+	gen_loop_end(g, &k);
+	return gen_helper_end(g);
+}
+
 typedef struct Packing {
 	Gen *g;
 	int side, span;            /* panels that go together */
@@ -235,19 +274,152 @@ static void pack_share(Packing *p)
 	gen_loop_end(g, &l);
 }
 
+/* Sources whose axes do not join, as the overlapping windows of a convolution: each column has an offset of its own,
+ * and k is walked in runs of its innermost letters. What im2col (Chellapilla et al. 2006) would write to memory first is
+ * read in place. */
+typedef struct Gathered {
+	Panel p;
+	int width;                 /* columns of a whole panel */
+	LLVMValueRef off[64];      /* of each column, elements; those behind the last repeat it */
+} Gathered;
+
+/* The letters of k before its longest run of innermost ones that walk as one axis. */
+static int outer_letters(const Packing *p)
+{
+	int n = 0;
+	while (!axes_stride(&p->x, p->x.k + n, &p->from))
+		n++;
+	return n;
+}
+
+static LLVMValueRef column(Gathered *t, int c, LLVMValueRef k)
+{
+	Gen *g = &t->p.g;
+	LLVMValueRef at = LLVMBuildNSWMul(g->b, k, t->p.p[SK], "");
+	return gen_at(g, t->p.p[SRC], LLVMBuildNSWAdd(g->b, at, t->off[MIN(c, t->width - 1)], ""), 4);
+}
+
+static void gather_elements(Gathered *t)
+{
+	Gen *g = &t->p.g;
+	int lanes = g->t->lanes;
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), t->p.p[K], gen_i64(g, 1));
+	for (int v = 0; v < t->p.nv; v++) {
+		LLVMValueRef row = LLVMGetPoison(g->vf);
+		for (int i = 0; i < lanes; i++) {
+			LLVMValueRef x = gen_load(g, DT_F32, column(t, v * lanes + i, k.iv), 1, NULL);
+			row = LLVMBuildInsertElement(g->b, row, x, gen_i32(g, i), "");
+		}
+		put(&t->p, row, target(&t->p, k.iv, gen_i64(g, v * lanes)), lanes_of(&t->p, v, false));
+	}
+	gen_loop_end(g, &k);
+}
+
+/* As copy_transposed, with columns anywhere. */
+static void gather_transposed(Gathered *t)
+{
+	Gen *g = &t->p.g;
+	int lanes = g->t->lanes;
+	LLVMValueRef row[64], last = LLVMBuildNSWSub(g->b, t->p.p[K], gen_i64(g, lanes), "");
+	for (int v = 0; v < t->p.nv; v++) {
+		LLVMValueRef mask = lanes_of(&t->p, v, false);
+		Loop l = gen_loop_begin(g, gen_i64(g, 0), t->p.p[K], gen_i64(g, lanes));
+		LLVMValueRef k = smaller(g, l.iv, last);
+		for (int i = 0; i < lanes; i++)
+			row[i] = gen_load(g, DT_F32, column(t, v * lanes + i, k), lanes, NULL);
+		transpose(g, row);
+		for (int i = 0; i < lanes; i++)
+			put(&t->p, row[i], target(&t->p, LLVMBuildNSWAdd(g->b, k, gen_i64(g, i), ""), gen_i64(g, v * lanes)), mask);
+		gen_loop_end(g, &l);
+	}
+}
+
+/* Where the columns happen to follow one another (in the middle of a row of windows one step apart) rows are copied. */
+static void gather_runs(Gathered *t)
+{
+	Gen *g = &t->p.g;
+	LLVMBasicBlockRef dense, other, next = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "next");
+	LLVMValueRef apart = gen_i64(g, 0), src = t->p.p[SRC];
+	for (int c = 1; c < t->width; c++) {
+		LLVMValueRef here = LLVMBuildNSWAdd(g->b, t->off[0], smaller(g, gen_i64(g, c),
+			LLVMBuildNSWSub(g->b, t->p.p[COLS], gen_i64(g, 1), "")), "");
+		apart = LLVMBuildOr(g->b, apart, LLVMBuildXor(g->b, here, t->off[c], ""), "");
+	}
+	branch(g, LLVMBuildICmp(g->b, LLVMIntEQ, apart, gen_i64(g, 0), ""), &dense, &other);
+	t->p.p[SRC] = gen_at(g, src, t->off[0], 4);
+	t->p.p[SW] = gen_i64(g, 1);
+	copy_rows(&t->p, false);
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, other);
+	t->p.p[SRC] = src;
+	gather_elements(t);
+	LLVMBuildBr(g->b, next);
+	LLVMPositionBuilderAtEnd(g->b, next);
+}
+
+static bool dense_across(const Packing *p)
+{
+	size_t n = strlen(p->across);
+	return n && dim_is(p->from.stride[(int)p->across[n - 1]], 1);
+}
+
+/* Panel i of batch b. */
+static void gathered_panel(Packing *p, LLVMValueRef b, LLVMValueRef i)
+{
+	Gen *g = p->g;
+	Gathered t = { .p = { .g = *g, .side = p->side, .nv = p->side ? g->t->nr / g->t->lanes : 1 },
+		.width = p->side ? g->t->nr : g->t->mr };
+	LLVMValueRef w = gen_i64(g, t.width), first = LLVMBuildNSWMul(g->b, i, w, ""), end = LLVMBuildNSWSub(g->b, p->n, gen_i64(g, 1), "");
+	LLVMValueRef batch = gen_offset(g, &p->x, p->x.batch, &p->from, b);
+	t.p.p[COLS] = smaller(g, LLVMBuildNSWSub(g->b, p->n, first, ""), w);
+	t.p.width = p->side ? w : t.p.p[COLS];
+	for (int c = 0; c < t.width; c++) {
+		LLVMValueRef at = smaller(g, LLVMBuildNSWAdd(g->b, first, gen_i64(g, c), ""), end);
+		t.off[c] = LLVMBuildNSWAdd(g->b, batch, gen_offset(g, &p->x, p->across, &p->from, at), "");
+	}
+	char outer[MAX_RANK + 1] = { 0 };
+	int n = outer_letters(p);
+	memcpy(outer, p->x.k, (size_t)n);
+	const Dim *run = axes_extent(&p->x, p->x.k + n), *sk = axes_stride(&p->x, p->x.k + n, &p->from);
+	LLVMValueRef to = LLVMBuildNSWAdd(g->b, gen_bin(g, LLVMMul, b, p->size), gen_bin(g, LLVMMul, first, p->k), "");
+	LLVMValueRef rows = gen_bin(g, LLVMMul, gen_dim(g, run), t.p.width);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), gen_dim(g, axes_extent(&p->x, outer)), gen_i64(g, 1));
+	t.p.p[DST] = gen_at(g, p->to, LLVMBuildNSWAdd(g->b, to, gen_bin(g, LLVMMul, l.iv, rows), ""), 4);
+	t.p.p[SRC] = gen_at(g, p->src, gen_offset(g, &p->x, outer, &p->from, l.iv), 4);
+	t.p.p[K] = gen_dim(g, run);
+	t.p.p[SK] = gen_dim(g, sk);
+	int64_t length;
+	if (dim_is(sk, 1) && dim_is_const(run, &length) && length >= g->t->lanes)
+		gather_transposed(&t);
+	else if (dense_across(p))
+		gather_runs(&t);
+	else
+		gather_elements(&t);
+	gen_loop_end(g, &l);
+}
+
+static void gathered_share(Packing *p)
+{
+	Gen *g = p->g;
+	LLVMValueRef lo, hi;
+	gen_share(g, gen_bin(g, LLVMMul, gen_dim(g, axes_extent(&p->x, p->x.batch)), p->panels), &lo, &hi);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
+	gathered_panel(p, gen_bin(g, LLVMUDiv, l.iv, p->panels), gen_bin(g, LLVMURem, l.iv, p->panels));
+	gen_loop_end(g, &l);
+}
+
 /* Task: one panel of one batch. */
 void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
 {
 	Value *pack = c->anchor, *src = pack->in[0];
 	int side = pack->a.side, width = side ? g->t->nr : g->t->mr;
+	ka->scratch = 0;
 	Packing p = { .g = g, .side = side, .x = axes_of(pack->a.spec, side ? NULL : &pack->type, side ? &pack->type : NULL) };
 	p.from = axes_access(&p.x, p.x.in[side], src->type, gen_view(g, src));
 	p.across = side ? p.x.n : p.x.m;
 	p.sk = axes_stride(&p.x, p.x.k, &p.from);
 	p.sw = axes_stride(&p.x, p.across, &p.from);
-	if (!p.sk || !p.sw)
-		bug("pack of \"%s\": layout left an operand whose axes do not lie as one", pack->a.spec);
-	bool share = !side && dim_is(p.sw, 1);
+	bool joined = p.sk && p.sw, share = !side && joined && dim_is(p.sw, 1);
 	p.k = gen_dim(g, axes_extent(&p.x, p.x.k));
 	p.n = gen_dim(g, axes_extent(&p.x, p.across));
 	p.span = share ? SPAN : 1;
@@ -257,7 +429,10 @@ void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
 	LLVMValueRef w = gen_i64(g, width);
 	p.panels = gen_bin(g, LLVMUDiv, LLVMBuildNSWAdd(g->b, p.n, gen_i64(g, width - 1), ""), w);
 	p.size = gen_bin(g, LLVMMul, p.k, side ? gen_bin(g, LLVMMul, p.panels, w) : p.n);
-	p.fn = gen_panel_function(g, side, p.sk, p.sw);
-	pack_share(&p);
-	ka->scratch = 0;
+	if (joined) {
+		p.fn = gen_panel_function(g, side, p.sk, p.sw);
+		pack_share(&p);
+	} else {
+		gathered_share(&p);
+	}
 }

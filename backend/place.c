@@ -4,17 +4,32 @@
 
 static bool persistent(const Value *v) { return v->op == OP_PARAM || v->op == OP_STATE || v->op == OP_INPUT; }
 
+static int kind(const Value *source) { return source->op == OP_PARAM ? 0 : source->op == OP_STATE ? 1 : 2; }
+
+void plan_add(Arena *a, Plan *p, Slot s)
+{
+	for (int i = 0; i < COUNT(p->named) && !p->named[i]; i++)
+		p->named[i] = vmap_new(a);
+	if (!p->of)
+		p->of = vmap_new(a);
+	vmap_put(p->of, s.value, p->slots.len);
+	if (persistent(s.value) && plan_named(p, s.value) < 0)
+		vmap_put(p->named[kind(s.value)], s.value->a.name, p->slots.len);
+	vec_push(a, &p->slots, s);
+}
+
+int plan_named(const Plan *p, const Value *source)
+{
+	const ValueMap *m = p->named[kind(source)];
+	return m ? vmap_get(m, source->a.name) : -1;
+}
+
 static const Slot *slot_of(const Plan *p, const Value *root)
 {
-	for (int i = 0; i < p->slots.len; i++)
-		if (p->slots.at[i].value == root)
-			return &p->slots.at[i];
-	for (int i = 0; i < p->slots.len && persistent(root); i++) {
-		const Value *v = p->slots.at[i].value;
-		if (persistent(v) && v->op == root->op && v->a.name == root->a.name)
-			return &p->slots.at[i];
-	}
-	return NULL;
+	int i = p->of ? vmap_get(p->of, root) : -1;
+	if (i < 0 && persistent(root))
+		i = plan_named(p, root);
+	return i < 0 ? NULL : &p->slots.at[i];
 }
 
 int64_t plan_offset(const Plan *p, const Value *root)

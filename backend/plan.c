@@ -28,6 +28,7 @@ typedef struct Planner {
 	const Target *t;
 	Plan *plan;
 	Graph *g;                /* the function at hand */
+	Arena *scratch;          /* its own */
 	ClusterList launches;
 	Vec(Object) objects;
 	ValueMap *index;         /* root -> object */
@@ -93,12 +94,8 @@ static int64_t bytes_of(Planner *p, const Value *v)
 
 static Slot *slot_named(Plan *plan, const Value *v)
 {
-	for (int i = 0; i < plan->slots.len; i++) {
-		Slot *s = &plan->slots.at[i];
-		if (s->value->op == v->op && s->value->a.name == v->a.name)
-			return s;
-	}
-	return NULL;
+	int i = plan_named(plan, v);
+	return i < 0 ? NULL : &plan->slots.at[i];
 }
 
 static bool is_source(const Value *v)
@@ -119,7 +116,7 @@ static void add_sources(Planner *p, Graph *g, Op kind)
 		if (s)
 			s->bytes = MAX(s->bytes, bytes);
 		else
-			vec_push(p->m->arena, &p->plan->slots, ((Slot){ .value = v, .bytes = bytes, .first = -1, .last = -1 }));
+			plan_add(p->m->arena, p->plan, (Slot){ .value = v, .bytes = bytes, .first = -1, .last = -1 });
 	}
 }
 
@@ -185,7 +182,7 @@ static void use(Planner *p, Value *v, int launch)
 		Object new = { .root = w.root, .bytes = bytes_of(p, w.root), .first = launch, .last = launch };
 		new.same = p->objects.len;
 		new.fixed = is_source(w.root);
-		vec_push(p->m->arena, &p->objects, new);
+		vec_push(p->scratch, &p->objects, new);
 		return;
 	}
 	o->first = MIN(o->first, launch);
@@ -319,33 +316,40 @@ static int by_size(const void *a, const void *b)
 	return x->same - y->same;
 }
 
-static bool overlap(const Object *a, const Object *b)
-{
-	return a->first <= b->last && b->first <= a->last;
-}
+/* What is asked of a placed object, close together: every object is held against all placed before it. */
+typedef struct Extent { int first, last; int64_t offset, end; } Extent;
 
 /* placed is in the order of offsets; puts o into the first gap among those that live when it does. */
-static void place_object(Planner *p, Object **placed, int n, Object *o)
+static void place_object(Planner *p, Extent *placed, int n, Object *o)
 {
-	int64_t at = 0, bytes = aligned(p, o->bytes);
+	int64_t at = 0, bytes = aligned(p, o->bytes), end = bytes;
 	for (int i = 0; i < n; i++) {
-		if (!overlap(placed[i], o))
+		const Extent *x = &placed[i];
+		if (x->last < o->first || x->first > o->last || x->end <= at)
 			continue;
-		if (placed[i]->offset >= plus(p, at, bytes))
+		if (x->offset >= end)
 			break;
-		at = MAX(at, plus(p, placed[i]->offset, aligned(p, placed[i]->bytes)));
+		at = x->end;
+		end = plus(p, at, bytes);
 	}
 	o->offset = at;
-	int i = n;
-	for (; i > 0 && placed[i - 1]->offset > at; i--)
-		placed[i] = placed[i - 1];
-	placed[i] = o;
+	int lo = 0, hi = n;   /* behind all at its offset or below */
+	while (lo < hi) {
+		int mid = (lo + hi) / 2;
+		if (placed[mid].offset > at)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	memmove(&placed[lo + 1], &placed[lo], sizeof *placed * (size_t)(n - lo));
+	placed[lo] = (Extent){ o->first, o->last, at, plus(p, at, bytes) };
 }
 
 static int64_t place_temporaries(Planner *p)
 {
 	Arena *scratch = arena_new();
-	Object **list = NEW_ARRAY(scratch, Object *, p->objects.len + 1), **placed = NEW_ARRAY(scratch, Object *, p->objects.len + 1);
+	Object **list = NEW_ARRAY(scratch, Object *, p->objects.len + 1);
+	Extent *placed = NEW_ARRAY(scratch, Extent, p->objects.len + 1);
 	int64_t top = 0;
 	int n = 0;
 	for (int i = 0; i < p->objects.len; i++)
@@ -370,7 +374,7 @@ static void add_slots(Planner *p)
 		if (w->fixed)
 			s.first = s.last = -1;
 		if (!kept || kept->value != o->root)
-			vec_push(p->m->arena, &p->plan->slots, s);
+			plan_add(p->m->arena, p->plan, s);
 	}
 }
 
@@ -378,7 +382,8 @@ static void plan_function(Planner *p, Graph *g)
 {
 	Arena *scratch = arena_new();
 	p->g = g;
-	p->launches = clusters_of(g);
+	p->scratch = scratch;
+	p->launches = clusters_in(scratch, g);
 	memset(&p->objects, 0, sizeof p->objects);
 	p->index = vmap_new(scratch);
 	list_objects(p);

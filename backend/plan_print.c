@@ -30,14 +30,7 @@ static bool is_source(const Value *v)
 static bool counts(const Plan *p, int at)
 {
 	const Slot *a = &p->slots.at[at];
-	if (!stays(a) || !is_source(a->value))
-		return false;
-	for (int i = 0; i < at; i++) {
-		const Value *v = p->slots.at[i].value;
-		if (v->op == a->value->op && v->a.name == a->value->a.name)
-			return false;
-	}
-	return true;
+	return stays(a) && is_source(a->value) && plan_named(p, a->value) == at;
 }
 
 static void print_group(Str *s, const Plan *p, int from, const char *group)

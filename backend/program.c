@@ -5,6 +5,7 @@
  * the runtime's structs and these cannot disagree. Nothing depends on addresses or time: equal input, equal bytes. */
 #include "backend/gen.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,7 +19,6 @@ typedef struct Field { const char *name; enum Kind kind; } Field;
 #define RT_STRUCT(name, fields) static const Field name##_fields[] = { fields(FIELD_ROW) };
 #include "runtime/rt.def"
 
-typedef struct Text { const char *s; LLVMValueRef global; } Text;
 typedef struct Program {
 	Arena *arena;
 	Module *m;
@@ -26,7 +26,8 @@ typedef struct Program {
 	LLVMContextRef ctx;
 	LLVMModuleRef mod;
 	LLVMTypeRef ptr, i64, f64;
-	Vec(Text) texts;
+	Vec(LLVMValueRef) texts;
+	ValueMap *text_at;         /* interned text: index in texts */
 } Program;
 
 typedef struct EntryBuild {
@@ -56,16 +57,18 @@ static LLVMValueRef constant(Program *p, LLVMValueRef value, const char *name)
 static LLVMValueRef text(Program *p, const char *s)
 {
 	LLVMValueRef v;
+	int at;
 
 	if (!s)
 		return nothing(p);
 	s = intern(s);
-	for (int i = 0; i < p->texts.len; i++)
-		if (p->texts.at[i].s == s)
-			return p->texts.at[i].global;
+	at = vmap_get(p->text_at, s);
+	if (at >= 0)
+		return p->texts.at[at];
 	v = constant(p, LLVMConstStringInContext(p->ctx, s, (unsigned)strlen(s), 0), "s");
 	LLVMSetAlignment(v, 1);
-	vec_push(p->arena, &p->texts, ((Text){ s, v }));
+	vmap_put(p->text_at, s, p->texts.len);
+	vec_push(p->arena, &p->texts, v);
 	return v;
 }
 
@@ -142,26 +145,106 @@ static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l)
 	return RECORD(p, SnLaunch, v);
 }
 
-/* Inputs and outputs, in graph order. */
-typedef struct Port { Value *v; const char *name; bool output; } Port;
+/* Inputs and outputs in the model file's order; behind them the compiler's own in the graph's order. */
+typedef struct Port { Value *v; const char *name; bool output; int place; } Port;
 typedef Vec(Port) PortList;
 
-static PortList ports_of(Program *p, const Graph *g)
+/* Where the frontend's graph has it. */
+static int port_place(const Graph *forward, Op op, const char *name)
 {
+	for (int i = 0; forward && i < forward->vals.len; i++)
+		if (forward->vals.at[i]->op == op && forward->vals.at[i]->a.name == name)
+			return i;
+	return INT_MAX;
+}
+
+static void add_port(Program *p, PortList *ports, Port port)
+{
+	int at = ports->len;
+
+	vec_push(p->arena, ports, port);
+	for (; at > 0 && ports->at[at - 1].place > port.place; at--)
+		ports->at[at] = ports->at[at - 1];
+	ports->at[at] = port;
+}
+
+static PortList ports_of(Program *p, const Entry *e, const Graph *g)
+{
+	const Graph *forward = entry_graph(e, "forward");
 	PortList ports = { 0 };
 
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
 		if (v->op == OP_INPUT)
-			vec_push(p->arena, &ports, ((Port){ v, v->a.name, false }));
+			add_port(p, &ports, (Port){ v, v->a.name, false, port_place(forward, OP_INPUT, v->a.name) });
 		if (v->op == OP_OUTPUT)
-			vec_push(p->arena, &ports, ((Port){ v->in[0], v->a.name, true }));
+			add_port(p, &ports, (Port){ v->in[0], v->a.name, true, port_place(forward, OP_OUTPUT, v->a.name) });
 	}
 	return ports;
 }
 
+/* d = scale * sym + offset with one symbol to the first power: false where it is more. */
+static bool linear(const Dim *d, const char **sym, int64_t *scale, int64_t *offset)
+{
+	*sym = NULL;
+	*scale = *offset = 0;
+	for (int i = 0; i < dim_terms(d); i++) {
+		const DimFactor *f;
+		int n;
+		int64_t coef = dim_term(d, i, &f, &n);
+		if (n > 1 || (n == 1 && (*sym || !f->sym || f->power != 1)))
+			return false;
+		if (n == 0)
+			*offset = coef;
+		else
+			*sym = f->sym, *scale = coef;
+	}
+	return *scale >= 0;
+}
+
+static int sym_index(const EntryBuild *b, const char *sym)
+{
+	for (int i = 0; i < b->syms.len; i++)
+		if (b->syms.at[i].name == sym)
+			return i;
+	return -2;
+}
+
+static LLVMValueRef axis_record(Program *p, EntryBuild *b, const Dim *d)
+{
+	LLVMValueRef v[SnAxis_COUNT] = { 0 };
+	const char *sym;
+	int64_t scale, offset;
+	int index = !linear(d, &sym, &scale, &offset) ? -2 : sym ? sym_index(b, sym) : -1;
+
+	v[SnAxis_sym] = number(p, index);
+	v[SnAxis_scale] = number(p, scale);
+	v[SnAxis_offset] = number(p, offset);
+	v[SnAxis_text] = text(p, dim_text(d));
+	return RECORD(p, SnAxis, v);
+}
+
+static LLVMValueRef axes(Program *p, EntryBuild *b, Type t)
+{
+	Values all = { 0 };
+
+	for (int i = 0; i < t.rank; i++)
+		vec_push(p->arena, &all, axis_record(p, b, t.dim[i]));
+	return array(p, &all, "axes");
+}
+
+/* What the model file says of an input's ids. */
+static EntryInput input_of(const Entry *e, const Port *port)
+{
+	for (int i = 0; i < e->inputs.len && !port->output; i++)
+		if (e->inputs.at[i].name == port->name)
+			return e->inputs.at[i];
+	return (EntryInput){ port->name, 0, false };
+}
+
 static LLVMValueRef slot_record(Program *p, EntryBuild *b, const Port *port)
 {
+	EntryInput ids = input_of(b->e, port);
 	LLVMValueRef v[SnSlot_COUNT] = { 0 };
 	View view;
 	int64_t start;
@@ -173,6 +256,9 @@ static LLVMValueRef slot_record(Program *p, EntryBuild *b, const Port *port)
 	v[SnSlot_dtype] = number(p, port->v->type.dt);
 	v[SnSlot_rank] = number(p, port->v->type.rank);
 	v[SnSlot_offset] = number(p, plan_offset(b->plan, view.root) + start * dtype_size[port->v->type.dt]);
+	v[SnSlot_axes] = axes(p, b, port->v->type);
+	v[SnSlot_rows] = number(p, ids.rows);
+	v[SnSlot_optional] = number(p, ids.optional);
 	return RECORD(p, SnSlot, v);
 }
 
@@ -237,7 +323,7 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 {
 	LLVMValueRef v[SnFunction_COUNT] = { 0 };
 	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
-	PortList ports = ports_of(p, g);
+	PortList ports = ports_of(p, b->e, g);
 	Values l = { 0 }, s = { 0 };
 
 	for (int i = 0; i < launches.len; i++)
@@ -259,16 +345,9 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 /* The first slot of a name: each function has its own Value of it. Inputs stay too, but belong to the functions. */
 static bool is_tensor(const Plan *plan, int at)
 {
-	const Value *v = plan->slots.at[at].value, *other;
+	const Value *v = plan->slots.at[at].value;
 
-	if (plan->slots.at[at].first >= 0 || (v->op != OP_PARAM && v->op != OP_STATE))
-		return false;
-	for (int i = 0; i < at; i++) {
-		other = plan->slots.at[i].value;
-		if (other->op == v->op && other->a.name == v->a.name)
-			return false;
-	}
-	return true;
+	return plan->slots.at[at].first < 0 && (v->op == OP_PARAM || v->op == OP_STATE) && plan_named(plan, v) == at;
 }
 
 static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
@@ -295,7 +374,9 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 	v[SnTensor_a] = real(p, param ? param->a : 0);
 	v[SnTensor_b] = real(p, param ? param->b : 0);
 	v[SnTensor_decay] = number(p, param && param->decay);
-	v[SnTensor_frozen] = number(p, param && param->frozen);
+	v[SnTensor_frozen] = number(p, param && entry_freezes(p->m, b->e, param));
+	v[SnTensor_adapter] = number(p, param && param->adapter);
+	v[SnTensor_axes] = dim_is_const(type_elems(t->type), NULL) ? nothing(p) : axes(p, b, t->type);
 	return RECORD(p, SnTensor, v);
 }
 
@@ -362,6 +443,19 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	return RECORD(p, SnEntry, v);
 }
 
+static LLVMValueRef renames(Program *p)
+{
+	Values all = { 0 };
+
+	for (int i = 0; i < p->m->renames.len; i++) {
+		LLVMValueRef v[SnRename_COUNT] = { 0 };
+		v[SnRename_from] = text(p, p->m->renames.at[i].from);
+		v[SnRename_to] = text(p, p->m->renames.at[i].to);
+		vec_push(p->arena, &all, RECORD(p, SnRename, v));
+	}
+	return array(p, &all, "renames");
+}
+
 static void program_record(Program *p, const Values *entries)
 {
 	LLVMValueRef v[SnProgram_COUNT] = { 0 }, global;
@@ -381,6 +475,8 @@ static void program_record(Program *p, const Values *entries)
 	v[SnProgram_nentry] = number(p, entries->len);
 	v[SnProgram_ignore] = array(p, &ignore, "ignore");
 	v[SnProgram_nignore] = number(p, ignore.len);
+	v[SnProgram_renames] = renames(p);
+	v[SnProgram_nrename] = number(p, m->renames.len);
 	global = constant(p, RECORD(p, SnProgram, v), "sn_program");
 	LLVMSetLinkage(global, LLVMExternalLinkage);
 }
@@ -393,6 +489,7 @@ static Kernels *emit_module(Module *m, const Target *t, bool debug)
 	Values entries = { 0 };
 	bool planned = true;
 
+	p.text_at = vmap_new(p.arena);
 	p.ptr = LLVMPointerTypeInContext(p.ctx, 0);
 	p.i64 = LLVMInt64TypeInContext(p.ctx);
 	p.f64 = LLVMDoubleTypeInContext(p.ctx);

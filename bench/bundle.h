@@ -60,7 +60,7 @@ static int bundle_add(Bundle *k, const Cluster *c)
 		[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel,
 	};
 	Gen g = gen_of(k);
-	KernelArgs *ka = kernel_args(k->a, c);
+	KernelArgs *ka = kernel_args(k->a, c, NULL);
 	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
 	gen_begin(&g, name, ka);
 	body[c->kind](&g, c, ka);
@@ -114,11 +114,12 @@ static int bundle_add_tile(Bundle *k, int64_t depth)
 	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
 	int mr = k->t->mr, nr = k->t->nr;
 	gen_begin(&g, name, ka);
-	LLVMValueRef fn = gen_tile_function(&g), zero = gen_i64(&g, 0);
+	LLVMValueRef fn = gen_full_tile_function(&g, (TileKind){ 0 }), zero = gen_i64(&g, 0);
 	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
 	LLVMValueRef b = gen_at(&g, g.scratch, gen_i64(&g, mr * nr), 4), a = gen_at(&g, b, gen_i64(&g, depth * nr), 4);
 	Loop l = gen_loop_begin(&g, zero, rounds, gen_i64(&g, 1));
-	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero, a }, 9);
+	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero, a, zero },
+		TILE_PARAMS);
 	gen_loop_end(&g, &l);
 	gen_end(&g);
 	int64_t *args = NEW_ARRAY(k->a, int64_t, 1), bytes = (depth * (mr + nr) + mr * nr) * 4;

@@ -1,12 +1,13 @@
 /* gemm.c: contraction kernels against the machine's peak, at the shapes of GPT-2's layers.
  *
  * Prints, for M rows (tokens) and a weight (K,N), stored as GPT-2 stores it: GFLOP/s and percent of the peak measured in the same run, on all
- * threads, packing of the left operand included, for
+ * threads, packing included but where it says ahead, for
  *   forward   X (M,K) W (K,N)           packed    the same, W packed ahead
  *   dX        dY (M,N) W^T              dW        X^T dY
  * Usage: gemm [-t threads] [-T target] [-r repeats] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
 #include "bench/bundle.h"
+#include "passes/passes.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -27,7 +28,7 @@ typedef struct Bench {
 	Options o;
 	Target t;
 	char *arena;
-	int64_t used;           /* bytes of the arena */
+	int64_t used, m;        /* bytes of the arena; rows */
 	double peak;            /* GFLOP/s on o.threads */
 } Bench;
 
@@ -46,16 +47,10 @@ static Cluster *cluster(Arena *a, KernelKind kind, Value *v)
 	return c;
 }
 
-static Value *pack(Builder *b, Value *v, int side, const char *spec)
-{
-	Attrs a = { .side = side, .spec = spec };
-	return build(b, OP_PACK, &v, 1, &a, NULL);
-}
-
 /* Memory in order of first mention, at the bound of M; panels may be padded by less than 64 columns. */
 static bool bound(void *ctx, const char *sym, int64_t *value)
 {
-	*value = 1024;
+	*value = ((Bench *)ctx)->m;
 	return true;
 }
 
@@ -65,7 +60,7 @@ static int64_t place(void *ctx, Value *root)
 	int64_t n = 0;
 	if (root->mark)
 		return (int64_t)(intptr_t)root->mark;
-	dim_eval(type_elems(root->type), bound, NULL, &n);
+	dim_eval(type_elems(root->type), bound, bench, &n);
 	int64_t at = bench->used + 64;
 	bench->used = at + (n + 64 * 4096) * 4 / 64 * 64;
 	root->mark = (void *)(intptr_t)at;
@@ -81,25 +76,39 @@ static void fill(Bench *b)
 		f[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
 }
 
-/* Launches of one form: [0] packs the left operand, [1] contracts, [2] packs the right one (not timed). */
-static int form(Bench *bench, Bundle *k, Graph *g, int which, const Shape *shape, int *launch)
+/* The launches of one form: timed[0..*n], and what packs the weight ahead (-1: nothing does). As layout leaves them. */
+typedef struct Form { int timed[3], n, ahead; } Form;
+
+static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t rows)
 {
+	Graph *g = graph_new(bench->a, "gemm");
 	Builder b = { .g = g };
+	graph_sym(g, "M", rows);
 	const Dim *m = dim_sym("M"), *kd = dim_const(shape->k), *n = dim_const(shape->n);
 	const Dim *stored[2] = { shape->tied ? n : kd, shape->tied ? kd : n };
+	const char *spec = specs[shape->tied][which];
 	Value *x = b_source(&b, OP_INPUT, "x", type_make(DT_F32, 2, (const Dim *[]){ m, kd }));
 	Value *dy = b_source(&b, OP_INPUT, "dy", type_make(DT_F32, 2, (const Dim *[]){ m, n }));
 	Value *w = b_source(&b, OP_PARAM, "w", type_make(DT_F32, 2, stored));
-	const char *spec = specs[shape->tied][which];
 	bool dy_left = which == DX || (which == DW && shape->tied);
-	Value *left = pack(&b, dy_left ? dy : x, 0, spec), *right = which != DW ? w : dy_left ? x : dy;
-	launch[0] = bundle_add(k, cluster(bench->a, K_PACK, left));
-	if (which == PACKED) {
-		right = pack(&b, w, 1, spec);
-		launch[2] = bundle_add(k, cluster(bench->a, K_PACK, right));
+	b_output(&b, "y", b_contract(&b, dy_left ? dy : x, which != DW ? w : dy_left ? x : dy, spec));
+	if (which == PACKED)
+		layout_packed(g);
+	else
+		layout(g);
+	Form f = { .ahead = -1 };
+	for (int i = 0; i < g->vals.len; i++) {
+		Value *v = g->vals.at[i];
+		v->mark = NULL;
+		if (v->op != OP_PACK && v->op != OP_CONTRACT)
+			continue;
+		int at = bundle_add(k, cluster(bench->a, v->op == OP_PACK ? K_PACK : K_CONTRACT, v));
+		if (which == PACKED && v->op == OP_PACK && v->a.side == 1)
+			f.ahead = at;
+		else
+			f.timed[f.n++] = at;
 	}
-	launch[1] = bundle_add(k, cluster(bench->a, K_CONTRACT, b_contract(&b, left, right, spec)));
-	return which == PACKED ? 3 : 2;
+	return f;
 }
 
 /* GFLOP/s of multiply-adds in registers. */
@@ -114,35 +123,34 @@ static double peak(Bench *b, int threads)
 	return 2e-9 * b->t.lanes * PEAK_CHAINS * (double)rounds * threads / s;
 }
 
-static void measure(Bench *b, const Shape *shape)
+static void measure(Bench *b, const Shape *shape, int64_t m)
 {
-	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), 1024 } }, 1);
-	Graph *g = graph_new(b->a, "gemm");
-	graph_sym(g, "M", 1024);
-	int at[FORMS][3], n[FORMS];
-	for (int f = 0; f < FORMS; f++)
-		n[f] = form(b, k, g, f, shape, at[f]);
+	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), m } }, 1);
+	Form f[FORMS];
+	for (int i = 0; i < FORMS; i++)
+		f[i] = form(b, k, i, shape, m);
 	Shot *l = bundle_finish(k, b->o.listing);
 	b->used = 0;
+	b->m = m;
 	bundle_place(k, place, b);
 	fill(b);
 	b->peak = MAX(b->peak, peak(b, b->o.threads));   /* other programs may have been in the way of the first */
-	int64_t least = b->o.only_m ? b->o.only_m : 128, most = b->o.only_m ? b->o.only_m : 1024;
-	for (int64_t m = least; m <= most; m *= 2) {
-		printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
-		for (int f = 0; f < FORMS; f++) {
-			Shot *run[] = { &l[at[f][0]], &l[at[f][1]] };
-			double flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
-			int reps = MIN(1000, MAX(3, (int)(b->o.reps * 2e9 / flops)));
-			if (n[f] == 3)
-				bundle_run((Shot *[]){ &l[at[f][2]] }, 1, b->arena, &m, b->o.threads, 1, false);
-			double s = bundle_run(run, 2, b->arena, &m, b->o.threads, reps, b->o.cpu);
-			double p = bundle_run(run, 1, b->arena, &m, b->o.threads, reps, b->o.cpu);
-			printf("  %s %6.1f %3.0f%% (pack %2.0f%%)", form_name[f], flops / s * 1e-9, flops / s * 1e-7 / b->peak, p / s * 100);
-			fflush(stdout);
+	printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
+	for (int i = 0; i < FORMS; i++) {
+		Shot *run[3], *ahead[1];
+		double flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
+		int reps = MIN(1000, MAX(3, (int)(b->o.reps * 2e9 / flops)));
+		for (int j = 0; j < f[i].n; j++)
+			run[j] = &l[f[i].timed[j]];
+		if (f[i].ahead >= 0) {
+			ahead[0] = &l[f[i].ahead];
+			bundle_run(ahead, 1, b->arena, &m, b->o.threads, 1, false);
 		}
-		printf("   compiled in %.2f s\n", bundle_compile_seconds(k));
+		double s = bundle_run(run, f[i].n, b->arena, &m, b->o.threads, reps, b->o.cpu);
+		printf("  %s %6.1f %3.0f%%", form_name[i], flops / s * 1e-9, flops / s * 1e-7 / b->peak);
+		fflush(stdout);
 	}
+	printf("   compiled in %.2f s\n", bundle_compile_seconds(k));
 }
 
 /* Percent of one thread's peak the register tile reaches where nothing else is in its way. */
@@ -192,8 +200,9 @@ int main(int argc, char **argv)
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, b.peak, b.o.threads);
 	printf("register tile %dx%d: %.0f%% at k = 64, %.0f%% at k = 256, %.0f%% at k = 768\n", b.t.mr, b.t.nr,
 		tile(&b, 64, one), tile(&b, 256, one), tile(&b, 768, one));
+	int64_t least = b.o.only_m ? b.o.only_m : 128, most = b.o.only_m ? b.o.only_m : 1024;
 	for (int i = 0; i < COUNT(shape); i++)
-		if (!b.o.only_n || b.o.only_n == shape[i].n)
-			measure(&b, &shape[i]);
+		for (int64_t m = least; m <= most && (!b.o.only_n || b.o.only_n == shape[i].n); m *= 2)
+			measure(&b, &shape[i], m);
 	return 0;
 }

@@ -1,20 +1,12 @@
-/* check.c: `sinter check FILE`: every error of a model file, over symbolic dims. */
+/* check.c: `sinter check FILE...`: every error of model files, over symbolic dims. */
 #include "driver/driver.h"
-#include "frontend/frontend.h"
 
-static const FlagInfo flags[] = {
-	{"json", NULL, NULL, "print one JSON object a diagnostic"},
-};
-
-static int run(Arena *a, const Flags *f)
+int run_check(Arena *a, const Flags *f)
 {
-	if (f->rest.len != 1) {
-		diag_error((Loc){0}, NULL, "sinter check wants one model file");
-		return EXIT_USAGE;
+	bool ok = true;
+	for (int i = 0; i < f->rest.len; i++) {
+		FrontendOptions o = {0};
+		ok &= frontend_check(a, f->rest.at[i], &o);
 	}
-	diag_json(flag(f, "json") != NULL);
-	FrontendOptions o = {0};
-	return frontend_check(a, f->rest.at[0], &o) && diag_errors() == 0 ? EXIT_OK : EXIT_FAIL;
+	return ok && diag_errors() == 0 ? EXIT_OK : EXIT_FAIL;
 }
-
-const Command command_check = {"check", "FILE", "report every error of a model file", flags, COUNT(flags), run};

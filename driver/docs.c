@@ -15,7 +15,7 @@ static const char *const op_grad[OP_COUNT] = {
 
 static const char *const lower_name[] = {
 	[LOWER_NONE] = "none", [LOWER_ELEM] = "elementwise", [LOWER_REDUCE] = "reduction", [LOWER_CONTRACT] = "contract",
-	[LOWER_PACK] = "pack", [LOWER_SCATTER] = "scatter", [LOWER_GATHER] = "gather", [LOWER_EXPAND] = "expanded",
+	[LOWER_PACK] = "pack", [LOWER_SCATTER] = "scatter", [LOWER_NONZERO] = "nonzero", [LOWER_GATHER] = "gather", [LOWER_EXPAND] = "expanded",
 };
 
 static void print_ops(void)
@@ -56,18 +56,14 @@ static void print_passes(void)
 			printf("| `%s` | %s | %s |\n", pass_info[i].name, numerics[pass_info[i].numerics], pass_info[i].doc);
 }
 
-static int run(Arena *a, const Flags *f)
-{
-	const char *page = f->rest.len == 1 ? f->rest.at[0] : "";
-	if (strcmp(page, "ops") == 0)
-		print_ops();
-	else if (strcmp(page, "passes") == 0)
-		print_passes();
-	else {
-		diag_error((Loc){0}, NULL, "sinter docs wants `ops` or `passes`");
-		return EXIT_USAGE;
-	}
-	return EXIT_OK;
-}
+static const struct { const char *name; void (*print)(void); } pages[] = {{"ops", print_ops}, {"passes", print_passes}};
 
-const Command command_docs = {"docs", "ops|passes", "print a reference page from the compiler's tables", NULL, 0, run};
+int run_docs(Arena *a, const Flags *f)
+{
+	for (int i = 0; i < COUNT(pages); i++)
+		if (strcmp(pages[i].name, f->rest.at[0]) == 0) {
+			pages[i].print();
+			return EXIT_OK;
+		}
+	bug("the page %s is in flags.def and unknown here", f->rest.at[0]);
+}

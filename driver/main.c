@@ -1,57 +1,46 @@
-/* main.c: `sinter COMMAND ...`: finds the subcommand, reads its flags by its table, runs it. */
+/* main.c: `sinter COMMAND ...`: finds the subcommand, reads its flags by the table, runs it. */
 #include "driver/driver.h"
 
-#include <stdlib.h>
+enum { MOST_SHOWN = 20 };   /* errors and warnings; the first ones are the ones to mend first */
 
-static const Command *const commands[] = { &command_build, &command_check, &command_opt, &command_docs };
-
-static const Command *find(const char *name)
+CommandId command_find(const char *name)
 {
-	for (int i = 0; i < COUNT(commands); i++)
-		if (strcmp(commands[i]->name, name) == 0)
-			return commands[i];
-	return NULL;
-}
-
-static void usage(FILE *f)
-{
-	fprintf(f, "sinter %s: compiles transformer definitions to native executables\n\n", SINTER_VERSION);
-	for (int i = 0; i < COUNT(commands); i++)
-		fprintf(f, "  sinter %-6s %-20s %s\n", commands[i]->name, commands[i]->operands, commands[i]->doc);
-	fprintf(f, "\n`sinter COMMAND --help` lists a command's flags. Exit codes: 0 ok, 1 failure, 2 usage.\n");
-}
-
-static void help(const Command *c)
-{
-	Str s = {0};
-	str_printf(&s, "sinter %s %s [flags]\n  %s\n\n", c->name, c->operands, c->doc);
-	flags_help(&s, c->flags, c->nflags);
-	fputs(s.at, stdout);
-	str_free(&s);
-}
-
-static int no_such(const char *name)
-{
-	const char *names[COUNT(commands)];
-	for (int i = 0; i < COUNT(commands); i++)
-		names[i] = commands[i]->name;
+	const char *names[CMD_COUNT];
+	for (CommandId c = 0; c < CMD_COUNT; c++) {
+		names[c] = command_info[c].name;
+		if (strcmp(name, names[c]) == 0)
+			return c;
+	}
+	const char *near = diag_nearest(name, names, CMD_COUNT);
 	diag_error((Loc){0}, NULL, "there is no command \"%s\"", name);
-	const char *near = diag_nearest(name, names, COUNT(commands));
 	if (near)
 		diag_help("did you mean `sinter %s`?", near);
-	return EXIT_USAGE;
+	else
+		diag_help("`sinter --help` lists the commands");
+	return CMD_COUNT;
 }
 
-static int run(const Command *c, int argc, char **argv)
+/* Whether one of the flags is among the arguments, before any `--`. */
+static bool has(int argc, char **argv, const char *flag, const char *brief)
 {
-	for (int i = 0; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			help(c);
-			return EXIT_OK;
-		}
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], flag) == 0 || strcmp(argv[i], brief) == 0)
+			return true;
+	return false;
+}
+
+static int run(CommandId c, int argc, char **argv)
+{
+	if (has(argc, argv, "--help", "-h")) {
+		help_command(c);
+		return EXIT_OK;
+	}
+	diag_json(has(argc, argv, "--json", "--json"));   /* also for what is wrong with the flags themselves */
+	diag_limit(MOST_SHOWN);
 	Arena *a = arena_new();
 	Flags flags = {0};
-	int code = flags_read(a, c->flags, c->nflags, argc, argv, &flags) ? c->run(a, &flags) : EXIT_USAGE;
+	int code = flags_read(a, c, argc, argv, &flags) ? command_info[c].run(a, &flags) : EXIT_USAGE;
+	diag_close();
 	arena_free(a);
 	return code;
 }
@@ -67,17 +56,17 @@ static int written(int code)
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
-		usage(stderr);
+		help_all(stderr);
 		return EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "--version") == 0) {
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		printf("sinter %s\n", SINTER_VERSION);
 		return written(EXIT_OK);
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-		usage(stdout);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		help_all(stdout);
 		return written(EXIT_OK);
 	}
-	const Command *c = find(argv[1]);
-	return c ? written(run(c, argc - 2, argv + 2)) : no_such(argv[1]);
+	CommandId c = command_find(argv[1]);
+	return c == CMD_COUNT ? EXIT_USAGE : written(run(c, argc - 2, argv + 2));
 }

@@ -4,13 +4,7 @@
 
 #include <errno.h>
 
-static const FlagInfo flags[] = {
-	{"passes", "p", "A,B", "passes to run, in this order (`sinter docs passes` lists them)"},
-	{"print-after-all", NULL, NULL, "print the graph after every pass"},
-	{"verify-each", NULL, NULL, "verify the graph after every pass"},
-	{"stats", NULL, NULL, "print values, kernels, FLOPs and bytes after every pass"},
-	{"output", "o", "FILE", "write there instead of to standard output"},
-};
+enum { MAX_GRAPHS = 10000 };   /* in one file */
 
 static bool write_out(const char *path, const Str *s)
 {
@@ -28,6 +22,10 @@ static bool transform(Arena *a, const Source *src, const char *list, const PassO
 	const char *p = src->text;
 	int graphs = 0;
 	for (Graph *g; (g = graph_parse(a, src, &p)); graphs++) {
+		if (graphs == MAX_GRAPHS) {
+			diag_error((Loc){0}, NULL, "%s holds more than %d graphs", src->name, MAX_GRAPHS);
+			return false;
+		}
 		if (!graph_verify(g) || (list && !passes_run(g, list, o)))
 			return false;
 		graph_print(out, g);
@@ -37,12 +35,8 @@ static bool transform(Arena *a, const Source *src, const char *list, const PassO
 	return diag_errors() == 0;
 }
 
-static int run(Arena *a, const Flags *f)
+int run_opt(Arena *a, const Flags *f)
 {
-	if (f->rest.len != 1) {
-		diag_error((Loc){0}, NULL, "sinter opt wants one graph file");
-		return EXIT_USAGE;
-	}
 	Source *src = source_read(a, f->rest.at[0]);
 	if (!src) {
 		diag_error((Loc){0}, NULL, "can't read %s: %s", f->rest.at[0], strerror(errno));
@@ -57,5 +51,3 @@ static int run(Arena *a, const Flags *f)
 	str_free(&out);
 	return ok ? EXIT_OK : EXIT_FAIL;
 }
-
-const Command command_opt = {"opt", "FILE", "run passes over a graph in text", flags, COUNT(flags), run};

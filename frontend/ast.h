@@ -53,7 +53,7 @@ typedef struct TypeExpr {
 } TypeExpr;
 
 typedef struct ParamDecl { struct ParamDecl *next; const char *name; Loc loc; TypeExpr *type; Expr *init; } ParamDecl;
-typedef struct Name { struct Name *next; const char *name; Loc loc; } Name;
+typedef struct Name { struct Name *next; const char *name; Loc loc; const char *as; } Name;   /* as: in USE; NULL */
 
 typedef enum StmtKind {
 	S_DECLARE,   /* names: ctor at "..." */
@@ -117,5 +117,6 @@ File *parse_text(Arena *, const Source *);
  * to a tree that prints the same. */
 void ast_print(Str *, const File *);
 void ast_print_expr(Str *, const Expr *);
+void ast_print_ctor(Str *, const Ctor *);
 
 #endif

@@ -189,7 +189,7 @@ static void put_type(Str *out, const TypeExpr *t)
 static void put_names(Str *out, const Name *names)
 {
 	for (const Name *n = names; n; n = n->next)
-		str_printf(out, "%s%s", n == names ? "" : ", ", n->name);
+		str_printf(out, "%s%s%s%s", n == names ? "" : ", ", n->name, n->as ? " as " : "", n->as ? n->as : "");
 }
 
 static void put_params(Str *out, const ParamDecl *params)
@@ -413,6 +413,11 @@ void ast_print(Str *out, const File *f)
 			str_puts(out, "\n");
 		put_item(out, i);
 	}
+}
+
+void ast_print_ctor(Str *out, const Ctor *c)
+{
+	put_ctor(out, c);
 }
 
 void ast_print_expr(Str *out, const Expr *e)

@@ -138,8 +138,6 @@ static bool one_argument(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 	return false;
 }
 
-static Val call_with(Elab *e, Layer *l, const ArgVals *args, Loc loc);
-
 /* x through all layers; other arguments go to each. */
 static Val call_repeat(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 {
@@ -161,7 +159,7 @@ static Val call_repeat(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 	return mine.at[0].val;
 }
 
-static Val call_with(Elab *e, Layer *l, const ArgVals *args, Loc loc)
+Val call_with(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 {
 	const char *path = e->b.path;
 	Val v = poison;
@@ -195,13 +193,17 @@ Val call_layer(Elab *e, Layer *l, Expr *call)
 static Val inline_fn(Elab *e, Unit *u, Item *fn, const ArgVals *args, Loc loc)
 {
 	Frame *f = frame_new(e, u, fn), *saved = e->frame;
-	if (e->depth > MAX_CALL_DEPTH)
+	if (item_open(e, fn))
 		return fail(e, loc, "E0310", "`%s` calls itself", fn->name);
+	if (e->depth > MAX_CALL_DEPTH)
+		return fail(e, loc, "E0310", "calls are nested too deeply");
 	if (!bind_params(e, f, fn->params, args, loc, fn->name))
 		return poison;
 	e->depth++;
 	e->frame = f;
+	vec_push(e->arena, &e->open, fn);
 	Val v = eval(e, fn->expr);
+	e->open.len--;
 	if (v.kind != V_POISON && !match_result(e, fn->result, v, fn->expr->loc, internf("`%s`", fn->name)))
 		v = poison;
 	e->frame = saved;
@@ -286,7 +288,8 @@ static Val unknown_function(Elab *e, Expr *x)
 	else
 		suggest(e, name, names.at, names.len);
 	for (Arg *a = x->args; a; a = a->next)
-		eval(e, a->value);
+		if (a->value->kind != E_ARROW)   /* what a misspelt rearrange may take */
+			eval(e, a->value);
 	return v;
 }
 
@@ -296,8 +299,10 @@ static Val call_named(Elab *e, Expr *x)
 	Unit *owner;
 	const Builtin *b;
 	Layer *model = model_layer(e, name);
-	if (model)
+	if (model) {
+		fact_item(e, x->a->loc, model->block);
 		return call_layer(e, model, x);
+	}
 	if (e->frame->item && e->frame->item->kind == I_ENTRY && unit_item(e->frame->unit, I_MODEL, name, NULL))
 		return poison;   /* a model whose errors are reported already */
 	Item *fn = unit_item(e->frame->unit, I_FN, name, &owner);
@@ -305,17 +310,20 @@ static Val call_named(Elab *e, Expr *x)
 		owner = e->prelude;
 	if (fn) {
 		ArgVals args = {0};
+		fact_item(e, x->a->loc, fn);
 		eval_args(e, x->args, &args);
 		return call_fn(e, owner, fn, &args, x->loc);
 	}
-	if ((b = builtin_find(name)))
+	if ((b = builtin_find(name))) {
+		fact_builtin(e, x->a->loc, b);
 		return builtin_call(e, b, x);
+	}
 	if (is_rope_kind(name) && !e->frame->item)
 		return rope_kind(e, x);
 	return unknown_function(e, x);
 }
 
-Val eval_call(Elab *e, Expr *x)
+static Val call_of(Elab *e, Expr *x)
 {
 	if (x->a->kind == E_NAME && !frame_var(e->frame, x->a->name))
 		return call_named(e, x);
@@ -328,4 +336,11 @@ Val eval_call(Elab *e, Expr *x)
 		return poison;
 	}
 	return fail(e, x->a->loc, "E0442", "%s cannot be called", val_describe(e, callee));
+}
+
+Val eval_call(Elab *e, Expr *x)
+{
+	Val v = call_of(e, x);
+	fact_result(e, x->a->loc, v);
+	return v;
 }

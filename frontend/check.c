@@ -47,9 +47,11 @@ static void check_block(Elab *e, Item *it)
 		return;
 	Frame *f = l->frame;
 	e->frame = f;
+	fact_layer(e, it, l);
 	bind_dims_of(e, it->params);
 	param_placeholders(e, it->params);
 	run_block(e, f);
+	facts_frame(e, f);
 	if (diag_errors() == before)
 		frame_unused(e, f);
 }
@@ -63,6 +65,7 @@ static void check_fn(Elab *e, Item *it)
 	param_placeholders(e, it->params);
 	Val v = eval(e, it->expr);
 	e->frame = f;
+	facts_frame(e, f);
 	if (v.kind != V_POISON)
 		match_result(e, it->result, v, it->expr->loc, internf("`%s`", it->name));
 }
@@ -121,6 +124,15 @@ static void check_entry_sets(Elab *e)
 	}
 }
 
+/* Those of the entries that are compiled. */
+static void adapters_of(Elab *e)
+{
+	e->adapters.len = 0;
+	for (Item *it = e->root->file->items; it; it = it->next)
+		if (it->kind == I_ENTRY && wanted(e, it) && strcmp(it->entry, "train") == 0)
+			adapters_collect(e, it);
+}
+
 static bool check_file(Elab *e)
 {
 	int before = diag_errors();
@@ -134,6 +146,7 @@ static bool check_file(Elab *e)
 			check_fn(e, it);
 	}
 	fresh_module(e);
+	adapters_of(e);
 	models_instantiate(e);
 	weights_apply(e, e->root);
 	check_wanted(e);
@@ -157,33 +170,9 @@ static const char *module_name(Unit *u)
 	return u->name;
 }
 
-/* A parameter is frozen for a whole program; two train entries that differ in it don't go together. */
-static void freeze(Elab *e, Item *it)
+/* With numbers: config, models and their parameters, no entries. */
+static Module *declare_module(Elab *e)
 {
-	int trains = 0;
-	for (int i = 0; i < e->mod->entries.len; i++)
-		trains += e->mod->entries.at[i]->kind == ENTRY_TRAIN;
-	for (Stmt *s = it->body; s; s = s->next) {
-		if (s->kind != S_SETTING || strcmp(s->setting, "freeze") != 0)
-			continue;
-		if (trains > 1)
-			unsupported(e, s->loc, "`freeze` beside another train entry in one program (--entry chooses)");
-		else
-			weights_freeze(e, s);
-	}
-}
-
-static bool is_built(Elab *e, Item *it)
-{
-	for (int i = 0; i < e->mod->entries.len; i++)
-		if (e->mod->entries.at[i]->name == entry_name(it))
-			return true;
-	return false;
-}
-
-static Module *build_module(Elab *e)
-{
-	int before = diag_errors();
 	fresh_module(e);
 	Module *m = e->mod;
 	m->name = module_name(e->root);
@@ -193,25 +182,36 @@ static Module *build_module(Elab *e)
 	config_record(e);
 	models_instantiate(e);
 	weights_apply(e, e->root);
+	return m;
+}
+
+static Module *build_module(Elab *e)
+{
+	int before = diag_errors();
+	adapters_of(e);
+	Module *m = declare_module(e);
 	for (Item *it = e->root->file->items; it; it = it->next) {
 		Entry *entry = it->kind == I_ENTRY && wanted(e, it) ? entry_elaborate(e, it) : NULL;
 		if (entry)
 			vec_push(e->arena, &m->entries, entry);
 	}
-	for (Item *it = e->root->file->items; it; it = it->next)
-		if (it->kind == I_ENTRY && is_built(e, it))
-			freeze(e, it);
 	return diag_errors() == before ? m : NULL;
 }
 
-static Elab *begin(Arena *arena, const char *path, const FrontendOptions *options)
+static Elab *elab_new(Arena *arena, const FrontendOptions *options)
 {
-	int before = diag_errors();
 	Elab *e = NEW(arena, Elab);
 	e->arena = arena;
 	e->options = options;
 	e->b.g = graph_new(arena, "config");
 	e->prelude = unit_prelude(e);
+	return e;
+}
+
+static Elab *begin(Arena *arena, const char *path, const FrontendOptions *options)
+{
+	int before = diag_errors();
+	Elab *e = elab_new(arena, options);
 	e->root = unit_load(e, intern(path), (Loc){0});
 	if (!e->prelude || !e->root || diag_errors() != before)
 		return NULL;
@@ -220,13 +220,53 @@ static Elab *begin(Arena *arena, const char *path, const FrontendOptions *option
 	return ok && diag_errors() == before && check_file(e) ? e : NULL;
 }
 
+/* What the numbers of the config decide: counts of layers, names of tensors, bounds. Builds no graphs. */
+static Outline *check_numbers(Elab *e)
+{
+	int before = diag_errors();
+	declare_module(e);
+	return diag_errors() == before ? outline_make(e) : NULL;
+}
+
 bool frontend_check(Arena *arena, const char *path, const FrontendOptions *options)
 {
-	return begin(arena, path, options) != NULL;
+	Elab *e = begin(arena, path, options);
+	return e && check_numbers(e);
 }
 
 Module *frontend_build(Arena *arena, const char *path, const FrontendOptions *options)
 {
 	Elab *e = begin(arena, path, options);
 	return e ? build_module(e) : NULL;
+}
+
+Outline *frontend_outline(Arena *arena, const char *path, const FrontendOptions *options)
+{
+	Elab *e = begin(arena, path, options);
+	return e ? check_numbers(e) : NULL;
+}
+
+/* After errors of syntax or of the config the rest is still looked at, silently: what it would say follows from them. */
+Facts *frontend_facts(Arena *arena, const char *path, const FrontendOptions *options)
+{
+	int before = diag_errors();
+	Elab *e = elab_new(arena, options);
+	e->facts = facts_begin(e);
+	e->facts_out = NEW(arena, Facts);
+	e->root = unit_load(e, intern(path), (Loc){0});
+	if (!e->root)
+		return NULL;
+	e->silent = diag_errors() != before;
+	config_load(e, options);
+	config_require(e, e->root);
+	e->silent = diag_errors() != before;
+	bool ok = check_file(e) && !e->silent;
+	e->silent = e->symbolic = true;
+	facts_of_file(e);
+	Facts *facts = facts_end(e);
+	e->facts = NULL;
+	e->silent = e->symbolic = false;
+	if (ok)
+		check_numbers(e);
+	return facts;
 }

@@ -331,10 +331,7 @@ static Val number_of(Elab *e, ConfigVal *c)
 	bool symbolic = e->symbolic;
 	c->state = 1;
 	e->symbolic = false;
-	if (!c->expr)
-		c->num = fail(e, c->loc, "E0717", "`%s` has no value", c->decl->name);
-	else
-		c->num = as_declared(e, c, eval_default(e, c));
+	c->num = c->expr ? as_declared(e, c, eval_default(e, c)) : (Val){ .kind = V_POISON };   /* none after a syntax error */
 	e->symbolic = symbolic;
 	c->state = 2;
 	return c->num;
@@ -343,7 +340,7 @@ static Val number_of(Elab *e, ConfigVal *c)
 static const char *symbol_name(Elab *e, Unit *u, ConfigVal *c)
 {
 	bool own = unit_config(e->root, c->decl->name, NULL) == c;
-	return own ? c->decl->name : internf("%s.%s", u->name, c->decl->name);
+	return own ? c->decl->name : internf("%s.%s", u->tag ? u->tag : u->name, c->decl->name);
 }
 
 static Val make_symbol(Elab *e, Unit *u, ConfigVal *c)

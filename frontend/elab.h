@@ -15,29 +15,26 @@ typedef struct Unit Unit;
 typedef struct Layer Layer;
 typedef struct Frame Frame;
 typedef struct Elab Elab;
+typedef struct Adapter Adapter;
 
 /* val.c: what an expression evaluates to */
 typedef enum ValKind {
 	V_POISON, V_NONE, V_TENSOR, V_INT, V_FLOAT, V_BOOL, V_STRING, V_MASK, V_LIST, V_LAYER, V_CALL, V_KINDS
 } ValKind;
 
-typedef struct Mask {
-	bool causal;
-	bool unknown;           /* a block's own mask parameter in check mode */
-	Value *keys;            /* bool [B,S]; NULL: all keys */
-} Mask;
+typedef struct Mask Mask;        /* mask.c: a predicate over query and key; never a tensor until attention asks */
 
 typedef struct Val Val;
 struct Val {
 	ValKind kind;
-	bool known;             /* FLOAT, BOOL, STRING: false in check mode where a config value decides */
+	bool known;             /* FLOAT, BOOL, STRING: false in check mode where a config value decides; LIST: its length is */
 	bool optional;          /* TENSOR of ids: may hold -100 */
 	double f;               /* FLOAT; BOOL: 0 or 1 */
 	const Dim *n;           /* INT */
 	Value *t;               /* TENSOR */
 	const Dim *rows;        /* TENSOR of ids: below what they are; NULL for other tensors */
 	const char *s;          /* STRING; CALL: its name, as llama3 in llama3(factor=32) */
-	Mask mask;
+	const Mask *mask;       /* MASK */
 	Layer *layer;
 	Val *items;             /* LIST, CALL's arguments */
 	const char **names;     /* CALL: names of arguments, NULL where positional */
@@ -82,13 +79,15 @@ typedef struct ConfigVal {
 	bool computed;          /* an abbreviation over other dims: not nominal */
 } ConfigVal;
 typedef struct DimDecl { const char *name; Loc loc; Expr *bound; int64_t set; } DimDecl;   /* set: by --set T=64; 0: not */
-typedef struct Use { const char *name; Unit *unit; } Use;
+typedef struct Use { const char *name, *of; Unit *unit; Loc loc; } Use;   /* name: here; of: in its unit */
 struct Unit {
 	const char *name, *path;
+	const char *tag;                            /* before its dims in messages; of its own where a file is there several times */
 	File *file;
 	Vec(ConfigVal) config;
 	Vec(DimDecl) dims;
 	Vec(Use) uses;
+	const Item *item;                   /* the `use` that reads it; NULL for the root and the prelude */
 	Vec(Unit *) used;
 };
 Unit *unit_load(Elab *, const char *path, Loc at);          /* NULL after errors */
@@ -107,7 +106,11 @@ void config_record(Elab *);                                 /* into Module.confi
 void require_check(Elab *, Expr *cond, const char *text);
 
 /* scope.c: names inside one body */
-typedef struct Var { const char *name; Val val; Loc loc; bool used, param, declared; } Var;   /* declared: a layer */
+typedef struct Var {
+	const char *name; Val val; Loc loc;
+	bool used, param, declared;                 /* declared: a layer */
+	const Stmt *unpacked;                       /* a, b = f(x): one of several names that must be there */
+} Var;
 typedef struct DimBinding { const char *name; const Dim *dim; } DimBinding;
 struct Frame {
 	Unit *unit;
@@ -126,16 +129,23 @@ void frame_unused(Elab *, Frame *);                         /* warnings */
 Val name_lookup(Elab *, Expr *);
 Loc at_user(Elab *, Loc);
 
-/* expr.c */
+/* tensor.c */
 void place(Elab *, Loc);                        /* where the values built next come from */
+Val tensor_binary(Elab *, Loc, BinOp, Val, Val);
+
+/* expr.c */
 Val eval(Elab *, Expr *);
 Val eval_in(Elab *, Frame *, Expr *);
+bool item_open(const Elab *, const Item *);      /* it is being expanded already: it contains or calls itself */
+/* Counts n steps at loc; false once the file has expanded beyond all bounds, which is reported once. */
+bool work_left(Elab *, Loc, int n);
 Val eval_binary(Elab *, Loc, BinOp, Val, Val);
 bool eval_int(Elab *, Expr *, const char *what, const Dim **);          /* false after an error */
 bool is_literal(const Expr *);                  /* a number as it stands, or negated */
 bool extent_ok(Elab *, Loc, const Dim *);       /* reports a constant below 1 */
 bool eval_extent(Elab *, Expr *, const Dim **); /* of a tensor's axis */
 bool eval_const_int(Elab *, Expr *, const char *what, int64_t *);       /* also false if unknown */
+bool compile_time(Elab *, Loc, const Dim *, const char *what);          /* reports a run-time dim, in either mode */
 /* elementwise op with broadcasting over tensors and numbers; reports what does not fit */
 Val tensor_op(Elab *, Loc, Op, const Val *, int n);
 
@@ -158,8 +168,8 @@ bool dims_of_exprs(Elab *, Expr *list, const Dim **dims, int *n);       /* [B, 1
 /* layers.c: layers and their weights */
 typedef struct ArgVal { const char *name; Val val; Loc loc; } ArgVal;
 typedef Vec(ArgVal) ArgVals;
-typedef enum LayerKind { LK_LINEAR, LK_EMBEDDING, LK_LAYERNORM, LK_RMSNORM, LK_PARAM, LK_BLOCK, LK_REPEAT } LayerKind;
-typedef enum WeightRole { WR_MATRIX, WR_TABLE, WR_BIAS, WR_SCALE, WR_PARAM } WeightRole;
+typedef enum LayerKind { LK_LINEAR, LK_EMBEDDING, LK_LAYERNORM, LK_RMSNORM, LK_CONV, LK_PARAM, LK_BLOCK, LK_REPEAT } LayerKind;
+typedef enum WeightRole { WR_MATRIX, WR_TABLE, WR_BIAS, WR_SCALE, WR_PARAM, WR_ADAPTER } WeightRole;
 typedef struct Weight {
 	const char *name, *path;        /* in the checkpoint; its layer's */
 	Type type;
@@ -173,26 +183,40 @@ struct Layer {
 	LayerKind kind;
 	const char *name, *path;        /* field name; path in the checkpoint ("" at the top) */
 	const char *tensor;             /* pattern of tensor names where `at` has {}; NULL */
-	Loc loc;
+	Loc loc, decl;                  /* of its name; of its whole declaration */
 	bool used;
-	int nin, nout;                  /* LINEAR: groups; EMBEDDING: in[0] rows; norms: in[0] width */
+	int nin, nout;                  /* LINEAR: groups; EMBEDDING: in[0] rows; norms: in[0] width; CONV: in[0], out[0] channels */
 	const Dim *in[MAX_RANK], *out[MAX_RANK];
 	bool in_out, plus_one;
+	int axes;                       /* CONV: 1 or 2 */
+	const Dim *kernel[2], *stride[2], *border[2];
 	Val eps, pad;
 	Weight *weight, *bias;
+	Adapter *adapter; Weight *lora[2];          /* LINEAR; NULL: none */
 	Unit *unit; Item *block; Frame *frame;      /* BLOCK: its static arguments and fields */
 	Layer **kids; int nkids;        /* REPEAT */
 	const Dim *count;
 };
 Layer *layer_of_block(Elab *, Unit *, Item *, const char *name, const char *path, Loc,
                       const ArgVals *statics);                      /* NULL: errors */
+void layer_kinds(Elab *, NameList *);                       /* linear, embedding, .. */
 void declare(Elab *, Stmt *, const char *path);             /* one S_DECLARE into E->frame */
+/* A layer's declaration as its maker reads it; ok becomes false after an error. */
+typedef struct LayerArgs { Elab *e; const char *layer; Arg *args; Loc loc; bool ok; } LayerArgs;
+Expr *layer_named(LayerArgs *, const char *name);           /* NULL: not given */
+Expr *layer_positional(LayerArgs *, int i);
+void layer_allow(LayerArgs *, int max, const char *const *names, int n);    /* max: positional ones */
+void layer_widths(LayerArgs *, Layer *);                    /* in -> out */
+void layer_weight(LayerArgs *, Layer *, Type, WeightRole);
+void layer_bias(LayerArgs *, Layer *, const Dim *width);    /* unless bias=false */
+Weight *weight_new(Elab *, Layer *, const char *leaf, WeightRole, int rank, const Dim *const *dims);
 Value *weight_value(Elab *, Weight *);
 Val layer_field(Elab *, Layer *, Expr *);
 
 /* calls.c */
 Val eval_call(Elab *, Expr *);
 Val call_layer(Elab *, Layer *, Expr *call);                /* evaluates the arguments */
+Val call_with(Elab *, Layer *, const ArgVals *, Loc);
 void eval_args(Elab *, Arg *, ArgVals *);
 /* Binds arguments to the parameter list in callee; false after errors. */
 bool bind_params(Elab *, Frame *callee, ParamDecl *, const ArgVals *, Loc, const char *name);
@@ -228,35 +252,106 @@ int axis_of(Elab *, Val x, Val axis, Expr *, Loc);          /* a number, or the 
 Value *reduce_mean(Elab *, Value *x, uint32_t axes);        /* keeps the axes */
 Value *scalar_of(Elab *, Value *x);             /* of one element, as rank 0 */
 
-/* shape.c: movement and contraction */
-BuiltinFn fn_concat, fn_unstack, fn_expand, fn_transpose, fn_rearrange, fn_einsum, fn_positions, fn_zeros, fn_one_hot;
+/* shape.c: movement */
+BuiltinFn fn_concat, fn_unstack, fn_expand, fn_transpose, fn_rearrange, fn_positions, fn_zeros;
+const char *label_of(Expr *);                   /* an axis' expression as text, by which sides are matched */
+
+/* einsum.c: contraction */
+BuiltinFn fn_einsum;
+bool is_free_label(Elab *, Expr *);             /* a name that is no dim here, and only tells axes apart */
 Val matmul(Elab *, Loc, Val, Val);
 const char *contract_last(int rank, bool in_out);           /* "abk,nk->abn", in_out: "abk,kn->abn" */
 
-/* nn.c: attention, rope, dropout and the calls of simple layers */
-BuiltinFn fn_attention, fn_rope, fn_dropout, fn_unembed, fn_keys;
+/* nn.c: dropout and the calls of simple layers */
+BuiltinFn fn_dropout, fn_unembed;
+Value *drop_out(Elab *, Value *, double p);     /* inverted dropout, from a random stream of its own */
+bool probability(Call *, int i, double *p);     /* argument i; 0 where not given; false after an error */
+Value *seed_input(Elab *);                      /* what random streams start from: the input `seed` */
 
-/* loss.c */
-BuiltinFn fn_cross_entropy, fn_accuracy;
+/* moe.c */
+BuiltinFn fn_moe;
+
+/* conv.c */
+void make_conv1d(LayerArgs *, Layer *);
+void make_conv2d(LayerArgs *, Layer *);
+Val apply_conv(Elab *, Layer *, Val x, Loc);
+
+/* attention.c, rope.c */
+BuiltinFn fn_attention, fn_rope, fn_relative, fn_sinusoids;
+
+/* mask.c: masks as values. A mask says of query t, at position p = t + (S - T), and key s whether t sees s. */
+enum { MASK_RANK = 4 };                         /* of scores: B, H, T, S */
+typedef struct MaskParts { bool causal; int64_t window; Value *keys, *mask; } MaskParts;   /* as OP_ATTENTION takes them */
+BuiltinFn fn_keys, fn_window, fn_pairs;
+Val mask_named(Elab *, const char *name);       /* causal, all */
+Val mask_placeholder(Elab *);                   /* a block's own mask parameter in check mode */
+Val mask_binary(Elab *, BinOp, Val, Val);       /* & and | */
+Val mask_not(Elab *, Val);
+bool mask_fits(Elab *, Loc, const Mask *, const Dim *const *scores);        /* false after an error */
+MaskParts mask_lower(Elab *, const Mask *, const Dim *const *scores);
+
+/* select.c */
+BuiltinFn fn_gather, fn_argmax, fn_top_k, fn_one_hot, fn_splice;
+
+/* reduce.c: axes and reductions */
+BuiltinFn fn_sum, fn_mean, fn_var, fn_max, fn_min, fn_softmax, fn_log_softmax, fn_l2_normalize;
+Val fn_binary(Call *);                          /* elementwise, or of two numbers: c->op */
+
+/* loss.c, sampled.c */
+BuiltinFn fn_cross_entropy, fn_accuracy, fn_ndcg, fn_perplexity, fn_bce, fn_sampled_softmax;
 
 /* weights.c: parameters of the module and the weights block */
 void param_register(Elab *, Weight *, Expr *init);
 void weights_apply(Elab *, Unit *);                         /* init, prefix, ignore onto E->mod */
-void weights_freeze(Elab *, Stmt *);
+void weights_freeze(Elab *, Entry *, Stmt *);               /* entry NULL: for all of them */
+
+/* adapter.c: low-rank additions to linear layers, of one train entry */
+void adapters_collect(Elab *, Item *entry);                 /* before models are instantiated */
+void adapter_add(Elab *, Layer *, const Dim *in, const Dim *out);           /* to a linear layer, if an entry wants it */
+void adapters_freeze(Elab *, Item *, Entry *);              /* those of others than this train entry */
+bool adapter_is_of(Elab *, const Weight *, const Item *entry);
+Value *adapter_merge(Elab *, Layer *, Value *w);
+Value *adapter_apply(Elab *, Layer *, Value *x, Value *y);
 
 /* settings.c: entries' settings as flat keys */
 void setting_flatten(Elab *, Entry *, Stmt *);
 void setting_override(Elab *, Entry *);                     /* --set train.micro=4 */
 bool setting_asked(Elab *, const Entry *, const char *key); /* by --set train.T=64 */
 void setting_put(Elab *, Entry *, const char *key, double);
+void setting_put_string(Elab *, Entry *, const char *key, const char *);
 bool setting_number(const Entry *, const char *key, double *);
+
+/* data.c */
+void data_flatten(Elab *, Entry *, Stmt *);
 
 /* entries.c */
 Entry *entry_elaborate(Elab *, Item *);                     /* NULL after errors or if it is left out */
+/* Its settings and the bounds of its run-time dims alone; NULL after errors. *left_out: what is not supported, or NULL. */
+Entry *entry_settings(Elab *, Item *, SymList *dims, const char **left_out);
 void models_instantiate(Elab *);
 Layer *model_layer(Elab *, const char *name);               /* inside an entry only; NULL */
 void bounds_symbolic(Elab *, Unit *);
 void bind_dims_of(Elab *, ParamDecl *);                     /* run-time dims in E->frame, as symbols */
+
+/* facts.c: records for editors; all do nothing unless E->facts. `at`: the name as it stands; `def`: where it is declared. */
+typedef struct FactBook FactBook;
+FactBook *facts_begin(Elab *);
+void fact_value(Elab *, Loc at, const char *name, Val, Loc def);
+void fact_config(Elab *, Loc at, const ConfigVal *);
+void fact_dim(Elab *, Loc at, const DimDecl *, Val);
+void fact_item(Elab *, Loc at, const Item *);
+void fact_builtin(Elab *, Loc at, const struct Builtin *);
+void fact_text(Elab *, Loc at, const char *text, Loc def);
+void fact_result(Elab *, Loc callee, Val);      /* what the call makes */
+void fact_layer(Elab *, const Item *, Layer *); /* a block's or model's, as its own check made it */
+Facts *facts_end(Elab *);
+
+/* facts_file.c */
+void facts_frame(Elab *, const Frame *);        /* the names of a body, when it has run */
+void facts_of_file(Elab *);
+
+/* outline.c */
+Outline *outline_make(Elab *);                              /* of e's module and models; NULL after errors */
 
 typedef struct SymBound { const char *name; const Dim *bound; } SymBound;
 typedef struct Reported { Loc loc; const char *code; } Reported;
@@ -274,12 +369,23 @@ struct Elab {
 	int depth;                      /* of calls */
 	bool in_prelude; Loc user;      /* the user's call, while the prelude runs */
 	bool muted;                     /* the last error was a repetition: its notes are dropped too */
+	bool silent;                    /* nothing is said: the file is broken already, and facts are wanted */
+	FactBook *facts; Facts *facts_out;   /* NULL: none are wanted */
 	bool unsupported_quiet;         /* unsupported features of an entry nobody asked for: a warning */
 	const char *unsupported; Loc unsupported_at;   /* the first one met */
 	Vec(SymBound) bounds;           /* of run-time dims, in E's mode */
 	Vec(Layer *) models;
+	Vec(Adapter *) adapters;
+	Item *entry;                    /* the one being elaborated */
 	Vec(Weight *) weights;          /* of mod->params, in the same order */
+	Weight **by_name; int names_cap;   /* the same by name: open addressing */
 	Vec(Reported) reported;
+	int64_t work;                   /* expressions evaluated and layers made; see work_left() */
+	bool spent;                     /* given up: what is evaluated from here on is poison */
+	int nest;                       /* of eval() */
+	Vec(const Item *) open;         /* blocks being instantiated and fns being inlined, the innermost last */
+	Vec(const char *) loading;      /* files being read, each used by the one before */
+	int units;                      /* files read, each as often as it is used */
 	Vec(AxisFact) axes;             /* axes named by a dim, as check mode resolved them */
 	const FrontendOptions *options;
 };

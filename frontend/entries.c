@@ -5,19 +5,27 @@
 
 /* Models */
 
+static void model_instantiate(Elab *e, Unit *u, Item *it, const char *name)
+{
+	ArgVals none = {0};
+	e->frame = frame_new(e, u, it);
+	Layer *l = layer_of_block(e, u, it, name, intern(""), it->name_loc, &none);
+	if (l)
+		vec_push(e->arena, &e->models, l);
+}
+
 void models_instantiate(Elab *e)
 {
-	const char *top = intern("");
 	e->models.len = 0;
-	for (Item *it = e->root->file->items; it; it = it->next) {
-		if (it->kind != I_MODEL)
-			continue;
-		ArgVals none = {0};
-		e->frame = frame_new(e, e->root, it);
-		Layer *l = layer_of_block(e, e->root, it, it->name, top, it->name_loc, &none);
-		if (l)
-			vec_push(e->arena, &e->models, l);
+	for (int i = 0; i < e->root->uses.len; i++) {
+		Unit *owner;
+		Item *it = unit_item(e->root->uses.at[i].unit, I_MODEL, e->root->uses.at[i].of, &owner);
+		if (it)
+			model_instantiate(e, owner, it, e->root->uses.at[i].name);
 	}
+	for (Item *it = e->root->file->items; it; it = it->next)
+		if (it->kind == I_MODEL)
+			model_instantiate(e, e->root, it, it->name);
 }
 
 Layer *model_layer(Elab *e, const char *name)
@@ -119,12 +127,13 @@ static int64_t bound_of(Elab *e, Item *it, const Entry *entry, const char *name,
 	return n;
 }
 
+/* Generating goes on from one sequence, or from as many as a beam search follows. */
 static int64_t batch_of(const Entry *entry)
 {
 	double n = 1;
-	if (!setting_number(entry, "micro", &n))
-		setting_number(entry, "batch", &n);
-	return (int64_t)n;
+	if (!setting_number(entry, "micro", &n) && !setting_number(entry, "batch", &n) && entry->kind == ENTRY_GENERATE)
+		setting_number(entry, "sample.beam", &n);
+	return n < 1 ? 1 : (int64_t)n;
 }
 
 static Stmt *batch_stmt(Item *it)
@@ -159,6 +168,17 @@ static bool batch_fits(Elab *e, Item *it, const Entry *entry, int64_t rows)
 	return false;
 }
 
+/* Where nothing bounds a dim: one sequence is generated at a time, a batch is 8 elsewhere, any other dim 512; what is trained
+ * must say so. 0: no bound. */
+static int64_t bound_otherwise(const Entry *entry, const char *name)
+{
+	double n;
+	bool given = setting_number(entry, "micro", &n) || setting_number(entry, "batch", &n);
+	if (strcmp(name, "B") == 0)
+		return given || entry->kind == ENTRY_TRAIN || entry->kind == ENTRY_GENERATE ? batch_of(entry) : 8;
+	return entry->kind == ENTRY_TRAIN ? 0 : 512;
+}
+
 static bool bound_dims(Elab *e, Item *it, Entry *entry)
 {
 	bool wrong = false;
@@ -166,8 +186,8 @@ static bool bound_dims(Elab *e, Item *it, Entry *entry)
 	for (int i = 0; i < e->frame->dims.len; i++) {
 		const char *name = e->frame->dims.at[i].name;
 		int64_t n = bound_of(e, it, entry, name, &wrong);
-		if (n == 0 && strcmp(name, "B") == 0)
-			n = batch_of(entry);
+		if (n == 0)
+			n = bound_otherwise(entry, name);
 		if (n > 0 && strcmp(name, "B") == 0 && !batch_fits(e, it, entry, n))
 			return false;
 		if (n == 0) {
@@ -248,29 +268,46 @@ static void run_next(Elab *e, Stmt *s)
 	b_output(&e->b, intern("next"), v.t);
 }
 
-static void output_result(Elab *e, Frame *f)
+/* The i-th of n results: called as the variable that is returned, if it is one, else `result`, or `result.0`, `result.1`, .. */
+static const char *result_name(Elab *e, Expr *x, int i, int n)
+{
+	bool one_each = false;
+	int count = 0;
+	for (Expr *k = x; k; k = k->next)
+		count++;
+	one_each = count == n;
+	for (int k = 0; one_each && k < i; k++)
+		x = x->next;
+	Var *v = one_each && x->kind == E_NAME ? frame_var(e->frame, x->name) : NULL;
+	if (v && !v->param && !module_param(e->mod, v->name))
+		return v->name;
+	return n == 1 ? intern("result") : internf("result.%d", i);
+}
+
+static void output_result(Elab *e, Frame *f, Expr *exprs)
 {
 	Val v = f->result, *items = v.kind == V_LIST ? v.items : &v;
 	int n = v.kind == V_LIST ? v.nitems : 1;
 	for (int i = 0; i < n; i++)
 		if (items[i].kind == V_TENSOR)
-			b_output(&e->b, i ? internf("result.%d", i) : intern("result"), items[i].t);
+			b_output(&e->b, result_name(e, exprs, i, n), items[i].t);
 }
 
 static void run_values(Elab *e, Item *it)
 {
 	for (Stmt *s = it->body; s; s = s->next) {
-		if (s->kind != S_SETTING)
+		if (s->kind != S_SETTING) {
+			bool before = e->frame->returned;
 			run_statement(e, s);
-		else if (strcmp(s->setting, "loss") == 0)
+			if (e->frame->returned && !before)
+				output_result(e, e->frame, s->kind == S_RETURN ? s->exprs : NULL);
+		} else if (strcmp(s->setting, "loss") == 0)
 			run_loss(e, s);
 		else if (strcmp(s->setting, "metric") == 0)
 			run_metric(e, s);
 		else if (strcmp(s->setting, "next") == 0)
 			run_next(e, s);
 	}
-	if (e->frame->returned)
-		output_result(e, e->frame);
 }
 
 static bool promises_kept(Elab *e, Item *it, EntryKind kind)
@@ -313,12 +350,26 @@ static void entry_params(Elab *e, Item *it)
 	}
 }
 
+/* What the runtime checks of ids that a file brings. */
+static void note_inputs(Elab *e, Entry *entry)
+{
+	entry->inputs.len = 0;
+	for (int i = 0; i < e->frame->vars.len && !e->symbolic; i++) {
+		const Var *v = &e->frame->vars.at[i];
+		int64_t rows = 0;
+		if (v->val.rows)
+			dim_is_const(v->val.rows, &rows);
+		vec_push(e->arena, &entry->inputs, ((EntryInput){ v->name, rows, v->val.optional }));
+	}
+}
+
 static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, bool dropout)
 {
 	int before = diag_errors();
 	e->frame = frame_new(e, e->root, it);
 	e->b = (Builder){ .g = graph_new(e->mod->arena, internf("%s.%s", entry->name, suffix)) };
 	e->training = dropout;
+	e->entry = it;
 	e->seed = NULL;
 	e->streams = 0;
 	bind_dims_of(e, it->params);
@@ -326,7 +377,9 @@ static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, 
 		return false;
 	place(e, it->loc);
 	entry_params(e, it);
+	note_inputs(e, entry);
 	run_values(e, it);
+	facts_frame(e, e->frame);
 	e->training = false;
 	if (!e->unsupported && !promises_kept(e, it, entry->kind))
 		return false;
@@ -383,6 +436,8 @@ Entry *entry_elaborate(Elab *e, Item *it)
 	if (!e->symbolic && diag_errors() > before)
 		return NULL;
 	bool train = entry->kind == ENTRY_TRAIN;
+	if (train)
+		adapters_freeze(e, it, entry);
 	bool ok = !left_out(e, it, entry->name) && entry_graph_of(e, it, entry, "forward", train);
 	if (ok && train && !e->symbolic)
 		ok = entry_graph_of(e, it, entry, "eval", false);
@@ -391,4 +446,32 @@ Entry *entry_elaborate(Elab *e, Item *it)
 	e->unsupported_quiet = false;
 	e->unsupported = NULL;
 	return ok ? entry : NULL;
+}
+
+/* As bound_dims() decides, but a dim without a bound is no error. */
+static int64_t bound_given(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
+{
+	int64_t n = bound_of(e, it, entry, name, wrong);
+	return n == 0 && strcmp(name, "B") == 0 ? batch_of(entry) : n;
+}
+
+Entry *entry_settings(Elab *e, Item *it, SymList *dims, const char **left_out)
+{
+	Entry *entry = NEW(e->arena, Entry);
+	bool wrong = false;
+	int before = diag_errors();
+	entry->name = it->name ? it->name : it->entry;
+	if (!entry_kind(e, it, &entry->kind))
+		return NULL;
+	e->unsupported_quiet = true;
+	e->unsupported = NULL;
+	flatten(e, it, entry);
+	*left_out = e->unsupported;
+	e->unsupported_quiet = false;
+	e->unsupported = NULL;
+	for (int i = 0; i < e->frame->dims.len; i++) {
+		const char *name = e->frame->dims.at[i].name;
+		vec_push(e->arena, dims, ((Sym){ name, bound_given(e, it, entry, name, &wrong) }));
+	}
+	return wrong || diag_errors() > before ? NULL : entry;
 }

@@ -3,9 +3,30 @@
 #include "frontend/elab.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 static const Val poison = { .kind = V_POISON };
+
+enum { MAX_WORK = 1000000, MAX_NESTED = 3000 };   /* steps in all; eval() within eval() */
+
+bool work_left(Elab *e, Loc loc, int n)
+{
+	if (e->spent)
+		return false;
+	if ((e->work += n) <= MAX_WORK)
+		return true;
+	err(e, loc, "E0313", "expanded, this is more than %d million operations", MAX_WORK / 1000000);
+	help(e, "functions, repeats and loops are expanded where they are used: those within each other multiply");
+	e->spent = true;
+	return false;
+}
+
+bool item_open(const Elab *e, const Item *it)
+{
+	for (int i = 0; i < e->open.len; i++)
+		if (e->open.at[i] == it)
+			return true;
+	return false;
+}
 
 Val eval_in(Elab *e, Frame *f, Expr *x)
 {
@@ -45,20 +66,6 @@ bool eval_extent(Elab *e, Expr *x, const Dim **out)
 	return eval_int(e, x, "an extent", out) && extent_ok(e, x->loc, *out);
 }
 
-bool eval_const_int(Elab *e, Expr *x, const char *what, int64_t *out)
-{
-	const Dim *d;
-	if (!eval_int(e, x, what, &d))
-		return false;
-	if (dim_is_const(d, out))
-		return true;
-	if (!e->symbolic)
-		err(e, x->loc, "E0402", "%s must be known when compiling, got %s", what, dim_text(d));
-	return false;
-}
-
-/* Integers */
-
 static bool has_runtime_dim(Elab *e, const Dim *d)
 {
 	for (int i = 0; i < e->bounds.len; i++)
@@ -67,15 +74,35 @@ static bool has_runtime_dim(Elab *e, const Dim *d)
 	return false;
 }
 
-/* Division of compile-time integers must come out even; of run-time dims it rounds down. NULL after an error. */
-static const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b)
+bool compile_time(Elab *e, Loc loc, const Dim *d, const char *what)
+{
+	if (dim_is_const(d, NULL) || (e->symbolic && !has_runtime_dim(e, d)))
+		return true;
+	err(e, loc, "E0402", "%s must be known when compiling, got the run-time dim %s", what, show_dim(e, d));
+	help(e, "run-time dims take their values when the program runs; a number or a config value is fixed when compiling");
+	return false;
+}
+
+bool eval_const_int(Elab *e, Expr *x, const char *what, int64_t *out)
+{
+	const Dim *d;
+	if (!eval_int(e, x, what, &d))
+		return false;
+	return compile_time(e, x->loc, d, what) && dim_is_const(d, out);
+}
+
+/* Integers */
+
+/* Division of compile-time integers must come out even, but that of a sum, which rounds down as sizes of strided
+ * convolutions do: (I - P)/R + 1. That of run-time dims rounds down. NULL after an error. */
+static const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b, bool of_sum)
 {
 	int64_t x, y;
 	if (dim_is(b, 0)) {
 		err(e, loc, "E0403", "division by zero");
 		return NULL;
 	}
-	if (has_runtime_dim(e, a) || has_runtime_dim(e, b))
+	if (of_sum || has_runtime_dim(e, a) || has_runtime_dim(e, b))
 		return dim_div(a, b);
 	if (!dim_is_const(a, &x) || !dim_is_const(b, &y))
 		return dim_div_exact(a, b);
@@ -84,6 +111,20 @@ static const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b)
 	err(e, loc, "E0404", "%lld is not divisible by %lld", (long long)x, (long long)y);
 	help(e, "for a fraction write one of them as a float: %lld.0", (long long)y);
 	return NULL;
+}
+
+static bool is_sum(const Expr *x)
+{
+	return x->kind == E_BINARY && (x->op == B_ADD || x->op == B_SUB);
+}
+
+static Val eval_quotient(Elab *e, Expr *x)
+{
+	Val a = eval(e, x->a), b = eval(e, x->b);
+	if (a.kind != V_INT || b.kind != V_INT || !is_sum(x->a))
+		return eval_binary(e, x->loc, B_DIV, a, b);
+	const Dim *q = int_div(e, x->loc, a.n, b.n, true);
+	return q ? val_int(q) : poison;
 }
 
 static Val int_mod(Elab *e, Loc loc, const Dim *a, const Dim *b)
@@ -121,18 +162,32 @@ static Val int_compare(BinOp op, const Dim *a, const Dim *b)
 	}
 }
 
-static Val int_binary(Elab *e, Loc loc, BinOp op, const Dim *a, const Dim *b)
+enum { MAX_FORMULA = 400 };   /* terms and factors of one integer: each use of it walks them */
+
+static Val not_too_large(Elab *e, Loc loc, Val v)
+{
+	if (v.kind != V_INT || dim_weight(v.n) <= MAX_FORMULA)
+		return v;
+	return fail(e, loc, "E0459", "this formula of dims has more than %d terms and factors", MAX_FORMULA);
+}
+
+static Val int_op(Elab *e, Loc loc, BinOp op, const Dim *a, const Dim *b)
 {
 	const Dim *q;
 	switch (op) {
 	case B_ADD: return val_int(dim_add(a, b));
 	case B_SUB: return val_int(dim_sub(a, b));
 	case B_MUL: return val_int(dim_mul(a, b));
-	case B_DIV: return (q = int_div(e, loc, a, b)) ? val_int(q) : poison;
+	case B_DIV: return (q = int_div(e, loc, a, b, false)) ? val_int(q) : poison;
 	case B_MOD: return int_mod(e, loc, a, b);
 	case B_POW: return int_pow(a, b);
 	default:    return int_compare(op, a, b);
 	}
+}
+
+static Val int_binary(Elab *e, Loc loc, BinOp op, const Dim *a, const Dim *b)
+{
+	return not_too_large(e, loc, int_op(e, loc, op, a, b));
 }
 
 /* Floats, bools, strings */
@@ -181,173 +236,37 @@ static Val same_or_not(BinOp op, Val a, Val b)
 	return val_bool(eq == (op == B_EQ));
 }
 
-/* Masks */
+/* Lists */
 
-static Val mask_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
+/* In check mode a loop runs once, so that nobody knows how long what it makes longer is. */
+static Val list_join(Elab *e, Val a, Val b)
 {
-	if (op == B_MASK_OR)
-		return unsupported(e, loc, "`|` of masks");
-	Val v = { .kind = V_MASK };
-	v.mask.causal = a.mask.causal || b.mask.causal;
-	v.mask.unknown = a.mask.unknown || b.mask.unknown;
-	v.mask.keys = a.mask.keys ? a.mask.keys : b.mask.keys;
-	if (a.mask.keys && b.mask.keys) {
-		Val both[2] = { val_tensor(a.mask.keys), val_tensor(b.mask.keys) };
-		Val k = tensor_op(e, loc, OP_AND, both, 2);
-		if (k.kind == V_POISON)
-			return k;
-		v.mask.keys = k.t;
-	}
+	Vec(Val) items = {0};
+	for (int i = 0; i < a.nitems + b.nitems; i++)
+		vec_push(e->arena, &items, i < a.nitems ? a.items[i] : b.items[i - a.nitems]);
+	Val v = val_list(e, items.at, items.len);
+	v.known = !e->symbolic;
 	return v;
 }
 
-/* Tensors */
-
-void place(Elab *e, Loc loc)
-{
-	loc = at_user(e, loc);
-	if (loc.src)
-		e->b.loc = (Where){ loc.src->name, loc_line(loc), loc_col(loc) };
-}
-
-/* A number beside an i32 tensor is i32, if it is an integer; beside others f32. */
-static Value *operand(Elab *e, Val v, DType beside)
-{
-	int64_t n;
-	if (v.kind != V_INT || beside != DT_I32)
-		return val_value(e, v);
-	return dim_is_const(v.n, &n) || e->symbolic ? b_const(&e->b, DT_I32, dim_is_const(v.n, &n) ? (double)n : 1)
-		: b_dim(&e->b, v.n);
-}
-
-static void note_misfit(Elab *e, Loc loc, Type a, Type b)
-{
-	for (int i = 1; i <= MIN(a.rank, b.rank); i++) {
-		const Dim *x = a.dim[a.rank - i], *y = b.dim[b.rank - i];
-		if (x == y || dim_is(x, 1) || dim_is(y, 1))
-			continue;
-		note(e, loc, "counted from the right, axis %d is %s on one side and %s on the other", i, show_dim(e, x),
-		     show_dim(e, y));
-		return;
-	}
-}
-
-static const char *op_sign(Op op)
-{
-	static const char *const sign[OP_COUNT] = {
-		[OP_ADD] = "+", [OP_SUB] = "-", [OP_MUL] = "*", [OP_DIV] = "/", [OP_POW] = "^", [OP_EQ] = "==", [OP_NE] = "!=",
-		[OP_LT] = "<", [OP_LE] = "<=", [OP_SELECT] = "where", [OP_RMAX] = "max",
-	};
-	return sign[op] ? sign[op] : op_info[op].text;
-}
-
-static bool one_dtype(Op op, Value **in, int n)
-{
-	for (int i = 1; i < n; i++)
-		if (in[i]->type.dt != in[0]->type.dt)
-			return op == OP_SELECT;
-	return true;
-}
-
-static bool fits(Elab *e, Loc loc, Op op, Value **in, int n)
-{
-	Type t = in[0]->type;
-	for (int i = 1; i < n; i++) {
-		Type next;
-		if (!type_broadcast(t, in[i]->type, &next)) {
-			err(e, loc, "E0405", "`%s` cannot combine %s with %s", op_sign(op), show_type(e, t), show_type(e, in[i]->type));
-			note_misfit(e, loc, t, in[i]->type);
-			return false;
-		}
-		t = next;
-	}
-	return true;
-}
-
-/* i32 beside f32 is the usual reason of a rejected op. */
-static Val wrong_types(Elab *e, Loc loc, Op op, Value **in, int n)
-{
-	const char *got = show_type(e, in[0]->type);
-	for (int i = 1; i < n; i++)
-		got = internf("%s %s %s", got, i == n - 1 ? "and" : ",", show_type(e, in[i]->type));
-	Val v = fail(e, loc, "E0406", "`%s` cannot take %s", op_sign(op), got);
-	for (int i = 0; i < n; i++)
-		if (in[i]->type.dt != DT_F32) {
-			help(e, "`f32(x)` converts %s to floats", dtype_name[in[i]->type.dt]);
-			break;
-		}
-	return v;
-}
-
-Val tensor_op(Elab *e, Loc loc, Op op, const Val *v, int n)
-{
-	Value *in[3];
-	DType beside = DT_F32;
-	for (int i = 0; i < n; i++) {
-		if (v[i].kind == V_POISON)
-			return poison;
-		if (v[i].kind != V_TENSOR && !val_is_number(v[i]) && v[i].kind != V_BOOL)
-			return fail(e, loc, "E0407", "`%s` wants tensors or numbers, got %s", op_sign(op), val_describe(e, v[i]));
-		if (v[i].kind == V_TENSOR && v[i].t->type.dt == DT_I32)
-			beside = DT_I32;
-	}
-	place(e, loc);
-	for (int i = 0; i < n; i++)
-		in[i] = operand(e, v[i], beside);
-	if (!one_dtype(op, in, n))
-		return wrong_types(e, loc, op, in, n);
-	if (!fits(e, loc, op, in, n))
-		return poison;
-	Type t;
-	Attrs a = {0};
-	if (op_type(op, in, n, &a, &t))
-		return wrong_types(e, loc, op, in, n);
-	return val_tensor(build(&e->b, op, in, n, &a, NULL));
-}
-
-/* Powers with a known small exponent are products and roots. */
-static Val tensor_pow(Elab *e, Loc loc, Val a, Val b)
-{
-	double p;
-	Val one = val_float(1), aa[2] = { a, a };
-	if (a.kind != V_TENSOR || !val_number(b, &p))
-		return tensor_op(e, loc, OP_POW, (Val[]){ a, b }, 2);
-	if (p == 2)
-		return tensor_op(e, loc, OP_MUL, aa, 2);
-	if (p == 3)
-		return tensor_op(e, loc, OP_MUL, (Val[]){ tensor_op(e, loc, OP_MUL, aa, 2), a }, 2);
-	if (p == 0.5)
-		return tensor_op(e, loc, OP_SQRT, &a, 1);
-	if (p == -0.5)
-		return tensor_op(e, loc, OP_RSQRT, &a, 1);
-	if (p == -1)
-		return tensor_op(e, loc, OP_DIV, (Val[]){ one, a }, 2);
-	return tensor_op(e, loc, OP_POW, (Val[]){ a, b }, 2);
-}
-
-static Val tensor_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
-{
-	static const Op ops[B_COUNT] = {
-		[B_ADD] = OP_ADD, [B_SUB] = OP_SUB, [B_MUL] = OP_MUL, [B_DIV] = OP_DIV, [B_EQ] = OP_EQ, [B_NE] = OP_NE,
-		[B_LT] = OP_LT, [B_LE] = OP_LE, [B_AND] = OP_AND, [B_OR] = OP_OR, [B_MASK_AND] = OP_AND, [B_MASK_OR] = OP_OR,
-	};
-	if (op == B_POW)
-		return tensor_pow(e, loc, a, b);
-	if (op == B_MATMUL)
-		return matmul(e, loc, a, b);
-	if (op == B_GT || op == B_GE)
-		return tensor_op(e, loc, op == B_GT ? OP_LT : OP_LE, (Val[]){ b, a }, 2);
-	if (op == B_MOD)
-		return unsupported(e, loc, "`%%` of tensors");
-	return tensor_op(e, loc, ops[op], (Val[]){ a, b }, 2);
-}
+/* Any two values */
 
 static Val keys_wanted(Elab *e, Loc loc, Val a, Val b)
 {
 	Val other = a.kind == V_MASK ? b : a;
+	if (other.kind == V_MASK)
+		return fail(e, loc, "E0408", "masks are joined by `&` and `|`, and not compared or computed with");
 	Val v = fail(e, loc, "E0408", "a mask combines with masks only, got %s", val_describe(e, other));
 	if (other.kind == V_TENSOR && other.t->type.dt == DT_BOOL)
 		help(e, "`keys(x)` makes a mask of a bool tensor");
+	return v;
+}
+
+static Val list_misfit(Elab *e, Loc loc, BinOp op, Val a, Val b)
+{
+	Val v = fail(e, loc, "E0407", "`%s` cannot combine %s with %s", binop_text[op], val_describe(e, a), val_describe(e, b));
+	if (op == B_ADD)
+		help(e, "`xs + [x]` makes a list longer by an element");
 	return v;
 }
 
@@ -356,9 +275,13 @@ Val eval_binary(Elab *e, Loc loc, BinOp op, Val a, Val b)
 	if (a.kind == V_POISON || b.kind == V_POISON)
 		return poison;
 	if (a.kind == V_MASK && b.kind == V_MASK && (op == B_MASK_AND || op == B_MASK_OR))
-		return mask_binary(e, loc, op, a, b);
+		return mask_binary(e, op, a, b);
 	if (a.kind == V_MASK || b.kind == V_MASK)
 		return keys_wanted(e, loc, a, b);
+	if (a.kind == V_LIST && b.kind == V_LIST && op == B_ADD)
+		return work_left(e, loc, a.nitems + b.nitems) ? list_join(e, a, b) : poison;
+	if (a.kind == V_LIST || b.kind == V_LIST)
+		return list_misfit(e, loc, op, a, b);
 	if (a.kind == V_TENSOR || b.kind == V_TENSOR)
 		return tensor_binary(e, loc, op, a, b);
 	bool arithmetic = op <= B_POW && op != B_MATMUL;
@@ -382,6 +305,8 @@ static Val eval_unary(Elab *e, Expr *x)
 		return v;
 	if (x->op == B_NOT && v.kind == V_BOOL)
 		return v.known ? val_bool(v.f == 0) : v;
+	if (x->op == B_NOT && v.kind == V_MASK)
+		return mask_not(e, v);
 	if (x->op == B_NOT && v.kind == V_TENSOR)
 		return tensor_op(e, x->loc, OP_NOT, &v, 1);
 	if (x->op == B_NEG && v.kind == V_INT)
@@ -429,7 +354,7 @@ static Val eval_field(Elab *e, Expr *x)
 	return layer_field(e, base.layer, x);
 }
 
-Val eval(Elab *e, Expr *x)
+static Val eval_kind(Elab *e, Expr *x)
 {
 	Val a;
 	switch (x->kind) {
@@ -444,7 +369,11 @@ Val eval(Elab *e, Expr *x)
 	case E_INDEX:    return eval_index(e, x);
 	case E_FIELD:    return eval_field(e, x);
 	case E_UNARY:    return eval_unary(e, x);
-	case E_BINARY:   a = eval(e, x->a); return eval_binary(e, x->loc, x->op, a, eval(e, x->b));
+	case E_BINARY:
+		if (x->op == B_DIV)
+			return eval_quotient(e, x);
+		a = eval(e, x->a);
+		return eval_binary(e, x->loc, x->op, a, eval(e, x->b));
 	case E_TERNARY:  return eval_ternary(e, x);
 	case E_ARROW:    return fail(e, x->loc, "E0410", "`->` belongs in a layer's declaration or in rearrange and einsum");
 	case E_SLICE:
@@ -452,4 +381,16 @@ Val eval(Elab *e, Expr *x)
 	case E_ERROR:    break;
 	}
 	return poison;
+}
+
+Val eval(Elab *e, Expr *x)
+{
+	if (!work_left(e, x->loc, 1))
+		return poison;
+	if (e->nest >= MAX_NESTED)
+		return fail(e, x->loc, "E0310", "calls and expressions are nested too deeply");
+	e->nest++;
+	Val v = eval_kind(e, x);
+	e->nest--;
+	return v;
 }

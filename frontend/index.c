@@ -1,4 +1,4 @@
-/* index.c: x[i, lo:hi, ..., none], layers[i], and what can be proved about dims at their bounds. */
+/* index.c: x[i, lo:hi, ..., none], layers[i], layer.field, and what can be proved about dims at their bounds. */
 #include "frontend/elab.h"
 
 const Dim *at_bounds(Elab *e, const Dim *d)
@@ -157,9 +157,13 @@ static Val index_layers(Elab *e, Layer *l, Expr *at)
 	i = from_end(i, l->count);
 	if (negative(i) || surely_above(e, dim_add(i, dim_const(1)), l->count))
 		return fail(e, at->kids->loc, "E0412", "`%s` has %s layers", l->name, show_dim(e, l->count));
-	if (!dim_is_const(i, &n))
+	if (!compile_time(e, at->kids->loc, i, "a layer's number"))
+		return (Val){ .kind = V_POISON };
+	if (e->symbolic || !dim_is_const(i, &n))
 		n = 0;
-	return (Val){ .kind = V_LAYER, .layer = l->kids[e->symbolic ? 0 : n] };
+	if (l->kids[n]->kind == LK_PARAM)
+		return val_tensor(weight_value(e, l->kids[n]->weight));
+	return (Val){ .kind = V_LAYER, .layer = l->kids[n] };
 }
 
 static Val index_list(Elab *e, Val list, Expr *at)
@@ -168,8 +172,14 @@ static Val index_list(Elab *e, Val list, Expr *at)
 	int64_t n;
 	if (!one_index(e, at, &i))
 		return (Val){ .kind = V_POISON };
+	if (!compile_time(e, at->kids->loc, i, "a list's index"))
+		return (Val){ .kind = V_POISON };
+	if (list.nitems == 0 && e->symbolic)
+		return (Val){ .kind = V_POISON };   /* a loop may fill it */
 	if (!dim_is_const(i, &n))
-		return fail(e, at->loc, "E0402", "a list's index must be known when compiling");
+		return list.items[0];   /* check mode: a config value decides */
+	if (!list.known && (n < -list.nitems || n >= list.nitems))
+		return list.items[list.nitems - 1];
 	n += n < 0 ? list.nitems : 0;
 	if (n < 0 || n >= list.nitems)
 		return fail(e, at->kids->loc, "E0412", "index %lld is out of range: the list has %d", (long long)n, list.nitems);
@@ -187,4 +197,48 @@ Val eval_index(Elab *e, Expr *x)
 	case V_LIST:   return index_list(e, base, x);
 	default:       return fail(e, x->loc, "E0413", "%s cannot be indexed", val_describe(e, base));
 	}
+}
+
+/* Fields */
+
+static Val no_field(Elab *e, Layer *l, Expr *x)
+{
+	NameList names = {0};
+	for (int i = 0; l->frame && i < l->frame->vars.len; i++)
+		if (l->frame->vars.at[i].declared)
+			vec_push(e->arena, &names, l->frame->vars.at[i].name);
+	if (l->weight)
+		vec_push(e->arena, &names, "weight");
+	if (l->bias)
+		vec_push(e->arena, &names, "bias");
+	Val v = fail(e, x->loc, "E0305", "`%s` has no field `%s`", l->name, x->name);
+	suggest(e, x->name, names.at, names.len);
+	if (l->kind == LK_REPEAT)
+		help(e, "`%s` is repeated; one of its layers is `%s[i]`", l->name, l->name);
+	return v;
+}
+
+/* The name alone of `layer.name`. */
+static Loc field_loc(const Expr *x)
+{
+	return (Loc){ x->loc.src, x->loc.end - (uint32_t)strlen(x->name), x->loc.end };
+}
+
+Val layer_field(Elab *e, Layer *l, Expr *x)
+{
+	l->used = true;
+	Var *v = l->kind == LK_BLOCK ? frame_var(l->frame, x->name) : NULL;
+	if (v && v->declared) {
+		v->used = true;
+		fact_value(e, field_loc(x), x->name, v->val, v->loc);
+		if (v->val.kind == V_LAYER && v->val.layer->kind == LK_PARAM)
+			return val_tensor(weight_value(e, v->val.layer->weight));
+		return v->val;
+	}
+	Weight *w = strcmp(x->name, "weight") == 0 ? l->weight : strcmp(x->name, "bias") == 0 ? l->bias : NULL;
+	if (!w)
+		return no_field(e, l, x);
+	Val value = val_tensor(weight_value(e, w));
+	fact_value(e, field_loc(x), x->name, value, w->loc);
+	return value;
 }

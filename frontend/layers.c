@@ -34,7 +34,7 @@ static const char *replace(const char *text, const char *from, const char *by)
 
 /* Weights */
 
-static Weight *weight_new(Elab *e, Layer *l, const char *leaf, WeightRole role, int rank, const Dim *const *dims)
+Weight *weight_new(Elab *e, Layer *l, const char *leaf, WeightRole role, int rank, const Dim *const *dims)
 {
 	Weight *w = NEW(e->arena, Weight);
 	if (l->tensor)
@@ -63,9 +63,7 @@ Value *weight_value(Elab *e, Weight *w)
 
 /* Arguments of a layer's declaration */
 
-typedef struct LayerArgs { Elab *e; const char *layer; Arg *args; Loc loc; bool ok; } LayerArgs;
-
-static Expr *named(LayerArgs *a, const char *name)
+Expr *layer_named(LayerArgs *a, const char *name)
 {
 	for (Arg *g = a->args; g; g = g->next)
 		if (g->name && strcmp(g->name, name) == 0)
@@ -73,7 +71,7 @@ static Expr *named(LayerArgs *a, const char *name)
 	return NULL;
 }
 
-static Expr *positional(LayerArgs *a, int i)
+Expr *layer_positional(LayerArgs *a, int i)
 {
 	for (Arg *g = a->args; g; g = g->next)
 		if (!g->name && i-- == 0)
@@ -81,7 +79,7 @@ static Expr *positional(LayerArgs *a, int i)
 	return NULL;
 }
 
-static void allow(LayerArgs *a, int max, const char *const *names, int n)
+void layer_allow(LayerArgs *a, int max, const char *const *names, int n)
 {
 	int count = 0;
 	for (Arg *g = a->args; g; g = g->next) {
@@ -103,7 +101,7 @@ static void allow(LayerArgs *a, int max, const char *const *names, int n)
 
 static bool bool_arg(LayerArgs *a, const char *name, bool otherwise)
 {
-	Expr *x = named(a, name);
+	Expr *x = layer_named(a, name);
 	if (!x)
 		return otherwise;
 	Val v = eval(a->e, x);
@@ -117,8 +115,8 @@ static bool bool_arg(LayerArgs *a, const char *name, bool otherwise)
 
 static Val eps_arg(LayerArgs *a, double otherwise)
 {
-	Expr *x = named(a, "eps");
-	x = x ? x : positional(a, 1);
+	Expr *x = layer_named(a, "eps");
+	x = x ? x : layer_positional(a, 1);
 	if (!x)
 		return val_float(otherwise);
 	Val v = eval(a->e, x);
@@ -142,9 +140,9 @@ static int group(LayerArgs *a, Expr *x, const Dim **dims)
 	return 1;
 }
 
-static void in_out_groups(LayerArgs *a, Layer *l)
+void layer_widths(LayerArgs *a, Layer *l)
 {
-	Expr *x = positional(a, 0);
+	Expr *x = layer_positional(a, 0);
 	if (!x || x->kind != E_ARROW) {
 		err(a->e, x ? x->loc : a->loc, "E0433", "`%s` is declared with its widths: %s(D -> F)", a->layer, a->layer);
 		a->ok = false;
@@ -169,7 +167,7 @@ typedef enum Stored { OUT_IN, IN_OUT, OUT_IN_1, STORED_COUNT } Stored;
 static Stored stored_arg(LayerArgs *a)
 {
 	static const char *const names[STORED_COUNT] = { [OUT_IN] = "out_in", [IN_OUT] = "in_out", [OUT_IN_1] = "out_in_1" };
-	Expr *x = named(a, "stored");
+	Expr *x = layer_named(a, "stored");
 	if (!x)
 		return OUT_IN;
 	const char *name = x->kind == E_NAME || x->kind == E_STRING ? x->name : "?";
@@ -207,7 +205,7 @@ static Weight *tied_arg(LayerArgs *a, Expr *x)
 	return NULL;
 }
 
-static void own_weight(LayerArgs *a, Layer *l, Type t, WeightRole role)
+void layer_weight(LayerArgs *a, Layer *l, Type t, WeightRole role)
 {
 	l->weight = weight_new(a->e, l, "weight", role, t.rank, t.dim);
 	param_register(a->e, l->weight, NULL);
@@ -219,11 +217,11 @@ static void linear_weight(LayerArgs *a, Layer *l)
 	Stored stored = stored_arg(a);
 	Type t = stored == IN_OUT ? type_make(DT_F32, 2, (const Dim *[]){ in, out })
 		: type_make(DT_F32, stored == OUT_IN_1 ? 3 : 2, (const Dim *[]){ out, in, one });
-	Expr *tie = named(a, "weight");
+	Expr *tie = layer_named(a, "weight");
 	l->in_out = stored == IN_OUT;
 	l->weight = tie ? tied_arg(a, tie) : NULL;
 	if (!l->weight && a->ok)
-		own_weight(a, l, t, WR_MATRIX);
+		layer_weight(a, l, t, WR_MATRIX);
 	else if (l->weight && !type_eq(l->weight->type, t)) {
 		err(a->e, tie->loc, "E0436", "`%s` needs a weight %s, this one is %s", l->name, show_type(a->e, t),
 		    show_type(a->e, l->weight->type));
@@ -231,7 +229,7 @@ static void linear_weight(LayerArgs *a, Layer *l)
 	}
 }
 
-static void bias_weight(LayerArgs *a, Layer *l, const Dim *width)
+void layer_bias(LayerArgs *a, Layer *l, const Dim *width)
 {
 	if (!bool_arg(a, "bias", true) || !a->ok)
 		return;
@@ -243,40 +241,42 @@ static void make_linear(LayerArgs *a, Layer *l)
 {
 	static const char *const names[] = { "bias", "stored", "weight" };
 	l->kind = LK_LINEAR;
-	allow(a, 1, names, COUNT(names));
-	in_out_groups(a, l);
+	layer_allow(a, 1, names, COUNT(names));
+	layer_widths(a, l);
 	if (!a->ok)
 		return;
 	linear_weight(a, l);
-	bias_weight(a, l, product(l->out, l->nout));
+	if (a->ok)
+		adapter_add(a->e, l, product(l->in, l->nin), product(l->out, l->nout));
+	layer_bias(a, l, product(l->out, l->nout));
 }
 
 static void make_embedding(LayerArgs *a, Layer *l)
 {
 	static const char *const names[] = { "pad" };
 	l->kind = LK_EMBEDDING;
-	allow(a, 1, names, COUNT(names));
-	in_out_groups(a, l);
+	layer_allow(a, 1, names, COUNT(names));
+	layer_widths(a, l);
 	if (a->ok && (l->nin != 1 || l->nout != 1)) {
 		err(a->e, a->loc, "E0433", "`embedding` maps one id to one vector: embedding(V -> D)");
 		a->ok = false;
 	}
-	Expr *pad = named(a, "pad");
+	Expr *pad = layer_named(a, "pad");
 	l->pad = pad ? eval(a->e, pad) : val_none();
 	if (pad && l->pad.kind != V_INT && l->pad.kind != V_NONE) {
 		err(a->e, pad->loc, "E0432", "`pad` is an id");
 		a->ok = false;
 	}
 	if (a->ok)
-		own_weight(a, l, type_make(DT_F32, 2, (const Dim *[]){ l->in[0], l->out[0] }), WR_TABLE);
+		layer_weight(a, l, type_make(DT_F32, 2, (const Dim *[]){ l->in[0], l->out[0] }), WR_TABLE);
 }
 
 static void make_norm(LayerArgs *a, Layer *l)
 {
 	static const char *const layer_names[] = { "eps", "bias" }, *const rms_names[] = { "eps", "plus_one" };
 	bool rms = l->kind == LK_RMSNORM;
-	Expr *width = positional(a, 0);
-	allow(a, 2, rms ? rms_names : layer_names, 2);
+	Expr *width = layer_positional(a, 0);
+	layer_allow(a, 2, rms ? rms_names : layer_names, 2);
 	if (!width) {
 		err(a->e, a->loc, "E0433", "`%s` is declared with its width: %s(D)", a->layer, a->layer);
 		a->ok = false;
@@ -288,9 +288,9 @@ static void make_norm(LayerArgs *a, Layer *l)
 	l->plus_one = rms && bool_arg(a, "plus_one", false);
 	if (!a->ok)
 		return;
-	own_weight(a, l, type_make(DT_F32, 1, l->in), WR_SCALE);
+	layer_weight(a, l, type_make(DT_F32, 1, l->in), WR_SCALE);
 	if (!rms)
-		bias_weight(a, l, l->in[0]);
+		layer_bias(a, l, l->in[0]);
 }
 
 static void make_layernorm(LayerArgs *a, Layer *l)
@@ -313,9 +313,15 @@ static void make_unsupported(LayerArgs *a, Layer *l)
 
 static const struct { const char *name; void (*make)(LayerArgs *, Layer *); } makers[] = {
 	{ "linear", make_linear }, { "embedding", make_embedding }, { "layernorm", make_layernorm },
-	{ "rmsnorm", make_rmsnorm }, { "conv1d", make_unsupported }, { "conv2d", make_unsupported },
+	{ "rmsnorm", make_rmsnorm }, { "conv1d", make_conv1d }, { "conv2d", make_conv2d },
 	{ "moe", make_unsupported }, { "batchnorm", make_unsupported }, { "groupnorm", make_unsupported },
 };
+
+void layer_kinds(Elab *e, NameList *out)
+{
+	for (int i = 0; i < COUNT(makers); i++)
+		vec_push(e->arena, out, makers[i].name);
+}
 
 /* Blocks, repeats, parameters */
 
@@ -332,8 +338,8 @@ static Layer *unknown_layer(Elab *e, Expr *x, const char *name)
 
 Layer *layer_of_block(Elab *e, Unit *u, Item *block, const char *name, const char *path, Loc loc, const ArgVals *statics)
 {
-	if (e->depth > MAX_BLOCK_DEPTH) {
-		err(e, loc, "E0309", "`%s` contains itself", block->name);
+	if (item_open(e, block) || e->depth > MAX_BLOCK_DEPTH) {
+		err(e, loc, "E0309", item_open(e, block) ? "`%s` contains itself" : "`%s` is inside too many other blocks", block->name);
 		return NULL;
 	}
 	Layer *l = NEW(e->arena, Layer);
@@ -344,7 +350,9 @@ Layer *layer_of_block(Elab *e, Unit *u, Item *block, const char *name, const cha
 	Frame *saved = e->frame;
 	e->frame = l->frame;
 	e->depth++;
+	vec_push(e->arena, &e->open, block);
 	run_body(e, block->body, path, true);
+	e->open.len--;
 	e->depth--;
 	e->frame = saved;
 	return l;
@@ -366,12 +374,14 @@ static Layer *make_called(Elab *e, Expr *x, Layer proto)
 	}
 	if (block) {
 		ArgVals statics = {0};
+		fact_item(e, callee->loc, block);
 		eval_args(e, x->kind == E_CALL ? x->args : NULL, &statics);
 		return layer_of_block(e, owner, block, proto.name, proto.path, x->loc, &statics);
 	}
 	for (int i = 0; i < COUNT(makers); i++) {
 		if (strcmp(makers[i].name, callee->name) != 0)
 			continue;
+		fact_text(e, callee->loc, internf("```sinter\n%s(..)\n```\n\na kind of layer", callee->name), (Loc){0});
 		LayerArgs a = { e, makers[i].name, x->kind == E_CALL ? x->args : NULL, x->loc, true };
 		Layer *l = NEW(e->arena, Layer);
 		*l = proto;
@@ -418,14 +428,14 @@ static Layer *make_repeat(Elab *e, Ctor *c, Layer proto)
 	l->kind = LK_REPEAT;
 	if (!eval_int(e, c->repeat, "a repeat's count", &l->count))
 		return NULL;
-	if (!e->symbolic && !dim_is_const(l->count, &n)) {
-		err(e, c->repeat->loc, "E0402", "a repeat's count must be known when compiling");
+	if (!compile_time(e, c->repeat->loc, l->count, "a repeat's count"))
 		return NULL;
-	}
+	dim_is_const(l->count, &n);
 	if (n < 0 || n > 10000) {
 		err(e, c->repeat->loc, "E0438", "a repeat of %lld layers", (long long)n);
 		return NULL;
 	}
+	n = e->symbolic ? 1 : n;
 	l->kids = NEW_ARRAY(e->arena, Layer *, n);
 	l->nkids = (int)n;
 	for (int i = 0; i < n; i++) {
@@ -438,6 +448,8 @@ static Layer *make_repeat(Elab *e, Ctor *c, Layer proto)
 
 static Layer *make(Elab *e, Ctor *c, Layer proto)
 {
+	if (!work_left(e, c->loc, 20))
+		return NULL;
 	if (c->repeat)
 		return make_repeat(e, c, proto);
 	if (c->param)
@@ -447,7 +459,7 @@ static Layer *make(Elab *e, Ctor *c, Layer proto)
 
 static Layer proto_of(Stmt *s, Name *n, const char *path)
 {
-	Layer p = { .name = n->name, .loc = n->loc };
+	Layer p = { .name = n->name, .loc = n->loc, .decl = s->loc };
 	const char *piece = s->at ? replace(s->at, "*", n->name) : n->name;
 	if (strstr(piece, "{}")) {
 		p.tensor = join_path(path, piece);
@@ -469,43 +481,10 @@ void declare(Elab *e, Stmt *s, const char *path)
 		}
 		Layer *l = make(e, s->ctor, proto_of(s, n, path));
 		Val v = { .kind = l ? V_LAYER : V_POISON, .layer = l };
+		if (l && !l->decl.src)
+			l->decl = s->loc;
+		fact_value(e, n->loc, n->name, v, n->loc);
 		vec_push(e->arena, &e->frame->vars,
 		         ((Var){ .name = n->name, .val = v, .loc = n->loc, .declared = true, .used = !l }));
 	}
-}
-
-/* Fields */
-
-static Val no_field(Elab *e, Layer *l, Expr *x)
-{
-	NameList names = {0};
-	for (int i = 0; l->frame && i < l->frame->vars.len; i++)
-		if (l->frame->vars.at[i].declared)
-			vec_push(e->arena, &names, l->frame->vars.at[i].name);
-	if (l->weight)
-		vec_push(e->arena, &names, "weight");
-	if (l->bias)
-		vec_push(e->arena, &names, "bias");
-	Val v = fail(e, x->loc, "E0305", "`%s` has no field `%s`", l->name, x->name);
-	suggest(e, x->name, names.at, names.len);
-	if (l->kind == LK_REPEAT)
-		help(e, "`%s` is repeated; one of its layers is `%s[i]`", l->name, l->name);
-	return v;
-}
-
-Val layer_field(Elab *e, Layer *l, Expr *x)
-{
-	l->used = true;
-	Var *v = l->kind == LK_BLOCK ? frame_var(l->frame, x->name) : NULL;
-	if (v && v->declared) {
-		v->used = true;
-		if (v->val.kind == V_LAYER && v->val.layer->kind == LK_PARAM)
-			return val_tensor(weight_value(e, v->val.layer->weight));
-		return v->val;
-	}
-	if (l->weight && strcmp(x->name, "weight") == 0)
-		return val_tensor(weight_value(e, l->weight));
-	if (l->bias && strcmp(x->name, "bias") == 0)
-		return val_tensor(weight_value(e, l->bias));
-	return no_field(e, l, x);
 }

@@ -66,9 +66,9 @@ static bool is_keyword(const Lines *l, Token t, int next)
 		return in_body && kind_ends_operand(last) && next != T_ASSIGN;
 	case T_OF:
 		return in_body && (after_operand || (last == T_REPEAT && next == T_NAME)) && next != T_ASSIGN;
-	case T_AT: case T_AS: case T_IN:
+	case T_AT: case T_IN:
 		return in_body && after_operand && next != T_ASSIGN;
-	case T_FROM: case T_WITH:
+	case T_AS: case T_FROM: case T_WITH:
 		return !in_parens && after_operand && next != T_ASSIGN;
 	case T_REPEAT: case T_PARAM:
 		return in_body && (last == T_COLON || last == T_OF);

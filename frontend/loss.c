@@ -1,4 +1,4 @@
-/* loss.c: cross_entropy and accuracy. Labels of type id(V)? may be ignored (any negative one is, by custom -100);
+/* loss.c: losses and metrics over all classes: cross_entropy, accuracy, hit_rate, ndcg, perplexity. Labels of type id(V)? may be ignored (any negative one is, by custom -100);
  * means are over the others. */
 #include "frontend/elab.h"
 
@@ -99,19 +99,61 @@ Val fn_cross_entropy(Call *c)
 	return val_tensor(mean_over_labels(e, &l, b_binary(b, OP_SUB, log_sum_exp(b, &l), target)));
 }
 
-/* The share of labels among the k greatest logits: fewer than k are greater than the label's. */
+/* How many logits are greater than the label's, f32 (..,1). */
+static Value *rank_of(Builder *b, const Labelled *l)
+{
+	Value *greater = b_convert(b, b_binary(b, OP_LT, picked(b, l), l->z), DT_F32);
+	return b_reduce(b, OP_SUM, greater, l->last);
+}
+
+static bool cutoff(Call *c, double *k)
+{
+	Elab *e = c->e;
+	Val v = c->arg[2];
+	if (v.kind != V_NONE && (v.kind != V_INT || (!val_number(v, k) && !e->symbolic))) {
+		err(e, arg_loc(c, 2), "E0432", "`k` is a number of classes, got %s", val_describe(e, v));
+		return false;
+	}
+	return true;
+}
+
+/* accuracy(logits, labels, k=1), hit_rate(scores, labels, k=10): the share of labels among the k greatest logits. */
 Val fn_accuracy(Call *c)
 {
 	Elab *e = c->e;
 	Builder *b = &e->b;
 	Labelled l;
-	double k = 1;
-	if (!labelled(c, &l))
+	double k = strcmp(c->fn, "hit_rate") == 0 ? 10 : 1;
+	if (!labelled(c, &l) || !cutoff(c, &k))
 		return poison;
-	if (c->arg[2].kind != V_NONE && (c->arg[2].kind != V_INT || !val_number(c->arg[2], &k)) && !e->symbolic)
-		return fail(e, arg_loc(c, 2), "E0432", "`k` is a number of classes, got %s", val_describe(e, c->arg[2]));
-	Value *greater = b_convert(b, b_binary(b, OP_LT, picked(b, &l), l.z), DT_F32);
-	Value *rank = b_reduce(b, OP_SUM, greater, l.last);
-	Value *hit = b_convert(b, b_binary(b, OP_LT, rank, b_const(b, DT_F32, k)), DT_F32);
+	Value *hit = b_convert(b, b_binary(b, OP_LT, rank_of(b, &l), b_const(b, DT_F32, k)), DT_F32);
 	return val_tensor(mean_over_labels(e, &l, hit));
+}
+
+/* ndcg(scores, labels, k=10), with one relevant item a row: the mean of 1/log2(2 + rank), 0 from rank k on (Jarvelin &
+ * Kekalainen 2002; rank 0 is the best). */
+Val fn_ndcg(Call *c)
+{
+	Elab *e = c->e;
+	Builder *b = &e->b;
+	Labelled l;
+	double k = 10;
+	if (!labelled(c, &l) || !cutoff(c, &k))
+		return poison;
+	Value *rank = rank_of(b, &l);
+	Value *log = b_unary(b, OP_LOG, b_binary(b, OP_ADD, rank, b_const(b, DT_F32, 2)));
+	Value *gain = b_binary(b, OP_DIV, b_const(b, DT_F32, 0.69314718055994531), log);
+	gain = b_select(b, b_binary(b, OP_LT, rank, b_const(b, DT_F32, k)), gain, b_const(b, DT_F32, 0));
+	return val_tensor(mean_over_labels(e, &l, gain));
+}
+
+/* perplexity(loss), perplexity(logits, labels): e to the cross-entropy */
+Val fn_perplexity(Call *c)
+{
+	Val loss = c->expr[1] ? fn_cross_entropy(c) : c->arg[0];
+	if (loss.kind == V_POISON)
+		return loss;
+	if (loss.kind == V_TENSOR && loss.t->type.rank > 0)
+		return fail(c->e, arg_loc(c, 0), "E0443", "`perplexity` wants a loss, or logits and labels, got %s", val_describe(c->e, loss));
+	return tensor_op(c->e, c->loc, OP_EXP, &loss, 1);
 }

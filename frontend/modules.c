@@ -35,6 +35,8 @@ static void add_dims(Elab *e, Unit *u, Item *it)
 static const char *beside(Elab *e, const char *path, const char *file)
 {
 	const char *slash = strrchr(path, '/');
+	while (file[0] == '.' && file[1] == '/')
+		file += 2;
 	if (file[0] == '/' || !slash)
 		return file;
 	return arena_printf(e->arena, "%.*s/%s", (int)(slash - path), path, file);
@@ -58,27 +60,71 @@ static void apply_with(Elab *e, Unit *user, Unit *used, Set *sets)
 	}
 }
 
+/* The unit that an item of u called `name` is in; NULL. */
+static Unit *owner_of(Unit *u, const char *name)
+{
+	Unit *owner = NULL;
+	static const ItemKind kinds[] = { I_BLOCK, I_FN, I_MODEL };
+	for (int i = 0; i < COUNT(kinds); i++)
+		if (unit_item(u, kinds[i], name, &owner))
+			return owner;
+	return NULL;
+}
+
+static void use_name(Elab *e, Unit *u, Unit *used, Name *n)
+{
+	const char *name = n->as ? n->as : n->name;
+	Unit *owner = owner_of(used, n->name);
+	if (!owner) {
+		NameList names = {0};
+		unit_names(e, used, I_BLOCK, &names);
+		unit_names(e, used, I_FN, &names);
+		err(e, n->loc, "E0702", "%s has no block, fn or model `%s`", used->name, n->name);
+		suggest(e, n->name, names.at, names.len);
+		return;
+	}
+	for (int i = 0; i < u->uses.len; i++)
+		if (u->uses.at[i].name == name) {
+			err(e, n->loc, "E0302", "`%s` is used twice", name);
+			note(e, u->uses.at[i].loc, "used here first");
+			help(e, "`use %s as Other from ..` gives it another name", n->name);
+			return;
+		}
+	vec_push(e->arena, &u->uses, ((Use){ name, n->name, owner, n->loc }));
+}
+
+/* The file as u uses it already, with its defaults; NULL. */
+static Unit *used_before(Unit *u, const char *path)
+{
+	for (int i = 0; i < u->used.len; i++)
+		if (!u->used.at[i]->item->sets && strcmp(u->used.at[i]->path, path) == 0)
+			return u->used.at[i];
+	return NULL;
+}
+
+/* Dims of one file that is there twice are not the same dims. */
+static const char *tag_of(const Unit *u, const Unit *used)
+{
+	int before = 0;
+	for (int i = 0; i < u->used.len; i++)
+		before += strcmp(u->used.at[i]->name, used->name) == 0;
+	return before ? internf("%s#%d", used->name, before + 1) : used->name;
+}
+
 static void add_use(Elab *e, Unit *u, Item *it)
 {
-	Unit *used = unit_load(e, beside(e, u->path, it->file), it->file_loc);
-	if (!used)
-		return;
-	apply_with(e, u, used, it->sets);
-	vec_push(e->arena, &u->used, used);
-	for (Name *n = it->names; n; n = n->next) {
-		Unit *owner;
-		bool found = unit_item(used, I_BLOCK, n->name, &owner) || unit_item(used, I_FN, n->name, &owner)
-			|| unit_item(used, I_MODEL, n->name, &owner);
-		if (!found) {
-			NameList names = {0};
-			unit_names(e, used, I_BLOCK, &names);
-			unit_names(e, used, I_FN, &names);
-			err(e, n->loc, "E0702", "%s has no block, fn or model `%s`", used->name, n->name);
-			suggest(e, n->name, names.at, names.len);
-			continue;
-		}
-		vec_push(e->arena, &u->uses, ((Use){ n->name, owner }));
+	const char *path = beside(e, u->path, it->file);
+	Unit *used = it->sets ? NULL : used_before(u, path);
+	if (!used) {
+		if (!(used = unit_load(e, path, it->file_loc)))
+			return;
+		used->item = it;
+		used->tag = tag_of(u, used);
+		apply_with(e, u, used, it->sets);
+		vec_push(e->arena, &u->used, used);
 	}
+	for (Name *n = it->names; n; n = n->next)
+		use_name(e, u, used, n);
 }
 
 static bool is_named(ItemKind k)
@@ -125,22 +171,39 @@ static Unit *unit_of(Elab *e, const char *path, File *f)
 	return u;
 }
 
-enum { MAX_USE_DEPTH = 16 };
+enum { MAX_USE_DEPTH = 16, MAX_UNITS = 200 };
+
+/* A file that is being read already, or endlessly many: "a/../a/../a.sinter" is known by its depth. */
+static bool may_load(Elab *e, const char *path, Loc at)
+{
+	bool circle = e->loading.len >= MAX_USE_DEPTH;
+	for (int i = 0; i < e->loading.len; i++)
+		circle |= strcmp(e->loading.at[i], path) == 0;
+	if (circle) {
+		err(e, at, "E0703", "files use one another in a circle");
+		return false;
+	}
+	if (e->units++ < MAX_UNITS)
+		return true;
+	if (e->units == MAX_UNITS + 1)
+		err(e, at, "E0703", "more than %d files are used, counting each as often as it is used", MAX_UNITS);
+	return false;
+}
 
 Unit *unit_load(Elab *e, const char *path, Loc at)
 {
-	if (e->depth >= MAX_USE_DEPTH) {
-		err(e, at, "E0703", "files use one another in a circle");
+	if (!may_load(e, path, at))
 		return NULL;
-	}
-	File *f = parse_file(e->arena, path);
+	const FrontendOptions *o = e->options;
+	Source *src = o && o->read ? o->read(o->read_ctx, e->arena, path) : source_read(e->arena, path);
+	File *f = src ? parse_text(e->arena, src) : NULL;
 	if (!f) {
 		err(e, at, "E0704", "cannot read %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	e->depth++;
+	vec_push(e->arena, &e->loading, path);
 	Unit *u = unit_of(e, path, f);
-	e->depth--;
+	e->loading.len--;
 	return u;
 }
 
@@ -160,7 +223,7 @@ Item *unit_item(Unit *u, ItemKind kind, const char *name, Unit **owner)
 		}
 	for (int i = 0; i < u->uses.len; i++)
 		if (u->uses.at[i].name == name && u->uses.at[i].unit != u) {
-			Item *it = unit_item(u->uses.at[i].unit, kind, name, owner);
+			Item *it = unit_item(u->uses.at[i].unit, kind, u->uses.at[i].of, owner);
 			if (it)
 				return it;
 		}

@@ -60,7 +60,7 @@ static void yyerror(Loc *, Syntax *, const char *);
 %type <arg> arg args
 %type <type> type types opt_result
 %type <param> param params
-%type <names> name names path
+%type <names> name names used_name used_names path
 %type <stmt> body opt_body stmts stmt setting require
 %type <ctor> ctor
 %type <config> cfg cfgs
@@ -74,7 +74,7 @@ file: %empty | items ;
 items: item END { build_items(s, $1); }
 	| items item END { build_items(s, $2); } ;
 
-item: USE names FROM STRING opt_with { $$ = build_use(s, loc_join(@1, @4), ring_open($2), $4, @4, $5); }
+item: USE used_names FROM STRING opt_with { $$ = build_use(s, loc_join(@1, @4), ring_open($2), $4, @4, $5); }
 	| CONFIG LBRACE cfgs RBRACE { $$ = build_item(s, I_CONFIG, @1); $$->config = ring_open($3); }
 	| PRESET NAME LBRACE sets RBRACE { $$ = build_named(s, I_PRESET, @1, $2, @2); $$->sets = ring_open($4); }
 	| DIM dimdecls { $$ = ring_open($2); }
@@ -169,6 +169,8 @@ opt_every: %empty { $$ = NULL; } | EVERY expr { $$ = $2; } ;
 opt_at: %empty { $$ = NULL; } | AT STRING { $$ = $2; @$ = @2; } ;
 name: NAME { $$ = build_name(s, @1, $1); } ;
 names: name { $$ = ring_one($1); } | names COMMA name { $$ = ring_add($1, ring_one($3)); } ;
+used_name: name opt_as { $$ = $1; $$->as = $2; } ;
+used_names: used_name { $$ = ring_one($1); } | used_names COMMA used_name { $$ = ring_add($1, ring_one($3)); } ;
 ctor: expr { $$ = build_ctor(s, @$, $1); }
 	| REPEAT expr opt_as OF ctor { $$ = build_repeat(s, @$, $2, $3, $5); }
 	| PARAM type opt_init { $$ = build_weight(s, @$, $2, $3); } ;
@@ -258,22 +260,38 @@ static void yyerror(Loc *loc, Syntax *s, const char *text)
 	s->stop = true;
 }
 
-/* The comment at the very start of the file, without its `#`s. */
+/* The comment at the very start of the file, without its `#`s. Blanks around its lines don't count: formatting takes
+ * them away. */
 static const char *leading_comment(Arena *arena, const Source *src)
 {
 	Str doc = {0};
 	const char *p = src->text, *end = src->text + src->len;
+	p += src->len >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3) ? 3 : 0;
+	p += strspn(p, " \t\r\n");
 	while (p < end && *p == '#') {
 		const char *line = p + 1, *stop = memchr(p, '\n', (size_t)(end - p));
 		stop = stop ? stop : end;
 		p = stop < end ? stop + 1 : end;
+		p += strspn(p, " \t\r");
 		line += line < stop && *line == ' ';
-		stop -= stop > line && stop[-1] == '\r';
+		while (stop > line && strchr(" \t\r", stop[-1]))
+			stop--;
 		str_printf(&doc, "%s%.*s", doc.len ? "\n" : "", (int)(stop - line), line);
 	}
 	const char *kept = doc.len ? arena_strndup(arena, doc.at, doc.len) : NULL;
 	str_free(&doc);
 	return kept;
+}
+
+static void members_count(Syntax *s)
+{
+	int n = 0;
+	for (int i = 0; i < s->tokens.len; i++)
+		n += s->tokens.at[i].kind == T_NL || s->tokens.at[i].kind == T_END || s->tokens.at[i].kind == T_COMMA;
+	if (n <= MAX_MEMBERS)
+		return;
+	diag_error((Loc){s->src, 0, 0}, "E0111", "this file has %d statements and list members; %d are the limit", n, MAX_MEMBERS);
+	s->stop = true;
 }
 
 File *parse_text(Arena *arena, const Source *src)
@@ -286,6 +304,8 @@ File *parse_text(Arena *arena, const Source *src)
 		brackets_match(s);
 	if (!s->stop)
 		lines_cut(s);
+	if (!s->stop)
+		members_count(s);
 	if (!s->stop) {
 		s->file->doc = leading_comment(arena, src);
 		yyparse(s);

@@ -27,6 +27,7 @@ void frame_set(Elab *e, const char *name, Loc loc, Val val)
 		note(e, v->loc, "declared here");
 		return;
 	}
+	fact_value(e, loc, name, val, v ? v->loc : loc);
 	if (v) {
 		v->val = val;
 		return;
@@ -47,6 +48,15 @@ void frame_bind(Elab *e, Frame *f, const char *name, const Dim *d)
 	vec_push(e->arena, &f->dims, ((DimBinding){ name, d }));
 }
 
+/* Set together with a variable that is used: its name had to be there. */
+static bool rides_along(const Frame *f, const Var *v)
+{
+	for (int i = 0; v->unpacked && i < f->vars.len; i++)
+		if (f->vars.at[i].unpacked == v->unpacked && f->vars.at[i].used)
+			return true;
+	return false;
+}
+
 void frame_unused(Elab *e, Frame *f)
 {
 	for (int i = 0; i < f->vars.len; i++) {
@@ -55,9 +65,37 @@ void frame_unused(Elab *e, Frame *f)
 			warn(e, v->loc, "W0301", "`%s` is declared but never used", v->name);
 		else if (v->param && !v->used)
 			warn(e, v->loc, "W0302", "the parameter `%s` is never used", v->name);
-		else if (!v->used && !v->param)
+		else if (!v->used && !v->param && !rides_along(f, v))
 			warn(e, v->loc, "W0303", "the value of `%s` is never used", v->name);
 	}
+}
+
+/* Choices: a name in oneof(..) of a config value or of a block's static argument stands for itself. */
+
+static bool offers(const TypeExpr *te, const char *name)
+{
+	if (!te || !te->elem || strcmp(te->elem, "oneof") != 0)
+		return false;
+	for (const Expr *x = te->elem_args; x; x = x->next)
+		if (x->name == name)
+			return true;
+	return false;
+}
+
+static bool is_choice(const Unit *u, const char *name)
+{
+	for (int i = 0; i < u->config.len; i++)
+		if (offers(u->config.at[i].decl->type, name))
+			return true;
+	for (const Item *it = u->file->items; it; it = it->next)
+		for (int k = 0; k < 2; k++)
+			for (const ParamDecl *p = k ? it->params : it->statics; p; p = p->next)
+				if (offers(p->type, name))
+					return true;
+	for (int i = 0; i < u->used.len; i++)
+		if (is_choice(u->used.at[i], name))
+			return true;
+	return false;
 }
 
 static Val unknown_name(Elab *e, Expr *x)
@@ -70,7 +108,10 @@ static Val unknown_name(Elab *e, Expr *x)
 	unit_names(e, f->unit, I_DIM, &names);
 	vec_push(e->arena, &names, "causal");
 	Val v = fail(e, x->loc, "E0301", "nothing here is called `%s`", x->name);
-	suggest(e, x->name, names.at, names.len);
+	if (diag_nearest(x->name, names.at, names.len))
+		suggest(e, x->name, names.at, names.len);
+	else if (x->name[0] >= 'A' && x->name[0] <= 'Z')
+		help(e, "`dim %s` declares a dim of run time, `%s: dim = 8` in the config one that is fixed when compiling", x->name, x->name);
 	return v;
 }
 
@@ -82,13 +123,6 @@ static Val unbound_dim(Elab *e, Expr *x)
 	return v;
 }
 
-static Val mask_named(const char *name)
-{
-	Val v = { .kind = V_MASK };
-	v.mask.causal = strcmp(name, "causal") == 0;
-	return v;
-}
-
 Val name_lookup(Elab *e, Expr *x)
 {
 	Frame *f = e->frame;
@@ -96,22 +130,27 @@ Val name_lookup(Elab *e, Expr *x)
 	Var *v = frame_var(f, x->name);
 	if (v) {
 		v->used = true;
+		fact_value(e, x->loc, x->name, v->val, v->loc);
 		if (v->val.kind == V_LAYER && v->val.layer->kind == LK_PARAM)
 			return val_tensor(weight_value(e, v->val.layer->weight));
 		return v->val;
 	}
 	const Dim *d = frame_dim(f, x->name);
-	if (d)
+	if (d) {
+		fact_dim(e, x->loc, unit_dim(f->unit, x->name, NULL), val_int(d));
 		return val_int(d);
+	}
 	ConfigVal *c = unit_config(f->unit, x->name, &owner);
-	if (c)
+	if (c) {
+		fact_config(e, x->loc, c);
 		return config_value(e, owner, c);
+	}
 	if (unit_dim(f->unit, x->name, NULL))
 		return unbound_dim(e, x);
 	if (strcmp(x->name, "causal") == 0 || strcmp(x->name, "all") == 0)
-		return mask_named(x->name);
+		return mask_named(e, x->name);
 	Layer *m = model_layer(e, x->name);
 	if (m)
 		return (Val){ .kind = V_LAYER, .layer = m };
-	return unknown_name(e, x);
+	return is_choice(f->unit, x->name) ? val_string(x->name) : unknown_name(e, x);
 }

@@ -11,31 +11,23 @@ typedef struct Clause { const char *setting, *call, *kind_key, *kind; KeyOf keys
 
 /* Calls inside settings. `kind_key` gets `kind` when the call is there. */
 static const Clause clauses[] = {
-	{ "data", "text", "data.kind", "text", { { "0", "data.file", AT_STRING }, { "valid", "data.valid", AT_STRING },
-		{ "tokenizer", "data.tokenizer", AT_STRING }, { "field", "data.field", AT_STRING }, { "max", "data.max", AT_NUMBER } } },
-	{ "data", "pack", NULL, NULL, { { "0", "data.pack", AT_NUMBER } } },
 	{ "optimizer", "adamw", "optimizer.kind", "adamw", { { "lr", "optimizer.lr", AT_NUMBER },
 		{ "eps", "optimizer.eps", AT_NUMBER }, { "weight_decay", "optimizer.weight_decay", AT_NUMBER } } },
-	{ "optimizer", "adam", "optimizer.kind", "adamw", { { "lr", "optimizer.lr", AT_NUMBER },
+	{ "optimizer", "adam", "optimizer.kind", "adam", { { "lr", "optimizer.lr", AT_NUMBER },
 		{ "eps", "optimizer.eps", AT_NUMBER }, { "weight_decay", "optimizer.weight_decay", AT_NUMBER } } },
 	{ "schedule", "warmup", NULL, NULL, { { "0", "schedule.warmup", AT_NUMBER } } },
-	{ "schedule", "constant", "schedule.kind", "constant", { { "steps", "schedule.steps", AT_NUMBER } } },
+	{ "schedule", "constant", "schedule.kind", "constant", { { "steps", "schedule.steps", AT_NUMBER },
+		{ "epochs", "schedule.epochs", AT_NUMBER } } },
 	{ "schedule", "cosine_to", "schedule.kind", "cosine", { { "0", "schedule.final", AT_NUMBER },
-		{ "steps", "schedule.steps", AT_NUMBER } } },
+		{ "steps", "schedule.steps", AT_NUMBER }, { "epochs", "schedule.epochs", AT_NUMBER } } },
 	{ "schedule", "linear_to", "schedule.kind", "linear", { { "0", "schedule.final", AT_NUMBER },
-		{ "steps", "schedule.steps", AT_NUMBER } } },
+		{ "steps", "schedule.steps", AT_NUMBER }, { "epochs", "schedule.epochs", AT_NUMBER } } },
 	{ "sample", "temperature", NULL, NULL, { { "0", "sample.temperature", AT_NUMBER } } },
 	{ "sample", "top_k", NULL, NULL, { { "0", "sample.top_k", AT_NUMBER } } },
 	{ "sample", "top_p", NULL, NULL, { { "0", "sample.top_p", AT_NUMBER } } },
 	{ "sample", "min_p", NULL, NULL, { { "0", "sample.min_p", AT_NUMBER } } },
+	{ "sample", "beam", NULL, NULL, { { "0", "sample.beam", AT_NUMBER } } },
 	{ "sample", "greedy", NULL, NULL, { { 0 } } },
-};
-
-/* Real calls and arguments of the language that this version cannot compile. */
-static const char *const later[] = {
-	"chat", "labels_on", "sentence_pairs", "mask_tokens", "pairs", "images", "image", "interactions", "speech", "audio",
-	"captions", "random_crop", "flip", "normalize", "resize", "log_mel", "leave_one_out", "shift", "beam", "lora", "sgd",
-	"lion", "epochs", "patience", "best", "split",
 };
 
 typedef enum Range { R_ANY, R_NOT_NEGATIVE, R_ABOVE_ZERO, R_SHARE, R_BELOW_ONE, R_COUNT } Range;
@@ -53,12 +45,18 @@ static const struct { const char *key, *doc; Range range; } docs[] = {
 	{ "optimizer.weight_decay", "decoupled weight decay", R_NOT_NEGATIVE },
 	{ "schedule.warmup", "steps of linear warm-up", R_COUNT },
 	{ "schedule.final", "learning rate at the end", R_NOT_NEGATIVE }, { "schedule.steps", "steps in all", R_COUNT },
+	{ "schedule.epochs", "passes over the data in all", R_ABOVE_ZERO },
+	{ "ema", "decay of the parameters' running mean; 0: none", R_BELOW_ONE },
+	{ "stop.patience", "validations without a better result before training ends", R_COUNT },
+	{ "stop.best", "the metric that is to grow; without: the loss is to fall", R_ANY },
+	{ "sample.beam", "width of the beam search", R_COUNT },
 	{ "clip", "largest gradient norm; 0: none", R_NOT_NEGATIVE }, { "batch", "sequences a step", R_ANY },
 	{ "micro", "sequences a pass", R_ANY }, { "T", "tokens a sequence", R_ANY },
 	{ "validate.every", "steps between validations", R_COUNT }, { "save.every", "steps between checkpoints", R_COUNT },
 	{ "sample.temperature", "0: always the likeliest", R_NOT_NEGATIVE }, { "sample.top_k", "only the k likeliest", R_COUNT },
 	{ "sample.top_p", "only the likeliest of this mass", R_SHARE },
 	{ "sample.min_p", "only those this likely beside the likeliest", R_SHARE }, { "limit", "tokens at most", R_COUNT },
+	{ "chunk", "tokens of a prompt that go through the model at a time", R_COUNT },
 	{ "prompt", "text before the user's", R_ANY },
 };
 
@@ -84,14 +82,6 @@ static const char *out_of_range(const char *key, double x)
 	return NULL;
 }
 
-static bool is_later(const char *name)
-{
-	for (int i = 0; i < COUNT(later); i++)
-		if (strcmp(later[i], name) == 0)
-			return true;
-	return false;
-}
-
 /* Keys */
 
 static Setting *slot(Elab *e, Entry *entry, const char *key)
@@ -115,7 +105,7 @@ static void put_number(Elab *e, Entry *entry, const char *key, double x)
 	s->str = NULL;
 }
 
-static void put_string(Elab *e, Entry *entry, const char *key, const char *text)
+void setting_put_string(Elab *e, Entry *entry, const char *key, const char *text)
 {
 	Setting *s = slot(e, entry, key);
 	s->is_num = false;
@@ -133,7 +123,7 @@ static void put(Elab *e, Entry *entry, const char *key, ArgType type, Expr *x)
 		return;
 	}
 	if (type == AT_STRING)
-		put_string(e, entry, key, v.s);
+		setting_put_string(e, entry, key, v.s);
 	else if (val_number(v, &n)) {
 		const char *wanted = out_of_range(key, n);
 		if (wanted)
@@ -179,10 +169,6 @@ static void bad_argument(Elab *e, const Clause *c, Arg *a)
 {
 	const char *names[COUNT(c->keys) + 1];
 	int n = 0;
-	if (a->name && is_later(a->name)) {
-		unsupported(e, a->loc, "`%s` of `%s`", a->name, c->call);
-		return;
-	}
 	if (strcmp(c->setting, "optimizer") == 0)
 		names[n++] = "betas";
 	for (int i = 0; i < COUNT(c->keys) && c->keys[i].arg; i++)
@@ -211,7 +197,7 @@ static void take_clause(Elab *e, Entry *entry, const Clause *c, Arg *args)
 {
 	int at = 0;
 	if (c->kind_key)
-		put_string(e, entry, c->kind_key, c->kind);
+		setting_put_string(e, entry, c->kind_key, c->kind);
 	if (strcmp(c->call, "greedy") == 0)
 		put_number(e, entry, "sample.temperature", 0);
 	if (strcmp(c->call, "adam") == 0)
@@ -231,10 +217,6 @@ static void unknown_clause(Elab *e, Stmt *s, Expr *x, const char *name)
 {
 	const char *names[COUNT(clauses)];
 	int n = 0;
-	if (is_later(name)) {
-		unsupported(e, x->loc, "`%s`", name);
-		return;
-	}
 	for (int i = 0; i < COUNT(clauses); i++)
 		if (strcmp(clauses[i].setting, s->setting) == 0)
 			names[n++] = clauses[i].call;
@@ -242,15 +224,11 @@ static void unknown_clause(Elab *e, Stmt *s, Expr *x, const char *name)
 	suggest(e, name, names, n);
 }
 
-/* data, optimizer, schedule, sample: lists of calls */
+/* optimizer, schedule, sample: lists of calls */
 static void take_calls(Elab *e, Entry *entry, Stmt *s)
 {
 	for (Arg *a = s->args; a; a = a->next) {
 		Expr *x = a->value, *n = x->kind == E_CALL ? x->a : x;
-		if (a->name && is_later(a->name)) {
-			unsupported(e, a->loc, "`%s` of `%s`", a->name, s->setting);
-			continue;
-		}
 		if (n->kind != E_NAME || a->name) {
 			err(e, x->loc, "E0621", "`%s` wants calls, such as %s", s->setting,
 			    strcmp(s->setting, "sample") == 0 ? "temperature(0.8)" : "warmup(100) or adamw(lr=1e-3)");
@@ -290,23 +268,31 @@ static void take_every(Elab *e, Entry *entry, Stmt *s)
 		put(e, entry, internf("%s.every", s->setting), AT_NUMBER, s->every);
 }
 
-static void take_stop(Elab *e, Entry *entry, Stmt *s)
-{
-	int n = 0;
-	for (Arg *a = s->args; a; a = a->next) {
-		if (a->name && is_later(a->name))
-			unsupported(e, a->loc, "`%s` of `stop`", a->name);
-		else
-			put(e, entry, internf("stop.%d", n++), AT_STRING, a->value);
-	}
-}
-
 static void positive_int(Elab *e, Entry *entry, const char *key, Expr *x)
 {
 	double n;
 	put(e, entry, key, AT_NUMBER, x);
 	if (setting_number(entry, key, &n) && (n < 1 || n != (double)(int64_t)n))
 		err(e, x->loc, "E0622", "`%s` must be a whole number of at least 1, got %g", key, n);
+}
+
+/* generate: stop "text", ..; train: stop patience=10, best="metric" */
+static void take_stop(Elab *e, Entry *entry, Stmt *s)
+{
+	static const char *const names[] = { "patience", "best" };
+	int n = 0;
+	for (Arg *a = s->args; a; a = a->next) {
+		if (!a->name)
+			put(e, entry, internf("stop.%d", n++), AT_STRING, a->value);
+		else if (strcmp(a->name, "patience") == 0)
+			positive_int(e, entry, "stop.patience", a->value);
+		else if (strcmp(a->name, "best") == 0)
+			put(e, entry, "stop.best", AT_STRING, a->value);
+		else {
+			err(e, a->loc, "E0430", "`stop` has no argument `%s`", a->name);
+			suggest_among(e, a->name, names, COUNT(names));
+		}
+	}
 }
 
 /* batch 480, micro=12, T=1024: named ones are bounds of run-time dims */
@@ -338,13 +324,6 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
 }
 
-/* Build mode freezes once it knows which entries are in the program (check.c). */
-static void take_freeze(Elab *e, Entry *entry, Stmt *s)
-{
-	if (e->symbolic)
-		weights_freeze(e, s);
-}
-
 static void take_later(Elab *e, Entry *entry, Stmt *s)
 {
 	Expr *x = s->args ? s->args->value : NULL;
@@ -354,11 +333,11 @@ static void take_later(Elab *e, Entry *entry, Stmt *s)
 
 static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); } settings[] = {
 	{ "loss", NULL }, { "metric", NULL }, { "next", NULL },
-	{ "data", take_calls }, { "optimizer", take_calls }, { "schedule", take_calls },
-	{ "sample", take_calls }, { "clip", take_number }, { "limit", take_number },
+	{ "data", data_flatten }, { "optimizer", take_calls }, { "schedule", take_calls },
+	{ "sample", take_calls }, { "clip", take_number }, { "limit", take_number }, { "chunk", take_number },
 	{ "prompt", take_string }, { "validate", take_every }, { "save", take_every },
 	{ "stop", take_stop }, { "batch", take_batch }, { "precision", take_precision },
-	{ "freeze", take_freeze }, { "adapter", take_later }, { "ema", take_later },
+	{ "freeze", weights_freeze }, { "ema", take_number }, { "adapter", NULL },
 	{ "quantize", take_later },
 };
 
@@ -391,12 +370,20 @@ static bool key_known(Elab *e, const Entry *entry, const char *key)
 		if (strcmp(names.at[i], key) == 0)
 			return true;
 	err(e, (Loc){0}, "E0624", "--set: `%s` has no setting `%s`", entry->name, key);
+	for (int i = 0; i < names.len; i++)
+		if (strncmp(names.at[i], key, strlen(key)) == 0) {   /* the beginning of one */
+			help(e, "did you mean `%s`?", names.at[i]);
+			return false;
+		}
 	suggest(e, key, names.at, names.len);
 	return false;
 }
 
-static bool wants_string(const char *key)
+static bool wants_string(const Entry *entry, const char *key)
 {
+	const Setting *s = entry_setting(entry, key);
+	if (s || strcmp(key, "stop.patience") == 0)
+		return s && !s->is_num;
 	return strncmp(key, "data.", 5) == 0 || strncmp(key, "stop.", 5) == 0 || strcmp(key, "prompt") == 0
 		|| strstr(key, ".kind");
 }
@@ -406,8 +393,8 @@ static void override(Elab *e, Entry *entry, const char *key, const char *text)
 	char *end;
 	double n = strtod(text, &end), count;
 	bool whole = unit_dim(e->root, key, NULL) || strcmp(key, "micro") == 0 || strcmp(key, "batch") == 0;
-	if (wants_string(key)) {
-		put_string(e, entry, key, intern(text));
+	if (wants_string(entry, key)) {
+		setting_put_string(e, entry, key, intern(text));
 		return;
 	}
 	if (end == text || *end) {

@@ -1,5 +1,4 @@
-/* shape.c: functions that move elements, and contractions: concat, unstack, expand, transpose, rearrange, einsum,
- * `@`, positions, zeros, one_hot. */
+/* shape.c: functions that move elements: concat, unstack, expand, transpose, rearrange; and positions, zeros. */
 #include "frontend/elab.h"
 
 static const Val poison = { .kind = V_POISON };
@@ -132,9 +131,16 @@ Val fn_transpose(Call *c)
 
 /* rearrange: both sides split into atoms, which are permuted. */
 
-typedef struct Atoms { int n, axes; const char *label[MAX_RANK]; const Dim *dim[MAX_RANK]; int of[MAX_RANK]; bool ok; } Atoms;
+/* dim: NULL for a name that only tells axes apart, until it is found. */
+typedef struct Atoms {
+	int n, axes, of[MAX_RANK];
+	const char *label[MAX_RANK];
+	const Dim *dim[MAX_RANK];
+	Expr *at[MAX_RANK];
+	bool ok;
+} Atoms;
 
-static const char *label_of(Expr *x)
+const char *label_of(Expr *x)
 {
 	Str s = {0};
 	ast_print_expr(&s, x);
@@ -159,7 +165,9 @@ static void add_atoms(Elab *e, Expr *x, int axis, Atoms *a)
 	}
 	a->label[a->n] = label_of(x);
 	a->of[a->n] = axis;
-	a->ok &= eval_extent(e, x, &a->dim[a->n]);
+	a->at[a->n] = x;
+	if (!is_free_label(e, x))
+		a->ok &= eval_extent(e, x, &a->dim[a->n]);
 	a->n++;
 }
 
@@ -171,6 +179,42 @@ static Atoms atoms_of(Elab *e, Expr *list)
 	for (Expr *x = a.ok ? list->kids : NULL; x; x = x->next)
 		add_atoms(e, x, a.axes++, &a);
 	return a;
+}
+
+/* The extent of a free label: what the other factors leave of its axis; NULL where that is not to be known. */
+static const Dim *rest_of_axis(const Atoms *a, int i, Type t)
+{
+	const Dim *others = dim_const(1);
+	int64_t n, whole;
+	if (a->axes != t.rank)
+		return NULL;
+	for (int k = 0; k < a->n; k++) {
+		if (k == i || a->of[k] != a->of[i])
+			continue;
+		if (!a->dim[k])
+			return NULL;
+		others = dim_mul(others, a->dim[k]);
+	}
+	const Dim *axis = t.dim[a->of[i]];
+	bool counted = dim_is_const(others, &n) && dim_is_const(axis, &whole);
+	return dim_is(others, 1) ? axis : counted && whole % n != 0 ? NULL : dim_div_exact(axis, others);
+}
+
+/* Extents of free labels: on the left those of x's axes, on the right those on the left. False after an error. */
+static bool find_labels(Elab *e, Atoms *from, Atoms *to, Type t)
+{
+	Atoms *side[2] = { from, to };
+	for (int s = 0; s < 2; s++)
+		for (int i = 0; i < side[s]->n; i++) {
+			if (s == 0 && !from->dim[i])
+				from->dim[i] = rest_of_axis(from, i, t);
+			for (int k = 0; s == 1 && !to->dim[i] && k < from->n; k++)
+				if (from->label[k] == to->label[i])
+					to->dim[i] = from->dim[k];
+			if (!side[s]->dim[i] && !eval_extent(e, side[s]->at[i], &side[s]->dim[i]))
+				return false;
+		}
+	return true;
 }
 
 static Type type_of_atoms(const Atoms *a, bool whole)
@@ -214,7 +258,7 @@ Val fn_rearrange(Call *c)
 	if (how->kind != E_ARROW)
 		return fail(e, how->loc, "E0448", "`rearrange` is told both shapes: rearrange(x, [B,D,A] -> [B,A,D])");
 	Atoms from = atoms_of(e, how->a), to = atoms_of(e, how->b);
-	if (!from.ok || !to.ok)
+	if (!from.ok || !to.ok || !find_labels(e, &from, &to, x.t->type))
 		return poison;
 	Type whole = type_of_atoms(&from, true), split = type_of_atoms(&from, false), last = type_of_atoms(&to, true);
 	whole.dt = split.dt = last.dt = x.t->type.dt;
@@ -226,119 +270,6 @@ Val fn_rearrange(Call *c)
 	v = b_transpose(&e->b, v, perm);
 	x.t = type_eq(v->type, last) ? v : b_reshape(&e->b, v, last);
 	return x;
-}
-
-/* Contractions */
-
-const char *contract_last(int rank, bool in_out)
-{
-	char a[MAX_RANK + 1] = {0};
-	for (int i = 0; i < rank - 1; i++)
-		a[i] = (char)('a' + i);
-	return internf(in_out ? "%sk,kn->%sn" : "%sk,nk->%sn", a, a);
-}
-
-static Val contract(Elab *e, Loc loc, Value *a, Value *b, const char *spec, const char *what)
-{
-	Type t;
-	Value *in[2] = { a, b };
-	Attrs at = { .spec = spec };
-	if (op_type(OP_CONTRACT, in, 2, &at, &t)) {
-		Val v = fail(e, loc, "E0405", "`%s` cannot contract %s with %s", what, show_type(e, a->type), show_type(e, b->type));
-		return v;
-	}
-	return val_tensor(b_contract(&e->b, a, b, spec));
-}
-
-Val matmul(Elab *e, Loc loc, Val a, Val b)
-{
-	bool ok = a.kind == V_TENSOR && b.kind == V_TENSOR && a.t->type.dt == DT_F32 && b.t->type.dt == DT_F32;
-	if (!ok)
-		return fail(e, loc, "E0407", "`@` wants two float tensors, got %s and %s", val_describe(e, a), val_describe(e, b));
-	int n = a.t->type.rank, m = b.t->type.rank;
-	if (n < 2 || m < 2 || (m > 2 && m != n))
-		return fail(e, loc, "E0405", "`@` cannot contract %s with %s", val_describe(e, a), val_describe(e, b));
-	char batch[MAX_RANK + 1] = {0}, right[MAX_RANK + 1] = {0};
-	for (int i = 0; i < n - 2; i++)
-		batch[i] = (char)('a' + i);
-	if (m > 2)
-		strcpy(right, batch);
-	return contract(e, loc, a.t, b.t, internf("%smk,%skn->%smn", batch, right, batch), "@");
-}
-
-typedef struct Letters { const char *label[32]; int n; } Letters;
-
-/* [B,T,H,K] as "abcd"; the same label has the same letter. */
-static bool spell(Elab *e, Expr *list, Letters *l, char *out)
-{
-	int n = 0;
-	if (!list || list->kind != E_LIST) {
-		err(e, list ? list->loc : (Loc){0}, "E0448", "`einsum` is told shapes: einsum([M,K], [K,N] -> [M,N], a, b)");
-		return false;
-	}
-	for (Expr *x = list->kids; x; x = x->next) {
-		const char *label = label_of(x);
-		int i = 0;
-		while (i < l->n && l->label[i] != label)
-			i++;
-		if (n == MAX_RANK || i == COUNT(l->label)) {
-			err(e, x->loc, "E0411", "a tensor has at most %d axes", MAX_RANK);
-			return false;
-		}
-		if (i == l->n)
-			l->label[l->n++] = label;
-		out[n++] = (char)(i < 26 ? 'a' + i : 'A' + i - 26);
-	}
-	out[n] = 0;
-	return true;
-}
-
-/* A name that is no dim here only tells axes apart: S in [B,S,H,K] of a tensor [B,T,H,K]. */
-static bool is_free_label(Elab *e, Expr *x)
-{
-	Frame *f = e->frame;
-	return x->kind == E_NAME && !frame_var(f, x->name) && !frame_dim(f, x->name) && !unit_config(f->unit, x->name, NULL);
-}
-
-/* What einsum is told of an operand, against the operand. */
-static bool told_right(Elab *e, Expr *list, Val x)
-{
-	int i = 0;
-	for (Expr *k = list->kids; k; k = k->next, i++) {
-		const Dim *d;
-		if (i < x.t->type.rank && is_free_label(e, k))
-			continue;
-		if (i < x.t->type.rank && !eval_int(e, k, "an extent", &d))
-			return false;
-		if (i < x.t->type.rank && d == x.t->type.dim[i])
-			continue;
-		err(e, list->loc, "E0405", "`einsum` is told %s, got %s", loc_text(list->loc), val_describe(e, x));
-		return false;
-	}
-	if (i == x.t->type.rank)
-		return true;
-	err(e, list->loc, "E0405", "`einsum` is told %s, got %s", loc_text(list->loc), val_describe(e, x));
-	return false;
-}
-
-Val fn_einsum(Call *c)
-{
-	Elab *e = c->e;
-	Arg *first = c->raw, *second = first ? first->next : NULL, *a = second ? second->next : NULL, *b = a ? a->next : NULL;
-	char sa[MAX_RANK + 1], sb[MAX_RANK + 1], so[MAX_RANK + 1];
-	Letters l = {0};
-	if (!b || b->next || second->value->kind != E_ARROW)
-		return fail(e, c->loc, "E0448", "`einsum` of two tensors: einsum([M,K], [K,N] -> [M,N], a, b)");
-	if (!spell(e, first->value, &l, sa) || !spell(e, second->value->a, &l, sb) || !spell(e, second->value->b, &l, so))
-		return poison;
-	Val x = eval(e, a->value), y = eval(e, b->value);
-	if (x.kind == V_POISON || y.kind == V_POISON)
-		return poison;
-	if (x.kind != V_TENSOR || y.kind != V_TENSOR)
-		return fail(e, c->loc, "E0443", "`einsum` wants two tensors, got %s and %s", val_describe(e, x), val_describe(e, y));
-	if (!told_right(e, first->value, x) || !told_right(e, second->value->a, y))
-		return poison;
-	return contract(e, c->loc, x.t, y.t, internf("%s,%s->%s", sa, sb, so), "einsum");
 }
 
 /* Made from nothing */
@@ -374,20 +305,4 @@ Val fn_zeros(Call *c)
 	Val v = val_tensor(b_expand(&e->b, b_const(&e->b, t.dt, 0), t));
 	v.rows = rows;
 	return v;
-}
-
-Val fn_one_hot(Call *c)
-{
-	Elab *e = c->e;
-	Val ids = c->arg[0], n = c->arg[1];
-	if (ids.kind != V_TENSOR || ids.t->type.dt != DT_I32 || n.kind != V_INT || ids.t->type.rank == MAX_RANK)
-		return fail(e, c->loc, "E0443", "`one_hot` wants ids and their number, got %s and %s", val_describe(e, ids),
-		            val_describe(e, n));
-	if (!extent_ok(e, arg_loc(c, 1), n.n))
-		return poison;
-	Type t = ids.t->type;
-	t.dim[t.rank++] = dim_const(1);
-	Value *at = b_iota(&e->b, 0, type_make(DT_I32, 1, &n.n));
-	Value *hit = b_binary(&e->b, OP_EQ, at, b_reshape(&e->b, ids.t, t));
-	return val_tensor(b_convert(&e->b, hit, DT_F32));
 }

@@ -24,12 +24,18 @@ static int count_names(Name *n)
 static void assign_list(Elab *e, Stmt *s, Val v)
 {
 	int n = count_names(s->names), i = 0;
+	if (v.kind == V_LIST && !v.known && v.nitems != n)
+		v.kind = V_POISON;
 	if (v.kind != V_POISON && (v.kind != V_LIST || v.nitems != n)) {
 		err(e, s->loc, "E0422", "%d names, but the right side is %s", n, val_describe(e, v));
 		v.kind = V_POISON;
 	}
-	for (Name *m = s->names; m; m = m->next, i++)
+	for (Name *m = s->names; m; m = m->next, i++) {
 		assign_one(e, m, v.kind == V_POISON ? v : v.items[i]);
+		Var *var = frame_var(e->frame, m->name);
+		if (var)
+			var->unpacked = s;
+	}
 }
 
 static Val eval_exprs(Elab *e, Expr *x)
@@ -106,18 +112,19 @@ static void run_for(Elab *e, Stmt *s)
 	int64_t a, b;
 	if (!eval_int(e, s->exprs, "a loop's start", &lo) || !eval_int(e, s->exprs->next, "a loop's end", &hi))
 		return;
+	bool known = compile_time(e, s->exprs->loc, lo, "a loop's start");
+	if (!compile_time(e, s->exprs->next->loc, hi, "a loop's end") || !known)
+		return;
+	if (dim_is_const(dim_sub(hi, lo), &b) && b > MAX_ROUNDS) {
+		err(e, loc_join(s->exprs->loc, s->exprs->next->loc), "E0438", "a loop of %lld rounds, which are all unrolled", (long long)b);
+		return;
+	}
 	if (e->symbolic) {
 		loop_once(e, s, dim_sym(s->names->name));
 		return;
 	}
-	if (!dim_is_const(lo, &a) || !dim_is_const(hi, &b)) {
-		err(e, s->loc, "E0402", "a loop's range must be known when compiling");
-		return;
-	}
-	if (b - a > MAX_ROUNDS) {
-		err(e, s->loc, "E0438", "a loop of %lld rounds, which are all unrolled", (long long)(b - a));
-		return;
-	}
+	dim_is_const(lo, &a);
+	dim_is_const(hi, &b);
 	for (int64_t i = a; i < b; i++)
 		loop_once(e, s, dim_const(i));
 }

@@ -13,7 +13,8 @@ enum {
 	MAX_NEST = 200,         /* open brackets at once */
 	MAX_HEIGHT = 1000,      /* of an expression tree: whoever walks it may recurse */
 	MAX_SYNTAX_ERRORS = 50, /* in one file; then it is given up */
-	MAX_SOURCE = 64 << 20,  /* bytes */
+	MAX_SOURCE = 4 << 20,   /* bytes */
+	MAX_MEMBERS = 10000,    /* of all lists of a file: statements, arguments, config values; lists are searched one by one */
 	TOKEN_KINDS = 400,      /* an upper bound of bison's token numbers */
 };
 

@@ -203,7 +203,8 @@ static bool within_bounds(Elab *e, Frame *f, Loc at, const char *callee)
 		if (!d || !d->bound)
 			continue;
 		Val v = eval_in(e, frame_new(e, owner, NULL), d->bound);
-		if (v.kind != V_INT || !surely_above(e, b.dim, v.n))
+		bool fixed = at_bounds(e, b.dim) == b.dim;   /* an extent of its own, as a picture's patches are: planned as it is */
+		if (v.kind != V_INT || fixed || !surely_above(e, b.dim, v.n))
 			continue;
 		err(e, at, "E0418", "`%s` takes %s <= %s, here it can be %s", callee, b.name, show_dim(e, v.n),
 		    show_dim(e, at_bounds(e, b.dim)));
@@ -255,13 +256,30 @@ static bool match_tensor(Elab *e, Frame *f, ParamDecl *p, Want w, Val *v, Loc at
 	return true;
 }
 
+/* A known string that a oneof does not have. */
+static bool no_choice(Elab *e, ParamDecl *p, Val v, Loc at)
+{
+	NameList names = {0};
+	if (v.kind != V_STRING || !v.known || !p->type->elem_args)
+		return false;
+	for (Expr *x = p->type->elem_args; x; x = x->next) {
+		if (x->name == v.s)
+			return false;
+		if (x->name)
+			vec_push(e->arena, &names, x->name);
+	}
+	err(e, at, "E0714", "`%s` cannot be \"%s\"", p->name, v.s);
+	suggest_among(e, v.s, names.at, names.len);
+	return true;
+}
+
 static bool match_scalar(Elab *e, ParamDecl *p, Want w, Val *v, Loc at, const char *callee)
 {
 	double x;
 	if (w.kind == V_FLOAT && v->kind == V_INT)
 		*v = val_number(*v, &x) ? val_float(x) : val_unknown(V_FLOAT);
 	if (v->kind == w.kind || (w.kind == V_CALL && v->kind == V_NONE))
-		return true;
+		return !no_choice(e, p, *v, at);
 	mismatch(e, p, *v, at, callee);
 	if (w.kind == V_MASK && v->kind == V_TENSOR && v->t->type.dt == DT_BOOL)
 		help(e, "`keys(x)` makes a mask of a bool tensor");
@@ -333,8 +351,9 @@ Val placeholder(Elab *e, TypeExpr *te, const char *name, Loc loc)
 	if (!elem_of(e, te, &w))
 		return (Val){ .kind = V_POISON };
 	if (w.scalar) {
+		if (w.kind == V_MASK)
+			return mask_placeholder(e);
 		Val v = val_unknown(w.kind);
-		v.mask.unknown = true;
 		v.n = dim_sym(name);
 		return v;
 	}
@@ -359,7 +378,8 @@ static bool match_one(Elab *e, TypeExpr *te, Val v, Loc at, const char *what)
 			return true;
 		if (!type_of_expr(e, te, &t, NULL))
 			return false;
-		if (type_eq(t, v.t->type))
+		bool other = w.rows && v.rows && v.rows != w.rows && !never_above(e, v.rows, w.rows);
+		if (type_eq(t, v.t->type) && !other)
 			return true;
 	}
 	err(e, at, "E0421", "%s is declared to return %s, but this is %s", what, loc_text(te->loc), val_describe(e, v));

@@ -18,7 +18,7 @@ Val val_tensor(Value *t)
 
 Val val_list(Elab *e, const Val *items, int n)
 {
-	Val v = { .kind = V_LIST, .items = NEW_ARRAY(e->arena, Val, n), .nitems = n };
+	Val v = { .kind = V_LIST, .known = true, .items = NEW_ARRAY(e->arena, Val, n), .nitems = n };
 	if (n)
 		memcpy(v.items, items, sizeof *items * (size_t)n);
 	return v;
@@ -129,6 +129,8 @@ Loc at_user(Elab *e, Loc l)
 	return e->in_prelude ? e->user : l;
 }
 
+enum { MAX_REPORTED = 200 };
+
 static bool repeated(Elab *e, Loc l, const char *code)
 {
 	for (int i = 0; i < e->reported.len; i++) {
@@ -137,7 +139,12 @@ static bool repeated(Elab *e, Loc l, const char *code)
 			return true;
 	}
 	vec_push(e->arena, &e->reported, ((Reported){ l, code }));
-	return false;
+	if (e->reported.len == MAX_REPORTED && !e->spent) {
+		diag_error((Loc){0}, "E0209", "%s has more than %d errors and warnings; the rest of it is not checked",
+		           e->root ? e->root->name : "this file", MAX_REPORTED);
+		e->spent = true;
+	}
+	return e->reported.len >= MAX_REPORTED;
 }
 
 static const char *format(const char *fmt, va_list ap)
@@ -150,7 +157,7 @@ static const char *format(const char *fmt, va_list ap)
 static void say(Elab *e, Loc l, const char *code, const char *text)
 {
 	l = at_user(e, l);
-	e->muted = repeated(e, l, code);
+	e->muted = e->silent || repeated(e, l, code);
 	if (!e->muted)
 		diag_error(l, code, "%s", text);
 }
@@ -176,7 +183,8 @@ void note(Elab *e, Loc l, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	if (!e->muted)
+	bool own = e->prelude && l.src == e->prelude->file->src;   /* where no user can look */
+	if (!e->muted && !own)
 		diag_note(l, "%s", format(fmt, ap));
 	va_end(ap);
 }
@@ -197,13 +205,16 @@ void warn(Elab *e, Loc l, const char *code, const char *fmt, ...)
 	const char *text = format(fmt, ap);
 	va_end(ap);
 	l = at_user(e, l);
-	if (!repeated(e, l, code))
+	e->muted = e->silent || repeated(e, l, code);
+	if (!e->muted)
 		diag_warning(l, code, "%s", text);
 }
 
+enum { MAX_CANDIDATES = 1000 };   /* names compared with a wrong one */
+
 void suggest(Elab *e, const char *name, const char *const *names, int n)
 {
-	const char *near = diag_nearest(name, names, n);
+	const char *near = diag_nearest(name, names, MIN(n, MAX_CANDIDATES));
 	if (near)
 		help(e, "did you mean `%s`?", near);
 }

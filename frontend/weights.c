@@ -4,8 +4,7 @@
 
 #include <math.h>
 
-/* `*` stands for any text. */
-static bool glob_match(const char *glob, const char *name)
+bool glob_match(const char *glob, const char *name)
 {
 	while (*glob && *glob != '*') {
 		if (*glob++ != *name++)
@@ -33,6 +32,7 @@ static const InitForm forms[] = {
 	{ "trunc_normal", INIT_TRUNC_NORMAL, 1, FAN_NONE, 0 }, { "uniform", INIT_UNIFORM, 2, FAN_NONE, 0 },
 	{ "xavier_normal", INIT_NORMAL, 0, FAN_XAVIER, 0 }, { "xavier_uniform", INIT_UNIFORM, 0, FAN_XAVIER, 0 },
 	{ "kaiming_normal", INIT_NORMAL, 0, FAN_KAIMING, 0 }, { "kaiming_uniform", INIT_UNIFORM, 0, FAN_KAIMING, 0 },
+	{ "sinusoids", INIT_SINUSOIDS, 2, FAN_NONE, 0 },
 };
 
 static const InitForm *form_named(Elab *e, Expr *x)
@@ -43,10 +43,6 @@ static const InitForm *form_named(Elab *e, Expr *x)
 		names[i] = forms[i].name;
 		if (n->kind == E_NAME && strcmp(n->name, forms[i].name) == 0)
 			return &forms[i];
-	}
-	if (n->kind == E_NAME && strcmp(n->name, "sinusoids") == 0) {
-		unsupported(e, x->loc, "`sinusoids`");
-		return NULL;
 	}
 	err(e, x->loc, "E0610", "an initialiser is wanted, such as normal(0.02) or zeros");
 	if (n->kind == E_NAME)
@@ -88,18 +84,24 @@ static bool read_init(Elab *e, Expr *x, Init *out)
 		out->a = v[0];
 	else if (f->kind == INIT_NORMAL || f->kind == INIT_TRUNC_NORMAL)
 		out->b = v[0];
-	else if (f->kind == INIT_UNIFORM)
+	else if (f->kind == INIT_UNIFORM || f->kind == INIT_SINUSOIDS)
 		out->a = v[0], out->b = v[1];
 	return true;
 }
 
-/* Variance 2/(in+out): Glorot & Bengio 2010; 2/in: He et al. 2015. A uniform on [-a,a) has variance a^2/3. */
+/* Of a kernel [out,in,field..] each weight counts field times. Variance 2/(in+out): Glorot & Bengio 2010; 2/in: He et al. 2015. A uniform on [-a,a) has variance a^2/3. */
 static void apply_fan(Param *p, const Weight *w, Init in)
 {
 	int64_t rows = 1, cols = 1;
 	if (w->type.rank >= 2) {
 		dim_is_const(w->type.dim[0], &rows);
 		dim_is_const(w->type.dim[1], &cols);
+	}
+	for (int i = 2; i < w->type.rank; i++) {   /* a convolution's kernel */
+		int64_t n = 1;
+		dim_is_const(w->type.dim[i], &n);
+		rows *= n;
+		cols *= n;
 	}
 	double fan_in = (double)(w->in_out ? rows : cols), both = (double)rows + (double)cols;
 	double dev = in.fan == FAN_XAVIER ? sqrt(2 / both) : sqrt(2 / fan_in);
@@ -125,16 +127,33 @@ static Init by_role(WeightRole role)
 	static const Init defaults[] = {
 		[WR_MATRIX] = { INIT_NORMAL, 0, 0.02, FAN_NONE }, [WR_TABLE] = { INIT_NORMAL, 0, 0.02, FAN_NONE },
 		[WR_BIAS] = { INIT_ZEROS, 0, 0, FAN_NONE }, [WR_SCALE] = { INIT_CONSTANT, 1, 0, FAN_NONE },
-		[WR_PARAM] = { INIT_ZEROS, 0, 0, FAN_NONE },
+		[WR_PARAM] = { INIT_ZEROS, 0, 0, FAN_NONE }, [WR_ADAPTER] = { INIT_ZEROS, 0, 0, FAN_NONE },
 	};
 	return defaults[role];
+}
+
+/* The table of an initialiser that has a shape is the tensor's. */
+static bool shape_fits(Elab *e, const Weight *w, Init in, Expr *x)
+{
+	int64_t n[2] = { 0, 0 };
+	if (in.kind != INIT_SINUSOIDS || e->symbolic)
+		return true;
+	for (int i = 0; i < 2 && w->type.rank == 2; i++)
+		dim_is_const(w->type.dim[i], &n[i]);
+	if (n[0] != (int64_t)in.a || n[1] != (int64_t)in.b)
+		err(e, x->loc, "E0610", "`sinusoids` of [%g,%g] do not fill `%s`, which is %s", in.a, in.b, w->name, show_type(e, w->type));
+	else if (n[1] % 2 || n[1] < 4)
+		err(e, x->loc, "E0450", "the width of `sinusoids` is even and at least 4, got %lld", (long long)n[1]);
+	else
+		return true;
+	return false;
 }
 
 static Init own_init(Elab *e, const Weight *w, Expr *x)
 {
 	Init in = by_role(w->role);
-	if (x)
-		read_init(e, x, &in);
+	if (x && read_init(e, x, &in))
+		shape_fits(e, w, in, x);
 	return in;
 }
 
@@ -150,6 +169,30 @@ static bool name_reserved(const char *name)
 	return false;
 }
 
+/* Where the weight of this name is, or would be. */
+static Weight **weight_slot(Elab *e, const char *name)
+{
+	uint64_t i = (uint64_t)(uintptr_t)name * 0x9e3779b97f4a7c15u >> 32;
+	while (e->by_name[i & (uint64_t)(e->names_cap - 1)] && e->by_name[i & (uint64_t)(e->names_cap - 1)]->name != name)
+		i++;
+	return &e->by_name[i & (uint64_t)(e->names_cap - 1)];
+}
+
+/* For one more; check.c begins anew by emptying `weights`. */
+static void weight_room(Elab *e)
+{
+	bool full = 2 * (e->weights.len + 1) > e->names_cap;
+	if (!full && e->weights.len > 0)
+		return;
+	if (full) {
+		e->names_cap = MAX(64, 4 * e->names_cap);
+		e->by_name = NEW_ARRAY(e->arena, Weight *, e->names_cap);
+	}
+	memset(e->by_name, 0, sizeof *e->by_name * (size_t)e->names_cap);
+	for (int i = 0; i < e->weights.len; i++)
+		*weight_slot(e, e->weights.at[i]->name) = e->weights.at[i];
+}
+
 void param_register(Elab *e, Weight *w, Expr *init)
 {
 	if (name_reserved(w->name)) {
@@ -157,13 +200,15 @@ void param_register(Elab *e, Weight *w, Expr *init)
 		help(e, "`at \"..\"` gives it another name in the checkpoint");
 		return;
 	}
-	for (int i = 0; i < e->weights.len; i++)
-		if (e->weights.at[i]->name == w->name) {
-			err(e, w->loc, "E0602", "two tensors would be called `%s`", w->name);
-			note(e, e->weights.at[i]->loc, "this is the other one");
-			help(e, "`at \"..\"` gives a layer another name in the checkpoint");
-			return;
-		}
+	weight_room(e);
+	Weight **slot = weight_slot(e, w->name);
+	if (*slot) {
+		err(e, w->loc, "E0602", "two tensors would be called `%s`", w->name);
+		note(e, (*slot)->loc, "this is the other one");
+		help(e, "`at \"..\"` gives a layer another name in the checkpoint");
+		return;
+	}
+	*slot = w;
 	Param p = { .name = w->name, .type = w->type, .decay = w->type.rank >= 2 };
 	set_init(&p, w, own_init(e, w, init));
 	w->own_init = init != NULL;
@@ -195,15 +240,57 @@ static bool selected(const Globs *g, const char *name)
 	return false;
 }
 
-/* Check mode knows one layer of each repeat only, and leaves this to build mode. */
+/* The glob with the fixed pieces before its first `*`, and those after its last, taken from a tensor's name: what may have
+ * been meant. NULL if the name has too few pieces, or is not matched even so. */
+static const char *glob_like(const char *glob, const char *name)
+{
+	const char *star = strchr(glob, '*'), *last = strrchr(glob, '*'), *from = name, *to = name + strlen(name);
+	if (!star)
+		return name;
+	const char *tail = strchr(last, '.');
+	for (const char *g = glob; (g = memchr(g, '.', (size_t)(star - g))) && from; g++)
+		if ((from = strchr(from, '.')))
+			from++;
+	for (const char *g = tail; g && from; g = strchr(g + 1, '.'))
+		do
+			to = to > from ? to - 1 : NULL;
+		while (to && *to != '.');
+	const char *piece = star;   /* the beginning of the piece with the first star */
+	while (piece > glob && piece[-1] != '.')
+		piece--;
+	if (!from || !to || to < from)
+		return NULL;
+	const char *like = internf("%.*s%.*s%s", (int)(from - name), name, (int)((tail ? tail : glob + strlen(glob)) - piece), piece,
+	                           tail ? to : "");
+	return glob_match(like, name) ? like : NULL;
+}
+
+static void suggest_glob(Elab *e, const char *glob)
+{
+	NameList likely = {0};
+	for (int i = 0; i < e->mod->params.len; i++) {
+		const char *like = glob_like(glob, e->mod->params.at[i].name);
+		bool fresh = like && (likely.len == 0 || likely.at[likely.len - 1] != like);
+		if (fresh)
+			vec_push(e->arena, &likely, like);
+	}
+	if (diag_nearest(glob, likely.at, likely.len))
+		suggest(e, glob, likely.at, likely.len);
+	else
+		help(e, "`sinter names` lists them");
+}
+
+/* Check mode knows one layer of each repeat only, and leaves this to when there are numbers. */
 static void warn_unmatched(Elab *e, Expr *list)
 {
 	for (Expr *x = list; x && !e->symbolic; x = x->next) {
 		bool any = false;
 		for (int i = 0; i < e->mod->params.len; i++)
 			any |= glob_match(x->name, e->mod->params.at[i].name);
-		if (!any)
-			warn(e, x->loc, "W0601", "no tensor is called \"%s\"", x->name);
+		if (any)
+			continue;
+		warn(e, x->loc, "W0601", "no tensor is called \"%s\"", x->name);
+		suggest_glob(e, x->name);
 	}
 }
 
@@ -223,7 +310,8 @@ static void apply_init(Elab *e, Stmt *s)
 	for (int i = 0; i < e->mod->params.len; i++) {
 		Weight *w = e->weights.at[i];
 		bool general = (w->role == WR_MATRIX || w->role == WR_TABLE) && !w->own_init;
-		if (s->on ? selected(&globs, w->name) : general)
+		bool wanted = s->on ? selected(&globs, w->name) : general;
+		if (wanted && shape_fits(e, w, in, s->args->value))
 			set_init(&e->mod->params.at[i], w, in);
 	}
 }
@@ -251,8 +339,8 @@ static void apply_rename(Elab *e, Stmt *s)
 	Expr *x = s->args ? s->args->value : NULL;
 	if (!x || x->kind != E_ARROW || x->a->kind != E_STRING || x->b->kind != E_STRING)
 		err(e, s->loc, "E0613", "`rename` wants two names: rename \"gamma\" -> \"weight\"");
-	else if (!e->symbolic)
-		warn(e, s->loc, "W0503", "this version does not rename tensors when it loads them");
+	else
+		vec_push(e->arena, &e->mod->renames, ((Rename){ x->a->name, x->b->name }));
 }
 
 static void apply_no_decay(Elab *e, Stmt *s)
@@ -266,7 +354,7 @@ static void apply_no_decay(Elab *e, Stmt *s)
 			e->mod->params.at[i].decay = false;
 }
 
-void weights_freeze(Elab *e, Stmt *s)
+void weights_freeze(Elab *e, Entry *entry, Stmt *s)
 {
 	Globs globs = {0};
 	if (!s->on) {
@@ -276,14 +364,24 @@ void weights_freeze(Elab *e, Stmt *s)
 	if (!globs_of(e, s->on, &globs))
 		return;
 	warn_unmatched(e, s->on);
-	for (int i = 0; i < e->mod->params.len; i++)
-		if (selected(&globs, e->mod->params.at[i].name))
+	for (int i = 0; i < e->mod->params.len; i++) {
+		if (e->weights.at[i]->role == WR_ADAPTER || !selected(&globs, e->mod->params.at[i].name))
+			continue;   /* what an adapter adds is what is trained */
+		if (entry)
+			vec_push(e->arena, &entry->frozen, i);
+		else
 			e->mod->params.at[i].frozen = true;
+	}
+}
+
+static void apply_freeze(Elab *e, Stmt *s)
+{
+	weights_freeze(e, NULL, s);
 }
 
 static const struct { const char *name; void (*apply)(Elab *, Stmt *); } lines[] = {
 	{ "init", apply_init }, { "prefix", apply_prefix }, { "ignore", apply_ignore }, { "rename", apply_rename },
-	{ "no_decay", apply_no_decay }, { "freeze", weights_freeze },
+	{ "no_decay", apply_no_decay }, { "freeze", apply_freeze },
 };
 
 static void apply_line(Elab *e, Stmt *s)
@@ -303,8 +401,14 @@ static void apply_line(Elab *e, Stmt *s)
 		suggest(e, s->setting, names, COUNT(names));
 }
 
+/* What a used model says of its own weights comes first: the file that uses it may say otherwise. */
 void weights_apply(Elab *e, Unit *u)
 {
+	for (int i = 0; i < u->uses.len; i++) {
+		Unit *owner;
+		if (unit_item(u->uses.at[i].unit, I_MODEL, u->uses.at[i].of, &owner))
+			weights_apply(e, owner);
+	}
 	e->frame = frame_new(e, u, NULL);
 	for (Item *it = u->file->items; it; it = it->next)
 		for (Stmt *s = it->kind == I_WEIGHTS ? it->body : NULL; s; s = s->next)

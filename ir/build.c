@@ -188,6 +188,11 @@ Value *b_slice(Builder *b, Value *x, int axis, const Dim *start, const Dim *len)
 	return unary(b, OP_SLICE, x, (Attrs){.axis = axis, .start = start, .len = len});
 }
 
+Value *b_windows(Builder *b, Value *x, int axis, const Dim *len, int step)
+{
+	return unary(b, OP_WINDOWS, x, (Attrs){.axis = axis, .len = len, .step = step});
+}
+
 Value *b_expand(Builder *b, Value *x, Type t)
 {
 	return type_eq(x->type, t) ? x : given(b, OP_EXPAND, x, (Attrs){0}, t);
@@ -215,6 +220,15 @@ Value *b_gather(Builder *b, Value *table, Value *ids) { return b_binary(b, OP_GA
 Value *b_scatter_add(Builder *b, Value *base, Value *ids, Value *rows)
 {
 	return build(b, OP_SCATTER_ADD, (Value *[]){base, ids, rows}, 3, NULL, NULL);
+}
+
+Value *b_nonzero(Builder *b, Value *mask, const char *sym)
+{
+	int64_t bound;
+	if (!graph_bound(b->g, mask->type.dim[0], &bound))
+		bug("%s: nonzero of an extent without bound", b->g->name);
+	graph_sym(b->g, sym, bound);
+	return given(b, OP_NONZERO, mask, (Attrs){0}, type_make(DT_I32, 1, (const Dim *[]){dim_sym(intern(sym))}));
 }
 
 Value *b_write(Builder *b, Value *dst, Value *src, int axis, const Dim *start)
@@ -248,6 +262,7 @@ ValueList graph_take(Graph *g)
 	ValueList old;
 	memcpy(&old, &g->vals, sizeof old);
 	memset(&g->vals, 0, sizeof g->vals);
+	vec_reserve_(g->arena, (void **)&g->vals.at, &g->vals.cap, old.len, sizeof *g->vals.at);
 	for (int i = 0; i < old.len; i++)
 		old.at[i]->repl = NULL;
 	return old;

@@ -5,6 +5,7 @@
 
 const char *const kernel_kind_name[K_COUNT] = {
 	[K_ROWS] = "rows", [K_COLS] = "cols", [K_CONTRACT] = "contract", [K_SCATTER] = "scatter", [K_PACK] = "pack",
+	[K_NONZERO] = "nonzero",
 };
 
 static Lower lower(const Value *v) { return op_info[v->op].lower; }
@@ -50,7 +51,10 @@ static void set_kind(Cluster *c)
 	for (int i = 0; i < c->vals.len; i++) {
 		Value *v = c->vals.at[i];
 		Lower l = lower(v);
-		KernelKind kind = l == LOWER_CONTRACT ? K_CONTRACT : l == LOWER_PACK ? K_PACK : l == LOWER_SCATTER ? K_SCATTER : K_ROWS;
+		static const KernelKind kinds[] = {
+			[LOWER_CONTRACT] = K_CONTRACT, [LOWER_PACK] = K_PACK, [LOWER_SCATTER] = K_SCATTER, [LOWER_NONZERO] = K_NONZERO,
+		};
+		KernelKind kind = (int)l < COUNT(kinds) ? kinds[l] : K_ROWS;
 		if (kind != K_ROWS && !c->anchor) {
 			c->kind = kind;
 			c->anchor = v;
@@ -93,26 +97,26 @@ static Cluster *find_cluster(const ClusterList *all, int id)
 	return NULL;
 }
 
-static ClusterList gather(Graph *g)
+static ClusterList gather(Arena *a, Graph *g)
 {
 	ClusterList all = {0};
 	int most = 0;
 	for (int i = 0; i < g->vals.len; i++)
 		most = MAX(most, g->vals.at[i]->kernel);
-	Cluster **by_id = most <= 4 * g->vals.len + 1024 ? NEW_ARRAY(g->arena, Cluster *, most + 1) : NULL;
+	Cluster **by_id = most <= 4 * g->vals.len + 1024 ? NEW_ARRAY(a, Cluster *, most + 1) : NULL;
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
 		if (!v->kernel)
 			continue;
 		Cluster *c = by_id ? by_id[v->kernel] : find_cluster(&all, v->kernel);
 		if (!c) {
-			c = NEW(g->arena, Cluster);
+			c = NEW(a, Cluster);
 			c->id = v->kernel;
-			vec_push(g->arena, &all, c);
+			vec_push(a, &all, c);
 			if (by_id)
 				by_id[v->kernel] = c;
 		}
-		vec_push(g->arena, &c->vals, v);
+		vec_push(a, &c->vals, v);
 	}
 	return all;
 }
@@ -126,7 +130,7 @@ static void set_ins(Arena *a, Cluster *c)
 }
 
 /* Members that a value outside reads, or that are placed. */
-static void set_outs(Graph *g, const ClusterList *all)
+static void set_outs(Arena *a, const Graph *g, const ClusterList *all)
 {
 	Arena *scratch = arena_new();
 	ValueMap *leaves = vmap_new(scratch);
@@ -142,7 +146,7 @@ static void set_outs(Graph *g, const ClusterList *all)
 		Cluster *c = all->at[k];
 		for (int i = 0; i < c->vals.len; i++)
 			if (vmap_get(leaves, c->vals.at[i]) == 1)
-				vec_push(g->arena, &c->outs, c->vals.at[i]);
+				vec_push(a, &c->outs, c->vals.at[i]);
 	}
 	arena_free(scratch);
 }
@@ -190,20 +194,20 @@ static void visit(Sorter *s, int k)
 	vec_push(s->arena, &s->sorted, c);
 }
 
-static Sorter sort(Graph *g)
+static Sorter sort(Arena *a, Graph *g)
 {
-	Sorter s = {.arena = g->arena, .scratch = arena_new(), .all = gather(g)};
+	Sorter s = {.arena = a, .scratch = arena_new(), .all = gather(a, g)};
 	s.owner = vmap_new(s.scratch);
 	s.walked = vmap_new(s.scratch);
 	s.state = arena_alloc(s.scratch, sizeof *s.state * (size_t)(s.all.len + 1));
 	for (int k = 0; k < s.all.len; k++) {
 		Cluster *c = s.all.at[k];
 		set_kind(c);
-		set_ins(g->arena, c);
+		set_ins(a, c);
 		for (int i = 0; i < c->vals.len; i++)
 			vmap_put(s.owner, c->vals.at[i], k);
 	}
-	set_outs(g, &s.all);
+	set_outs(a, g, &s.all);
 	for (int k = 0; k < s.all.len; k++)
 		if (s.state[k] == NEW_)
 			visit(&s, k);
@@ -211,22 +215,27 @@ static Sorter sort(Graph *g)
 	return s;
 }
 
-ClusterList clusters_of(Graph *g)
+ClusterList clusters_in(Arena *a, Graph *g)
 {
-	Sorter s = sort(g);
+	Sorter s = sort(a, g);
 	if (s.cycle[0] != s.cycle[1])   /* one that needs itself is for cluster_illegal() to say */
 		bug("%s: kernels %d and %d need each other", g->name, s.cycle[0]->id, s.cycle[1]->id);
 	return s.sorted;
 }
 
+ClusterList clusters_of(Graph *g) { return clusters_in(g->arena, g); }
+
 bool clusters_cycle(Graph *g, int *a, int *b)
 {
-	Sorter s = sort(g);
-	if (!s.cycle[0])
-		return false;
-	*a = s.cycle[0]->id;
-	*b = s.cycle[1]->id;
-	return true;
+	Arena *scratch = arena_new();
+	Sorter s = sort(scratch, g);
+	bool found = s.cycle[0] != NULL;
+	if (found) {
+		*a = s.cycle[0]->id;
+		*b = s.cycle[1]->id;
+	}
+	arena_free(scratch);
+	return found;
 }
 
 /* Legality. Shapes are compared with the space right-aligned. */
@@ -433,13 +442,24 @@ static int axes_of(const Spec *s, int side, Role want, int *axes)
 	return n;
 }
 
-static bool walkable(Value *v, const Spec *s, int side, Role want)
+/* Do the axes of this role join? *steps: one by one through memory. */
+static bool walks(Value *v, const Spec *s, int side, Role want, bool *steps)
 {
 	View w;
 	int axes[MAX_RANK];
 	const Dim *extent, *stride;
 	int n = axes_of(s, side, want, axes);
-	return view_of(v, &w) && view_group(v, &w, axes, n, &extent, &stride);
+	if (!view_of(v, &w) || !view_group(v, &w, axes, n, &extent, &stride))
+		return false;
+	*steps = dim_is(stride, 1) || dim_is(extent, 1);
+	return true;
+}
+
+/* Are operand 0's rows, or its columns, consecutive in memory? */
+static bool dense(Value *v, const Spec *s)
+{
+	bool m, k;
+	return walks(v, s, 0, ROLE_M, &m) && walks(v, s, 0, ROLE_K, &k) && (m || k);
 }
 
 static const char *bad_contract_operands(Value *v, const Spec *s)
@@ -448,13 +468,20 @@ static const char *bad_contract_operands(Value *v, const Spec *s)
 	for (int i = 1; i < s->n[2]; i++)
 		if (role(s, s->at[2][i - 1]) == ROLE_N && role(s, s->at[2][i]) != ROLE_N)
 			return why(v, "has other axes behind those of operand 1 alone");
-	if (a->op != OP_PACK || a->a.side != 0)
-		return why(v, "needs operand 0 packed");
+	if (a->op == OP_PACK ? a->a.side != 0 : !dense(a, s))
+		return why(v, "needs operand 0 packed, or consecutive in k or in m");
 	if (b->op == OP_PACK)
 		return b->a.side == 1 ? NULL : why(v, "has operand 1 packed for the other side");
-	if (!walkable(b, s, 1, ROLE_N) || !walkable(b, s, 1, ROLE_K))
+	bool steps;
+	if (!walks(b, s, 1, ROLE_N, &steps) || !walks(b, s, 1, ROLE_K, &steps))
 		return why(v, "has an operand 1 whose axes do not join");
 	return NULL;
+}
+
+bool contract_laid_out(Value *v)
+{
+	Spec s;
+	return !spec_parse(v->a.spec, &s) && !bad_contract_operands(v, &s);
 }
 
 /* Does x vary along all, some or none of the result's axes with this role? Extents of 1 don't count. */
@@ -543,8 +570,6 @@ static const char *illegal_pack(const Cluster *c)
 	int side = v->a.side;
 	if (side < 0 || side > 1 || s.n[side] != v->type.rank)
 		return why(v, "does not match its spec");
-	if (!walkable(v->in[0], &s, side, side ? ROLE_N : ROLE_M) || !walkable(v->in[0], &s, side, ROLE_K))
-		return why(v, "packs axes that do not join");
 	return NULL;
 }
 
@@ -553,12 +578,18 @@ static const char *illegal_scatter(const Cluster *c)
 	return c->vals.len > 1 ? "a scatter_add is a kernel of its own" : NULL;
 }
 
+static const char *illegal_nonzero(const Cluster *c)
+{
+	return c->vals.len > 1 ? "a nonzero is a kernel of its own" : NULL;
+}
+
 static const char *(*const legal[K_COUNT])(const Cluster *) = {
 	[K_ROWS] = illegal_rows,
 	[K_COLS] = illegal_cols,
 	[K_CONTRACT] = illegal_contract,
 	[K_SCATTER] = illegal_scatter,
 	[K_PACK] = illegal_pack,
+	[K_NONZERO] = illegal_nonzero,
 };
 
 const char *cluster_illegal(const Cluster *c)

@@ -81,6 +81,7 @@ static Cost (*const rules[])(const Sizes *, const Value *) = {
 	[LOWER_CONTRACT] = cost_contract,
 	[LOWER_PACK] = cost_move,
 	[LOWER_SCATTER] = cost_scatter,
+	[LOWER_NONZERO] = cost_move,
 	[LOWER_GATHER] = cost_gather,
 	[LOWER_EXPAND] = cost_expanded,
 };

@@ -10,6 +10,9 @@
 enum {
 	MAX_TERMS = 128,    /* beyond: a polynomial is kept as one opaque atom, (..)/1 */
 	MAX_FACTORS = 32,
+	MAX_POWER = 1024,   /* powers saturate too */
+	MAX_WEIGHT = 1 << 24,
+	SMALL = 64,         /* constants below have a table of their own */
 };
 
 typedef struct Mono Mono;
@@ -26,11 +29,13 @@ struct Dim {
 	Dim *next;
 	uint64_t hash;
 	const char *text;   /* made when first asked for */
+	int weight;         /* see dim_weight() */
 	int n;
 	Term t[];
 };
 
-typedef struct Poly { int n; Term t[MAX_TERMS]; } Poly;   /* being built: sorted, no zero coefficients */
+/* Being built: sorted, no zero coefficients. Large: only t[0..n) is ever written. */
+typedef struct Poly { int n; Term t[MAX_TERMS]; } Poly;
 
 /* Interning */
 
@@ -38,7 +43,9 @@ static struct {
 	Arena *arena;
 	Mono **mono;
 	Dim **dim;
-	int ndim, cap_mono, cap_dim;
+	const Mono *one;               /* the empty product */
+	const Dim *small[SMALL];       /* constants, made when first asked for */
+	int ndim, nmono, cap_mono, cap_dim;
 } pool;
 
 static Arena *pool_arena(void)
@@ -50,6 +57,13 @@ static Arena *pool_arena(void)
 		pool.dim = NEW_ARRAY(pool.arena, Dim *, pool.cap_dim);
 	}
 	return pool.arena;
+}
+
+void dims_forget(void)
+{
+	if (pool.arena)
+		arena_free(pool.arena);
+	memset(&pool, 0, sizeof pool);
 }
 
 static uint64_t mix(uint64_t h, uint64_t x)
@@ -73,6 +87,17 @@ static void grow_dims(void)
 	pool.cap_dim = cap;
 }
 
+static int weight_of(const Poly *p)
+{
+	int64_t sum = 1;
+	for (int i = 0; i < p->n; i++)
+		for (int k = 0; k < p->t[i].m->n; k++) {
+			const DimFactor *f = &p->t[i].m->f[k];
+			sum += 1 + (f->sym ? 0 : (int64_t)f->num->weight + f->den->weight);
+		}
+	return (int)MIN(sum + p->n, (int64_t)MAX_WEIGHT);
+}
+
 static const Dim *intern_poly(const Poly *p)
 {
 	pool_arena();
@@ -88,6 +113,7 @@ static const Dim *intern_poly(const Poly *p)
 	Dim *d = arena_alloc(pool.arena, sizeof(Dim) + bytes);
 	d->hash = h;
 	d->n = p->n;
+	d->weight = weight_of(p);
 	memcpy(d->t, p->t, bytes);
 	Dim **slot = &pool.dim[h & (uint64_t)(pool.cap_dim - 1)];
 	d->next = *slot;
@@ -101,6 +127,21 @@ static bool factor_eq(const DimFactor *a, const DimFactor *b)
 	return a->sym == b->sym && a->num == b->num && a->den == b->den && a->exact == b->exact;
 }
 
+static void grow_monos(void)
+{
+	int cap = pool.cap_mono * 4;
+	Mono **to = NEW_ARRAY(pool.arena, Mono *, cap);
+	for (int i = 0; i < pool.cap_mono; i++)
+		for (Mono *m = pool.mono[i], *next; m; m = next) {
+			next = m->next;
+			Mono **slot = &to[m->hash & (uint64_t)(cap - 1)];
+			m->next = *slot;
+			*slot = m;
+		}
+	pool.mono = to;
+	pool.cap_mono = cap;
+}
+
 static const Mono *intern_mono(const DimFactor *f, int n)
 {
 	pool_arena();
@@ -112,6 +153,8 @@ static const Mono *intern_mono(const DimFactor *f, int n)
 		h = mix(mix(h, id), (uint64_t)f[i].power);
 		degree += f[i].power;
 	}
+	if (pool.nmono > pool.cap_mono * 2)
+		grow_monos();
 	Mono **slot = &pool.mono[h & (uint64_t)(pool.cap_mono - 1)];
 	for (Mono *m = *slot; m; m = m->next) {
 		bool same = m->hash == h && m->n == n;
@@ -128,6 +171,7 @@ static const Mono *intern_mono(const DimFactor *f, int n)
 		m->f[i] = f[i];
 	m->next = *slot;
 	*slot = m;
+	pool.nmono++;
 	return m;
 }
 
@@ -218,14 +262,18 @@ static int64_t gcd(int64_t a, int64_t b)
 
 static const Dim *from_term(int64_t coef, const Mono *m)
 {
-	if (coef == 0)
-		m = NULL;
-	Poly p = {.n = m ? 1 : 0};
+	Poly p;
+	p.n = coef != 0;
 	p.t[0] = (Term){coef, m};
 	return intern_poly(&p);
 }
 
-static const Mono *mono_one(void) { return intern_mono(NULL, 0); }
+static const Mono *mono_one(void)
+{
+	if (!pool.one)
+		pool.one = intern_mono(NULL, 0);
+	return pool.one;
+}
 
 static const Dim *from_atom(const Dim *num, const Dim *den, bool exact)
 {
@@ -247,8 +295,10 @@ static const Mono *mono_mul(const Mono *a, const Mono *b)
 	while (i < a->n || j < b->n) {
 		int c = i == a->n ? 1 : j == b->n ? -1 : factor_cmp(&a->f[i], &b->f[j]);
 		f[n] = c <= 0 ? a->f[i++] : b->f[j++];
-		if (c == 0)
-			f[n].power += b->f[j++].power;
+		if (c == 0) {
+			f[n].power = MIN(f[n].power + b->f[j].power, MAX_POWER);
+			j++;
+		}
 		n++;
 	}
 	return intern_mono(f, n);
@@ -285,7 +335,11 @@ static const Mono *mono_gcd(const Mono *a, const Mono *b)
 
 const Dim *dim_const(int64_t v)
 {
-	return from_term(v == INT64_MIN ? -INT64_MAX : v, mono_one());
+	if (v < 0 || v >= SMALL)
+		return from_term(v == INT64_MIN ? -INT64_MAX : v, mono_one());
+	if (!pool.small[v])
+		pool.small[v] = from_term(v, mono_one());
+	return pool.small[v];
 }
 
 const Dim *dim_sym(const char *name)
@@ -301,8 +355,9 @@ static const Dim *add_scaled(const Dim *a, const Dim *b, int64_t scale)
 		a = opaque(a);
 		b = opaque(b);
 	}
-	Poly p = {.n = 0};
+	Poly p;
 	int i = 0, j = 0;
+	p.n = 0;
 	while (i < a->n || j < b->n) {
 		int c = i == a->n ? 1 : j == b->n ? -1 : mono_cmp(a->t[i].m, b->t[j].m);
 		Term t = c <= 0 ? a->t[i++] : (Term){0, b->t[j].m};
@@ -345,8 +400,19 @@ static const Dim *settle(const Dim *d)
 	return d;
 }
 
-const Dim *dim_add(const Dim *a, const Dim *b) { return settle(add_scaled(a, b, 1)); }
-const Dim *dim_sub(const Dim *a, const Dim *b) { return settle(add_scaled(a, b, -1)); }
+/* Most extents are numbers, or added to 0: these need no search for what cancels. */
+static const Dim *add(const Dim *a, const Dim *b, int64_t scale)
+{
+	int64_t x, y;
+	if (b->n == 0)
+		return a;
+	if (dim_is_const(a, &x) && dim_is_const(b, &y))
+		return dim_const(sat_add(x, sat_mul(scale, y)));
+	return settle(add_scaled(a, b, scale));
+}
+
+const Dim *dim_add(const Dim *a, const Dim *b) { return add(a, b, 1); }
+const Dim *dim_sub(const Dim *a, const Dim *b) { return add(a, b, -1); }
 
 /* A product of two terms. An exact quotient in it whose divisor is among its other factors cancels:
  * (D/H)*H*B = D*B. */
@@ -380,6 +446,13 @@ static const Dim *cancel_whole(const Dim *a, const Dim *b)
 
 const Dim *dim_mul(const Dim *a, const Dim *b)
 {
+	int64_t x, y;
+	if (a->n == 0 || dim_is(b, 1))
+		return a;
+	if (b->n == 0 || dim_is(a, 1))
+		return b;
+	if (dim_is_const(a, &x) && dim_is_const(b, &y))
+		return dim_const(sat_mul(x, y));
 	const Dim *whole = cancel_whole(a, b);
 	if (!whole)
 		whole = cancel_whole(b, a);
@@ -420,7 +493,8 @@ static const Dim *divide_exactly(const Dim *a, const Dim *b)
 /* Divides every term of d by the monomial, which divides them all. */
 static const Dim *strip(const Dim *d, int64_t coef, const Mono *m)
 {
-	Poly p = {.n = d->n};
+	Poly p;
+	p.n = d->n;
 	for (int i = 0; i < d->n; i++)
 		p.t[i] = (Term){d->t[i].coef / coef, mono_div(d->t[i].m, m)};
 	return intern_poly(&p);
@@ -538,6 +612,8 @@ bool dim_is(const Dim *d, int64_t value)
 	int64_t v;
 	return dim_is_const(d, &v) && v == value;
 }
+
+int dim_weight(const Dim *d) { return d->weight; }
 
 int dim_terms(const Dim *d) { return d->n; }
 

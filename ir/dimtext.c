@@ -3,7 +3,7 @@
 
 #include <ctype.h>
 
-enum { MAX_PARSE_DEPTH = 100, MAX_PARSE_DEGREE = 1000, MAX_PARSE_TERMS = 64 };   /* what nobody means: refused when read */
+enum { MAX_PARSE_DEPTH = 100, MAX_PARSE_DEGREE = 1000, MAX_PARSE_TERMS = 64, MAX_PARSE_WEIGHT = 2000 };   /* what nobody means: refused when read */
 
 static bool needs_parens(const Dim *d)
 {
@@ -162,7 +162,7 @@ static const Dim *read_term(Reader *r)
 		if (!e || (!times && dim_is(e, 0)) || dim_terms(d) * dim_terms(e) > MAX_PARSE_TERMS)
 			return NULL;
 		d = times ? dim_mul(d, e) : dim_div(d, e);
-		if (too_high(d))
+		if (too_high(d) || dim_weight(d) > MAX_PARSE_WEIGHT)
 			return NULL;
 	}
 	return d && negative ? dim_sub(dim_const(0), d) : d;
@@ -181,6 +181,8 @@ static const Dim *read_sum(Reader *r)
 		if (!e)
 			return NULL;
 		d = plus ? dim_add(d, e) : dim_sub(d, e);
+		if (dim_weight(d) > MAX_PARSE_WEIGHT)
+			return NULL;
 	}
 	r->depth--;
 	return d;

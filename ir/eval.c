@@ -364,6 +364,18 @@ EVAL(slice)
 	place(r, v, in[0], out, extent(r, v, v->a.start), true);
 }
 
+/* A strided copy whose source strides overlap. */
+EVAL(windows)
+{
+	int64_t own[MAX_RANK], fs[MAX_RANK], ts[MAX_RANK];
+	int axis = v->a.axis;
+	strides_of(in[0], own);
+	strides_of(out, ts);
+	for (int i = 0; i < v->type.rank; i++)
+		fs[i] = i == axis ? own[axis] * v->a.step : own[i - (i > axis)];
+	move(v->type.rank, out->shape, fresh(r, out), ts, in[0]->at, fs);
+}
+
 EVAL(expand) { out->at = (double *)stretched(r, in[0], out); }   /* fused ops don't come here: eval_expanded */
 
 EVAL(concat)
@@ -478,6 +490,23 @@ EVAL(scatter_add)
 	}
 }
 
+EVAL(nonzero)
+{
+	double *to = fresh(r, out);
+	for (int64_t i = 0; i < in[0]->n; i++)
+		if (in[0]->at[i] != 0)
+			*to++ = (double)i;
+}
+
+/* Its result's extent is what it sets. */
+static void count(Run *r, const Value *v, const Tensor *mask)
+{
+	int64_t n = 0;
+	for (int64_t i = 0; i < mask->n; i++)
+		n += mask->at[i] != 0;
+	env_dim(r->env, counted_sym(v), n);
+}
+
 EVAL(store) { vec_push(r->arena, &r->results, ((Named){v->in[0]->a.name, in[1]})); }
 EVAL(output) { vec_push(r->arena, &r->results, ((Named){v->a.name, in[0]})); }
 
@@ -520,6 +549,8 @@ static void eval_value(Run *r, Value *v)
 			bug("%s: operand %d of %s is not evaluated before it", r->g->name, i, op_info[v->op].text);
 		in[i] = r->done.at[at];
 	}
+	if (is_counting(v))
+		count(r, v, in[0]);
 	Tensor *out = tensor_of(r, v);
 	if (r->failed)
 		return;

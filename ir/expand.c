@@ -8,6 +8,9 @@
 
 static const double MASKED = -1e30, MASKED_MAX = -1e20;
 
+/* A window as wide as any axis: wider ones are no different, and positions less it stay in i32. */
+enum { WIDEST = 1 << 30 };
+
 static Value *f32(Builder *b, double x) { return b_const(b, DT_F32, x); }
 
 static Value *softmax(Builder *b, Value *x, int axis, bool may_be_empty)
@@ -24,15 +27,26 @@ static Value *softmax(Builder *b, Value *x, int axis, bool may_be_empty)
 
 static Value *expand_softmax(Builder *b, Value *v) { return softmax(b, v->in[0], v->a.axis, false); }
 
-/* s <= t + (S - T), as bool[T,S] */
-static Value *causal_mask(Builder *b, const Dim *T, const Dim *S)
+static Value *both(Builder *b, Value *mask, Value *m)
 {
+	return mask && m ? b_binary(b, OP_AND, mask, m) : mask ? mask : m;
+}
+
+/* Of query t, which is at position p = t + (S - T), and key s: s <= p where causal, p < s + window where there is a
+ * window; as bool[T,S]. NULL: neither. */
+static Value *position_mask(Builder *b, const Attrs *a, const Dim *T, const Dim *S)
+{
+	if (!a->causal && !a->window)
+		return NULL;
 	const Dim *one = dim_const(1);
-	Value *t = b_iota(b, 0, type_make(DT_I32, 2, (const Dim *[]){T, one}));
+	Value *p = b_iota(b, 0, type_make(DT_I32, 2, (const Dim *[]){T, one})), *near = NULL;
 	Value *s = b_iota(b, 1, type_make(DT_I32, 2, (const Dim *[]){one, S}));
 	if (S != T)
-		t = b_binary(b, OP_ADD, t, b_dim(b, dim_sub(S, T)));
-	return b_binary(b, OP_LE, s, t);
+		p = b_binary(b, OP_ADD, p, b_dim(b, dim_sub(S, T)));
+	Value *past = a->causal ? b_binary(b, OP_LE, s, p) : NULL;
+	if (a->window)
+		near = b_binary(b, OP_LT, b_binary(b, OP_SUB, p, b_const(b, DT_I32, MIN(a->window, WIDEST))), s);
+	return both(b, past, near);
 }
 
 /* bool[B,S] where the scores have `rank` axes, B first and S last */
@@ -46,11 +60,11 @@ static Value *key_mask(Builder *b, Value *keys, int rank)
 	return b_reshape(b, keys, t);
 }
 
-/* A bias with its head axis, if it has one, split into groups: [..,H,T,S] to [..,G,R,T,S]. */
-static Value *split_bias(Builder *b, Value *bias, const Dim *G, const Dim *R)
+/* A bias or mask with its head axis, if it has one, split into groups: [..,H,T,S] to [..,G,R,T,S]. */
+static Value *split_heads(Builder *b, Value *bias, const Dim *G, const Dim *R)
 {
 	Type from = bias->type, to = from;
-	if (from.rank < 3)
+	if (from.rank < 3 || !G)
 		return bias;
 	int h = from.rank - 3;
 	bool one = dim_is(from.dim[h], 1);
@@ -74,19 +88,21 @@ static Value *attend(Builder *b, Value *v, Value *x, const Dim *T, const Dim *S,
 {
 	const Attrs *a = &v->a;
 	int next = 3, rank = x->type.rank;
-	Value *keys = a->keys ? v->in[next++] : NULL, *bias = a->bias ? v->in[next++] : NULL, *mask = NULL;
+	Value *keys = a->keys ? v->in[next++] : NULL, *given = a->mask ? v->in[next++] : NULL;
+	Value *bias = a->bias ? v->in[next++] : NULL, *mask = position_mask(b, a, T, S);
 	x = b_binary(b, OP_MUL, x, f32(b, a->scale));
+	if (a->softcap > 0)
+		x = b_binary(b, OP_MUL, b_unary(b, OP_TANH, b_binary(b, OP_MUL, x, f32(b, 1 / a->softcap))), f32(b, a->softcap));
 	if (bias)
-		x = b_binary(b, OP_ADD, x, rank == 5 ? split_bias(b, bias, G, R) : bias);
-	if (a->causal)
-		mask = causal_mask(b, T, S);
-	if (keys) {
-		Value *m = key_mask(b, keys, rank);
-		mask = mask ? b_binary(b, OP_AND, mask, m) : m;
-	}
+		x = b_binary(b, OP_ADD, x, split_heads(b, bias, G, R));
+	if (keys)
+		mask = both(b, mask, key_mask(b, keys, rank));
+	if (given)
+		mask = both(b, mask, split_heads(b, given, G, R));
+	bool may_be_empty = keys || given || (mask && S != T);
 	if (mask)
 		x = b_select(b, mask, x, f32(b, MASKED));
-	x = softmax(b, x, rank - 1, keys || (a->causal && S != T));
+	x = softmax(b, x, rank - 1, may_be_empty);
 	return a->dropout > 0 ? apply_dropout(b, x, v->in[next], a) : x;
 }
 
@@ -103,7 +119,7 @@ static Value *expand_attention(Builder *b, Value *v)
 	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
 	Value *x = b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts");
 	x = attend(b, v, x, t.dim[1], S, G, R);
-	return b_reshape(b, b_contract(b, x, v->in[2], "bgrts,bsgk->btgrk"), t);
+	return b_reshape(b, b_contract(b, x, v->in[2], "bgrts,bsgk->btgrk"), v->type);
 }
 
 static Value *(*const rules[OP_COUNT])(Builder *, Value *) = {

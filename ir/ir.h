@@ -31,6 +31,8 @@ bool dim_eval(const Dim *, DimLookup *, void *ctx, int64_t *value);
 void dim_print(Str *, const Dim *);                           /* as LANGUAGE.md writes it: "2*A - 1", "(R + 1)/2" */
 const char *dim_text(const Dim *);                            /* interned text of the same */
 const Dim *dim_parse(const char **p);                         /* reads what dim_print writes; NULL on error */
+int dim_weight(const Dim *);                                  /* terms and factors in its text, saturating: what walking it costs */
+void dims_forget(void);                                       /* for fuzzers: drops the tables; no Dim from before may be used */
 /* Walks the structure (for code generation): the sum of n terms, term i = coef * product of factors;
  * a factor is a symbol (sym) or a floor division (num, den). */
 typedef struct DimFactor { const char *sym; const Dim *num, *den; int power; bool exact; } DimFactor;
@@ -78,7 +80,7 @@ typedef enum Lower {
 	LOWER_NONE,      /* needs no code: sources in memory, views, output, store (aliased by the plan) */
 	LOWER_ELEM,      /* inside a rows, cols or contract kernel */
 	LOWER_REDUCE,    /* rows kernel (last axis) or cols kernel (leading axes) */
-	LOWER_CONTRACT, LOWER_PACK, LOWER_SCATTER,
+	LOWER_CONTRACT, LOWER_PACK, LOWER_SCATTER, LOWER_NONZERO,
 	LOWER_GATHER,    /* an indexed operand of a rows kernel */
 	LOWER_EXPAND,    /* must be expanded before fuse */
 } Lower;
@@ -91,14 +93,18 @@ typedef enum Lower {
 	X(axes, MASK)   /* reduced axes, bit i = axis i */ \
 	X(perm, PERM)   /* transpose: result axis i is operand axis perm[i] */ \
 	X(spec, STR)    /* contract: "btd,dn->btn", a letter an axis */ \
-	X(start, DIM) X(len, DIM)      /* slice, write */ \
+	X(start, DIM) X(len, DIM)      /* slice, write; windows: len elements each */ \
+	X(step, INT)    /* windows: elements from one to the next */ \
 	X(lo, DIM) X(hi, DIM)          /* pad: zeros before and after */ \
 	X(size, DIM)    /* dimval */ \
 	X(stream, INT)  /* random: which stream of the seed */ \
 	X(causal, INT)  /* attention: query t sees keys s <= t + (S - T) */ \
+	X(window, INT)  /* attention: query t sees keys s with t + (S - T) - s < window; 0: no such limit */ \
 	X(keys, INT)    /* attention: operand bool[B,S] given */ \
+	X(mask, INT)    /* attention: operand bool broadcasting to [B,H,T,S] given */ \
 	X(bias, INT)    /* attention: operand f32 broadcasting to [B,H,T,S] given */ \
 	X(scale, F64)   /* attention */ \
+	X(softcap, F64) /* attention: scaled scores x become softcap*tanh(x/softcap); 0: they stay */ \
 	X(dropout, F64) /* attention: operand seed i32[] given when > 0 */ \
 	X(side, INT)    /* pack: 0 = left operand, 1 = right */ \
 	X(once, INT)    /* remat mark: cse must not merge (keeps recomputed values apart) */
@@ -115,14 +121,16 @@ enum { ATTRS(X) };
 
 typedef struct Attrs {
 	const char *name, *spec;
-	double value, scale, dropout;
-	int axis, stream, causal, keys, bias, side, once;
+	double value, scale, softcap, dropout;
+	int axis, step, stream, causal, window, keys, mask, bias, side, once;
 	uint32_t axes;
 	int8_t perm[MAX_RANK];
 	const Dim *start, *len, *lo, *hi, *size;
 } Attrs;
 
-typedef struct Where { const char *file; int line, col; } Where;
+/* In the model file. The byte range is known where the file was read by this process (src not NULL): it is not
+ * part of the graph's text. */
+typedef struct Where { const char *file; int line, col; Loc range; } Where;
 
 typedef struct Value Value;
 struct Value {
@@ -143,7 +151,7 @@ struct Value {
 	void *mark;
 };
 
-typedef struct Sym { const char *name; int64_t bound; } Sym;   /* a run-time dimension, 1 <= value <= bound */
+typedef struct Sym { const char *name; int64_t bound; } Sym;   /* a run-time dimension, 1 <= value <= bound; 0 <= where counted */
 
 typedef struct Graph {
 	const char *name;        /* "train.step" */
@@ -185,26 +193,39 @@ Value *b_reduce(Builder *, Op, Value *, uint32_t axes);        /* keeps reduced 
 Value *b_reshape(Builder *, Value *, Type);
 Value *b_transpose(Builder *, Value *, const int8_t *perm);
 Value *b_slice(Builder *, Value *, int axis, const Dim *start, const Dim *len);
+Value *b_windows(Builder *, Value *, int axis, const Dim *len, int step);   /* axis n becomes [(n - len)/step + 1, len] */
 Value *b_expand(Builder *, Value *, Type);
 Value *b_concat(Builder *, Value *const *, int n, int axis);
 Value *b_pad(Builder *, Value *, int axis, const Dim *lo, const Dim *hi);
 Value *b_contract(Builder *, Value *a, Value *b, const char *spec);
 Value *b_gather(Builder *, Value *table, Value *ids);
 Value *b_scatter_add(Builder *, Value *base, Value *ids, Value *values);
+Value *b_nonzero(Builder *, Value *mask, const char *sym);     /* adds the symbol to the graph */
 Value *b_write(Builder *, Value *dst, Value *src, int axis, const Dim *start);
 Value *b_store(Builder *, Value *target, Value *value);        /* target: param or state */
 Value *b_output(Builder *, const char *name, Value *);
 void graph_number(Graph *);                                    /* ids and uses */
-/* map.c: a number for each value, for those who must leave Value.id alone. */
+/* map.c: a number for each value, for those who must leave Value.id alone; or for each interned name. */
 typedef struct ValueMap ValueMap;
 ValueMap *vmap_new(Arena *);
-void vmap_put(ValueMap *, const Value *, int);
-int vmap_get(const ValueMap *, const Value *);                 /* -1 if there is none */
+void vmap_put(ValueMap *, const void *key, int);
+int vmap_get(const ValueMap *, const void *key);               /* -1 if there is none */
 /* Rewriting: a pass takes the list away (`old = graph_take(g)`), walks it, and for each value either
  * graph_keep()s it (operands replaced by their repl) or builds others and sets v->repl. */
 typedef Vec(Value *) ValueList;
 ValueList graph_take(Graph *);
 void graph_keep(Graph *, Value *);                             /* appends; v->repl = v */
+
+/* counted.c: symbols that the graph sets itself, by a nonzero. NULL stands for none of them. */
+typedef struct Counted Counted;
+typedef void CountedUse(void *ctx, Value *nonzero);
+Counted *counted_of(Arena *, const Graph *);                   /* NULL if there are none */
+bool is_counting(const Value *);
+const char *counted_sym(const Value *nonzero);
+Value *counted_by(const Counted *, const char *sym);           /* the nonzero that sets it; NULL: none does */
+/* Calls use for each place where a counted symbol is in d, in v's type and attributes (a nonzero's own aside). */
+void counted_in_dim(const Counted *, const Dim *d, CountedUse *, void *ctx);
+void counted_uses(const Counted *, const Value *v, CountedUse *, void *ctx);
 
 /* expand.c: the meaning of tier-two ops in primitives. Appends to b->g; returns the value of v. */
 Value *expand_op(Builder *, Value *v);
@@ -219,7 +240,7 @@ Graph *graph_parse(Arena *, const Source *, const char **end);
 /* verify.c: true if the graph obeys its rules; else diagnostics (code E09xx) and false. */
 bool graph_verify(const Graph *);
 
-/* view.c: where a value's elements lie. Views (reshape, transpose, slice, expand) own no memory: they
+/* view.c: where a value's elements lie. Views (reshape, transpose, slice, windows, expand) own no memory: they
  * resolve to a root value and strides in elements. A value with `dest` lies inside its dest's memory. */
 typedef struct View {
 	Value *root;                     /* the value that owns the memory */
@@ -231,16 +252,17 @@ bool view_contiguous(const View *, Type);
 /* Can these axes of v, in this order, be walked as one axis of *extent elements *stride apart? Axes of extent 1
  * don't matter; no axes: extent 1, stride 0. */
 bool view_group(const Value *v, const View *, const int *axes, int n, const Dim **extent, const Dim **stride);
+Value *view_root(Value *);           /* the root alone, which costs far less: view_of()'s where that is true */
 Value *view_base(Value *);           /* what a chain of views begins at; v itself if it is no view */
 Value *store_target(Value *);        /* for a value whose memory is a param's or state's: that source; else itself */
 
 /* cluster.c: what fuse forms and the backend lowers. See docs/ir.md "Kernels". */
-typedef enum KernelKind { K_ROWS, K_COLS, K_CONTRACT, K_SCATTER, K_PACK, K_COUNT } KernelKind;
+typedef enum KernelKind { K_ROWS, K_COLS, K_CONTRACT, K_SCATTER, K_PACK, K_NONZERO, K_COUNT } KernelKind;
 extern const char *const kernel_kind_name[K_COUNT];
 typedef struct Cluster {
 	int id;
 	KernelKind kind;
-	Value *anchor;                   /* the contract, pack or scatter_add; NULL for rows; the first reduce for cols */
+	Value *anchor;                   /* the contract, pack, scatter_add or nonzero; NULL for rows; the first reduce for cols */
 	Type space;                      /* iteration space (dt unused): rows: [outer.., last]; cols: the reduced operand's;
 	                                    contract: the result's */
 	ValueList vals;                  /* members in graph order */
@@ -251,8 +273,10 @@ typedef Vec(Cluster *) ClusterList;
 /* By v->kernel, in an order in which they can run: as their first members come, but what a kernel reads before it.
  * bug() where two need each other; clusters_cycle() asks that first. */
 ClusterList clusters_of(Graph *);
+ClusterList clusters_in(Arena *, Graph *);                     /* the same, for as long as the arena lives */
 bool clusters_cycle(Graph *, int *a, int *b);                  /* true, and the numbers of two such kernels */
 const char *cluster_illegal(const Cluster *);                  /* NULL, or why no kernel can be made of it */
+bool contract_laid_out(Value *contract);                       /* are its operands as docs/ir.md wants them for kernels? */
 
 /* eval.c: the reference evaluator, in double precision: the oracle. Slow and plain on purpose. */
 typedef struct Tensor { Type type; int64_t shape[MAX_RANK]; int64_t n; double *at; } Tensor;
@@ -273,32 +297,41 @@ Cost value_cost(const Value *, DimLookup *, void *ctx);        /* of one op, all
 Cost graph_cost(const Graph *, DimLookup *, void *ctx);
 
 /* module.c: a whole program on its way to the backend */
-typedef enum InitKind { INIT_ZEROS, INIT_CONSTANT, INIT_NORMAL, INIT_UNIFORM, INIT_TRUNC_NORMAL, INIT_COUNT } InitKind;
+typedef enum InitKind { INIT_ZEROS, INIT_CONSTANT, INIT_NORMAL, INIT_UNIFORM, INIT_TRUNC_NORMAL, INIT_SINUSOIDS, INIT_COUNT } InitKind;
 typedef struct Param {
 	const char *name;                /* in the checkpoint: "h.0.attn.c_attn.weight" */
 	Type type;                       /* as stored in files; all extents constant */
-	InitKind init; double a, b;      /* CONSTANT: value a. NORMAL, TRUNC_NORMAL: mean a, deviation b. UNIFORM: [a, b) */
+	InitKind init; double a, b;      /* CONSTANT: value a. NORMAL, TRUNC_NORMAL: mean a, deviation b. UNIFORM: [a, b). SINUSOIDS: a rows of b */
 	bool decay;                      /* weight decay applies */
-	bool frozen;
+	bool frozen;                     /* by all entries */
+	bool adapter;                    /* files need not have it: it is then as `init` says */
 } Param;
 typedef struct Setting { const char *key, *str; double num; bool is_num; const char *doc; } Setting;
 typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_COUNT } EntryKind;
+typedef struct EntryInput { const char *name; int64_t rows; bool optional; } EntryInput;   /* ids: rows of their table, -100 allowed; rows 0: no ids */
 typedef struct Entry {
 	EntryKind kind;
 	const char *name, *doc;          /* "train", "finetune" */
+	Vec(EntryInput) inputs;          /* the entry's parameters, in order */
+	Vec(int) frozen;                 /* further parameters, by index, that this entry doesn't train */
 	Vec(Setting) settings;           /* flat, "optimizer.lr": docs/ir.md lists them */
 	Vec(Graph *) graphs;             /* functions; the frontend makes "<entry>.forward", passes make the others */
 } Entry;
+typedef struct Rename { const char *from, *to; } Rename;   /* part of a name in the file -> what stands there in the model */
 typedef struct Module {
 	Arena *arena;
 	const char *name, *file, *doc;   /* model's name, file, leading comment */
 	const char *prefix;              /* weights { prefix "..." } or NULL */
-	Vec(Param) params;               /* in declaration order */
+	Vec(Param) params;               /* in declaration order; names stay once here */
+	ValueMap *named;                 /* module_param()'s own: the first `nnamed` params by interned name */
+	int nnamed;
 	Vec(Setting) config;
 	Vec(Entry *) entries;
 	Vec(const char *) ignore;        /* globs of tensors in files to be ignored */
+	Vec(Rename) renames;             /* of tensors in files, in order */
 } Module;
 Module *module_new(Arena *);
+bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all entries or this one do */
 Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */

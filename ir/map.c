@@ -1,8 +1,8 @@
-/* map.c: a table from values to numbers, keyed by address, open addressing. Only ever looked up, never walked,
- * so addresses cannot influence results. */
+/* map.c: a table from values (or interned names) to numbers, keyed by address, open addressing. Only ever looked up,
+ * never walked, so addresses cannot influence results. */
 #include "ir/ir.h"
 
-typedef struct Slot { const Value *key; int n; } Slot;
+typedef struct Slot { const void *key; int n; } Slot;
 struct ValueMap { Arena *arena; Slot *at; int len, cap; };
 
 ValueMap *vmap_new(Arena *a)
@@ -14,12 +14,12 @@ ValueMap *vmap_new(Arena *a)
 	return m;
 }
 
-static Slot *find(const ValueMap *m, const Value *v)
+static Slot *find(const ValueMap *m, const void *key)
 {
-	uint64_t h = (uint64_t)(uintptr_t)v * 0x9e3779b97f4a7c15u;
+	uint64_t h = (uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u;
 	for (uint64_t i = h >> 32;; i++) {
 		Slot *s = &m->at[i & (uint64_t)(m->cap - 1)];
-		if (!s->key || s->key == v)
+		if (!s->key || s->key == key)
 			return s;
 	}
 }
@@ -34,17 +34,17 @@ static void grow(ValueMap *m)
 			*find(m, old.at[i].key) = old.at[i];
 }
 
-void vmap_put(ValueMap *m, const Value *v, int n)
+void vmap_put(ValueMap *m, const void *key, int n)
 {
 	if (m->len * 2 >= m->cap)
 		grow(m);
-	Slot *s = find(m, v);
+	Slot *s = find(m, key);
 	m->len += !s->key;
-	*s = (Slot){v, n};
+	*s = (Slot){key, n};
 }
 
-int vmap_get(const ValueMap *m, const Value *v)
+int vmap_get(const ValueMap *m, const void *key)
 {
-	const Slot *s = find(m, v);
+	const Slot *s = find(m, key);
 	return s->key ? s->n : -1;
 }

@@ -1,4 +1,5 @@
-/* module.c: looking things up in a Module. Names are compared as text: they come from files too. */
+/* module.c: looking things up in a Module. Names are compared as text: they come from files too. A deep model has thousands
+ * of parameters, and each is asked for by every function: they have an index, brought up to date when asked. */
 #include "ir/ir.h"
 
 Module *module_new(Arena *arena)
@@ -10,10 +11,23 @@ Module *module_new(Arena *arena)
 
 Param *module_param(Module *m, const char *name)
 {
-	for (int i = 0; i < m->params.len; i++)
-		if (!strcmp(m->params.at[i].name, name))
-			return &m->params.at[i];
-	return NULL;
+	if (!m->named)
+		m->named = vmap_new(m->arena);
+	for (; m->nnamed < m->params.len; m->nnamed++) {
+		const char *known = intern(m->params.at[m->nnamed].name);
+		if (vmap_get(m->named, known) < 0)
+			vmap_put(m->named, known, m->nnamed);
+	}
+	int i = vmap_get(m->named, intern(name));
+	return i < 0 ? NULL : &m->params.at[i];
+}
+
+bool entry_freezes(const Module *m, const Entry *e, const Param *p)
+{
+	for (int i = 0; i < e->frozen.len; i++)
+		if (p == &m->params.at[e->frozen.at[i]])
+			return true;
+	return p->frozen;
 }
 
 const Setting *entry_setting(const Entry *e, const char *key)

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_ERRORS = 20, MAX_TEXT = 1 << 28, MAX_OPERANDS = 1 << 16 };
+enum { MAX_ERRORS = 20, MAX_TEXT = 1 << 28, MAX_OPERANDS = 1 << 16, MAX_SYMS = 1000 };
 
 typedef struct Forward { Value *v; int64_t number; Loc loc; } Forward;
 
@@ -20,7 +20,7 @@ typedef struct Parser {
 	const char *p, *end;
 	Graph *g;
 	int errors;
-	int64_t numbers;          /* numbers in use are below this; a text of n bytes has fewer than n values */
+	int64_t numbers;          /* numbers in use are below this; a graph of n bytes has fewer than n values */
 	Value **value;            /* by number */
 	Vec(Forward) forward;     /* dest names values further down */
 } Parser;
@@ -497,6 +497,8 @@ static bool header(Parser *p)
 			if (!expect(p, "<=") || !integer(p, 1, INT64_MAX, &bound))
 				return false;
 			graph_sym(p->g, f->sym, bound);
+			if (p->g->syms.len > MAX_SYMS)
+				return FAIL(p, from, "E0909", "more than %d symbols", MAX_SYMS);
 		} while (eat(p, ","));
 		if (!expect(p, ")"))
 			return false;
@@ -528,6 +530,18 @@ static bool body(Parser *p)
 	return p->errors == 0;
 }
 
+/* Bytes of the graph that begins here, to the line that closes it or begins another: what its table of numbers costs. */
+static int64_t graph_text(const Parser *p)
+{
+	for (const char *q = p->p; (q = memchr(q, '\n', (size_t)(p->end - q)));) {
+		q++;
+		q += strspn(q, " \t\r");
+		if (q < p->end && (*q == '}' || strncmp(q, "graph", 5) == 0))
+			return q - p->p + 1;
+	}
+	return p->end - p->p + 1;
+}
+
 Graph *graph_parse(Arena *arena, const Source *src, const char **end)
 {
 	Parser p = {.arena = arena, .src = src, .p = src->text, .end = src->text + src->len};
@@ -540,7 +554,7 @@ Graph *graph_parse(Arena *arena, const Source *src, const char **end)
 	skip_blank(&p, true);
 	Graph *g = NULL;
 	if (p.p < p.end) {
-		p.numbers = p.end - p.p + 1;
+		p.numbers = graph_text(&p);
 		Arena *scratch = arena_new();
 		p.value = NEW_ARRAY(scratch, Value *, p.numbers);
 		g = header(&p) && body(&p) ? p.g : NULL;

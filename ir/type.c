@@ -299,6 +299,25 @@ RULE(slice)
 	return NULL;
 }
 
+/* Windows over a run-time axis: that it is never shorter than one is the caller's business. */
+RULE(windows)
+{
+	*out = in[0]->type;
+	const char *e = bad_axis(a->axis, out->rank);
+	if (e)
+		return e;
+	if (out->rank == MAX_RANK)
+		return "rank is above 8";
+	const Dim *n = out->dim[a->axis], *rest = a->len ? dim_sub(n, a->len) : NULL;
+	if (!rest || negative(rest) || !dim_is_const(a->len, NULL) || negative(dim_sub(a->len, dim_const(1))) || a->step < 1)
+		return internf("windows of %s elements, %d apart, of an axis of %s", a->len ? dim_text(a->len) : "no", a->step, dim_text(n));
+	for (int i = out->rank++; i > a->axis; i--)
+		out->dim[i] = out->dim[i - 1];
+	out->dim[a->axis] = dim_add(dim_div(rest, dim_const(a->step)), dim_const(1));
+	out->dim[a->axis + 1] = a->len;
+	return NULL;
+}
+
 RULE(expand)
 {
 	const char *e = type_given(in, 0, a, out);
@@ -441,6 +460,16 @@ RULE(gather)
 	return NULL;
 }
 
+RULE(nonzero)
+{
+	if (in[0]->type.dt != DT_BOOL || in[0]->type.rank != 1)
+		return internf("operand is %s, must be bool of rank 1", type_text(in[0]->type));
+	Value v = {.op = OP_NONZERO, .type = *out};
+	if (out->dt != DT_I32 || out->rank != 1 || !counted_sym(&v))
+		return "nonzero makes i32 of one extent, a symbol";
+	return NULL;
+}
+
 RULE(scatter_add)
 {
 	Type rows;
@@ -477,32 +506,37 @@ static const char *bad_mask(Value *keys, Type q, Type k)
 	return type_eq(keys->type, t) ? NULL : internf("keys is %s, must be %s", type_text(keys->type), type_text(t));
 }
 
-static const char *bad_bias(Value *bias, Type q, Type k)
+static const char *bad_scores(const char *what, Value *x, DType dt, Type q, Type k)
 {
-	Type t = type_make(DT_F32, 4, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1], k.dim[1]}), r;
-	bool fits = bias->type.dt == DT_F32 && type_broadcast(t, bias->type, &r) && same_shape(r, t);
-	return fits ? NULL : internf("bias is %s, must broadcast to %s", type_text(bias->type), type_text(t));
+	Type t = type_make(dt, 4, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1], k.dim[1]}), r;
+	bool fits = x->type.dt == dt && type_broadcast(t, x->type, &r) && same_shape(r, t);
+	return fits ? NULL : internf("%s is %s, must broadcast to %s", what, type_text(x->type), type_text(t));
 }
 
 RULE(attention)
 {
-	Type q = in[0]->type, k = in[1]->type;
+	Type q = in[0]->type, k = in[1]->type, v = in[2]->type;
 	for (int i = 0; i < 3; i++)
 		if (in[i]->type.dt != DT_F32 || in[i]->type.rank != 4)
 			return internf("operand %d is %s, must be f32 of rank 4", i, type_text(in[i]->type));
-	if (!type_eq(k, in[2]->type) || q.dim[0] != k.dim[0] || q.dim[3] != k.dim[3])
-		return internf("q %s, k %s and v %s do not fit", type_text(q), type_text(k), type_text(in[2]->type));
+	if (memcmp(k.dim, v.dim, 3 * sizeof *k.dim) != 0 || q.dim[0] != k.dim[0] || q.dim[3] != k.dim[3])
+		return internf("q %s, k %s and v %s do not fit", type_text(q), type_text(k), type_text(v));
 	const Dim *h = q.dim[2], *g = k.dim[2];
 	if (dim_is(g, 0) || dim_mul(dim_div(h, g), g) != h)
 		return internf("%s key heads do not divide %s query heads", dim_text(g), dim_text(h));
-	if (nin != 3 + !!a->keys + !!a->bias + (a->dropout > 0))
-		return "operands do not match keys, bias and dropout";
+	if (nin != 3 + !!a->keys + !!a->mask + !!a->bias + (a->dropout > 0))
+		return "operands do not match keys, mask, bias and dropout";
+	if (a->window < 0 || a->softcap < 0)
+		return "window and softcap must not be negative";
 	const char *e = a->keys ? bad_mask(in[3], q, k) : NULL;
+	if (!e && a->mask)
+		e = bad_scores("mask", in[3 + !!a->keys], DT_BOOL, q, k);
 	if (!e && a->bias)
-		e = bad_bias(in[3 + !!a->keys], q, k);
+		e = bad_scores("bias", in[3 + !!a->keys + !!a->mask], DT_F32, q, k);
 	if (!e && a->dropout > 0 && !type_eq(in[nin - 1]->type, type_scalar(DT_I32)))
 		e = "the seed must be i32[]";
 	*out = q;
+	out->dim[3] = v.dim[3];
 	return e;
 }
 
@@ -514,7 +548,7 @@ static TypeRule *const rules[OP_COUNT] = {
 
 bool op_type_given(Op op)
 {
-	return rules[op] == type_given || rules[op] == type_iota || rules[op] == type_random ||
+	return rules[op] == type_given || rules[op] == type_iota || rules[op] == type_random || rules[op] == type_nonzero ||
 	       rules[op] == type_reshape || rules[op] == type_expand;
 }
 

@@ -9,6 +9,7 @@ enum { MAX_ERRORS = 20 };
 typedef struct Check {
 	const Graph *g;
 	ValueMap *at;              /* position in g->vals */
+	Counted *counted;
 	int errors;
 } Check;
 
@@ -125,6 +126,27 @@ static void check_dest(Check *c, const Value *v, int at)
 		WRONG(c, v, "E0916", "%s has no memory of its own to place", op_info[v->op].text);
 }
 
+typedef struct Mention { Check *c; const Value *v; } Mention;
+
+static void check_mention(void *ctx, Value *nonzero)
+{
+	const Mention *m = ctx;
+	if (vmap_get(m->c->at, nonzero) > vmap_get(m->c->at, m->v))
+		WRONG(m->c, m->v, "E0919", "dimension %s is counted further down", counted_sym(nonzero));
+	if (m->v->op == OP_PARAM || m->v->op == OP_STATE || m->v->op == OP_INPUT)
+		WRONG(m->c, m->v, "E0919", "a source's shape must be known before the graph runs, %s is counted by it", counted_sym(nonzero));
+}
+
+/* A counted symbol is one nonzero's, and known where it is used. */
+static void check_counted(Check *c, const Value *v)
+{
+	if (!c->counted)
+		return;
+	if (is_counting(v) && counted_by(c->counted, counted_sym(v)) != v)
+		WRONG(c, v, "E0919", "another nonzero counts %s", counted_sym(v));
+	counted_uses(c->counted, v, check_mention, &(Mention){c, v});
+}
+
 static void check_value(Check *c, int at)
 {
 	const Value *v = c->g->vals.at[at];
@@ -137,6 +159,7 @@ static void check_value(Check *c, int at)
 	if (check_attrs(c, v))
 		check_type(c, v);
 	check_dims(c, v);
+	check_counted(c, v);
 	check_dest(c, v, at);
 	if (v->kernel && op_info[v->op].lower == LOWER_NONE)
 		WRONG(c, v, "E0918", "needs no code and is in kernel %d", v->kernel);
@@ -210,6 +233,10 @@ bool graph_verify(const Graph *g)
 			WRONG(&c, g->vals.at[i], "E0910", "is in the graph twice");
 		vmap_put(c.at, g->vals.at[i], i);
 	}
+	for (int i = 0; i < g->vals.len; i++)
+		if (is_counting(g->vals.at[i]) && (g->vals.at[i]->type.rank != 1 || !counted_sym(g->vals.at[i])))
+			WRONG(&c, g->vals.at[i], "E0912", "has type %s, must be i32 of one extent, a symbol", type_text(g->vals.at[i]->type));
+	c.counted = c.errors ? NULL : counted_of(scratch, g);
 	for (int i = 0; i < g->vals.len && c.errors < MAX_ERRORS; i++)
 		check_value(&c, i);
 	if (!c.errors)

@@ -38,6 +38,16 @@ static void through_expand(const Value *v, View *w)
 	}
 }
 
+/* Windows overlap in memory: nothing is ever written through them. */
+static void through_windows(const Value *v, View *w)
+{
+	int axis = v->a.axis;
+	for (int i = v->type.rank - 1; i > axis + 1; i--)
+		w->stride[i] = w->stride[i - 1];
+	w->stride[axis + 1] = w->stride[axis];
+	w->stride[axis] = dim_mul(w->stride[axis], dim_const(v->a.step));
+}
+
 typedef struct Axis { const Dim *extent, *stride; } Axis;
 
 /* The axes that matter, neighbours joined where the outer's stride is the inner's times its extent. */
@@ -144,6 +154,7 @@ bool view_of(Value *v, View *w)
 	case OP_EXPAND: through_expand(v, w); return true;
 	case OP_RESHAPE: return through_reshape(v, w);
 	case OP_SLICE: shift(w, v->a.axis, v->a.start); return true;
+	case OP_WINDOWS: through_windows(v, w); return true;
 	default: bug("view op %s has no strides", op_info[v->op].text);
 	}
 }
@@ -178,6 +189,18 @@ bool view_group(const Value *v, const View *w, const int *axes, int n, const Dim
 	return true;
 }
 
+Value *view_root(Value *v)
+{
+	for (;;) {
+		if (v->dest)
+			v = v->dest;
+		else if (v->op == OP_WRITE || op_info[v->op].flags & OPF_VIEW)
+			v = v->in[0];
+		else
+			return v;
+	}
+}
+
 Value *view_base(Value *v)
 {
 	while (op_info[v->op].flags & OPF_VIEW)
@@ -188,6 +211,7 @@ Value *view_base(Value *v)
 Value *store_target(Value *v)
 {
 	View w;
-	Value *root = view_of(v, &w) ? w.root : v;
-	return root->op == OP_PARAM || root->op == OP_STATE ? root : v;
+	Value *root = view_root(v);
+	bool kept = root->op == OP_PARAM || root->op == OP_STATE;
+	return kept && view_of(v, &w) ? root : v;
 }

@@ -10,7 +10,9 @@ typedef struct Tape {
 	int n;             /* forward values: g->vals.at[0..n) */
 	bool *active;      /* by id: depends on a trained parameter */
 	Value **grad;      /* by id: sum of contributions so far; NULL for none */
-	ValueList sources; /* trained parameters, in the graph's order */
+	ValueList sources; /* values that read trained parameters, in the graph's order */
+	ValueMap *first;   /* interned name of a parameter: its first in sources */
+	int *next;         /* by index in sources: the next of that name; 0 for none */
 	Value *accumulate; /* input bool[] */
 } Tape;
 
@@ -100,13 +102,27 @@ static void expand_if_needed(Graph *g)
 		}
 }
 
+static void index_sources(Tape *t)
+{
+	Arena *a = t->g->arena;
+	t->first = vmap_new(a);
+	t->next = NEW_ARRAY(a, int, t->sources.len + 1);
+	for (int i = t->sources.len - 1; i >= 0; i--) {
+		const char *name = intern(t->sources.at[i]->a.name);
+		t->next[i] = MAX(vmap_get(t->first, name), 0);
+		vmap_put(t->first, name, i);
+	}
+}
+
+static int first_of(const Tape *t, const char *name) { return vmap_get(t->first, intern(name)); }
+
 /* Sum of the gradients of all values that read the parameter; zeros if the loss does not depend on it. */
 static Value *param_gradient(Tape *t, Builder *b, const Param *p)
 {
 	Value *sum = NULL;
-	for (int i = 0; i < t->sources.len; i++) {
-		Value *v = t->sources.at[i], *d = t->grad[v->id];
-		if (d && strcmp(v->a.name, p->name) == 0)
+	for (int i = first_of(t, p->name); i >= 0; i = t->next[i] ? t->next[i] : -1) {
+		Value *d = t->grad[t->sources.at[i]->id];
+		if (d)
 			sum = sum ? b_binary(b, OP_ADD, sum, d) : d;
 	}
 	return sum ? sum : build(b, OP_CONST, NULL, 0, &(Attrs){ .value = 0 }, &p->type);
@@ -124,10 +140,8 @@ static void store_gradient(Tape *t, Builder *b, const Param *p)
 /* The first value that reads this parameter? All others come after it. */
 static bool first_of_name(const Tape *t, const Value *v)
 {
-	for (int i = 0; i < t->sources.len; i++)
-		if (strcmp(t->sources.at[i]->a.name, v->a.name) == 0)
-			return t->sources.at[i] == v;
-	return false;
+	int i = first_of(t, v->a.name);
+	return i >= 0 && t->sources.at[i] == v;
 }
 
 /* The walk backward. A parameter's gradient is stored as soon as the last contribution is there, so that what it
@@ -151,10 +165,7 @@ static void store_others(Tape *t)
 	Builder b = { .g = t->g, .grad = true };
 	for (int i = 0; i < t->m->params.len; i++) {
 		const Param *p = &t->m->params.at[i];
-		bool read = false;
-		for (int k = 0; k < t->sources.len; k++)
-			read |= strcmp(t->sources.at[k]->a.name, p->name) == 0;
-		if (!read && !p->frozen && p->type.dt == DT_F32)
+		if (first_of(t, p->name) < 0 && !p->frozen && p->type.dt == DT_F32)
 			store_gradient(t, &b, p);
 	}
 }
@@ -183,6 +194,7 @@ void autodiff(Graph *g, const Module *m)
 	t.active = NEW_ARRAY(g->arena, bool, t.n);
 	t.grad = NEW_ARRAY(g->arena, Value *, t.n);
 	mark_active(&t);
+	index_sources(&t);
 	Builder b = { .g = g, .loc = loss->loc, .path = loss->path, .grad = true };
 	t.grad[loss->id] = b_const(&b, DT_F32, 1);
 	t.accumulate = b_source(&b, OP_INPUT, "accumulate", type_scalar(DT_BOOL));

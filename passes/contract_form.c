@@ -15,6 +15,7 @@ typedef struct Form {
 	Value *in[2];
 	Spec s;
 	Letters batch, m, n, k;
+	bool ahead, maybe_none;
 } Form;
 
 static bool has(const char *letters, char c)
@@ -180,13 +181,19 @@ static void choose_sides(Form *f)
 	}
 }
 
+static bool n_innermost(const Form *f)
+{
+	const char *out = f->s.at[2];
+	return !strcmp(out + strlen(out) - strlen(f->n), f->n);
+}
+
 /* The wanted order if n is innermost and m together in it; else batch, m, n. */
 static void result_order(const Form *f, char *order)
 {
 	const char *out = f->s.at[2];
-	size_t nn = strlen(f->n), nm = strlen(f->m), first = strcspn(out, f->m);
+	size_t nm = strlen(f->m), first = strcspn(out, f->m);
 	strcpy(order, out);
-	if (!strcmp(out + strlen(out) - nn, f->n) && strspn(out + first, f->m) == nm)
+	if (n_innermost(f) && strspn(out + first, f->m) == nm)
 		return;
 	join(order, f->batch, f->m, f->n);
 }
@@ -209,11 +216,23 @@ static bool order_k(Form *f, int at, bool want0, bool want1)
 	return false;
 }
 
+/* Does v show elements of its memory more than once, or cut it up (a convolution's input)? A copy of it would be larger
+ * than what it shows; a pack reads it where it lies. */
+static bool windowed(const Value *v)
+{
+	for (; op_info[v->op].flags & OPF_VIEW; v = v->in[0])
+		if (v->op == OP_WINDOWS)
+			return true;
+	return false;
+}
+
 /* Brings the operands to [batch, m, k] and [batch, k, n], copying those that can't be walked. */
 static void order_operands(Form *f)
 {
-	bool copy0 = !one_axis(f->in[0], f->s.at[0], f->m, NULL), copy1 = !one_axis(f->in[1], f->s.at[1], f->n, NULL);
-	if (!order_k(f, 0, !copy0, !copy1)) {
+	bool any0 = windowed(f->in[0]), any1 = windowed(f->in[1]);
+	bool copy0 = !any0 && !one_axis(f->in[0], f->s.at[0], f->m, NULL);
+	bool copy1 = !any1 && !one_axis(f->in[1], f->s.at[1], f->n, NULL);
+	if (!order_k(f, 0, !copy0, !copy1) && !((any0 || any1) && order_k(f, 0, !copy0 && !any0, !copy1 && !any1))) {
 		if (order_k(f, 0, false, !copy1))
 			copy0 = true;
 		else if (order_k(f, 0, !copy0, false))
@@ -246,25 +265,52 @@ static Value *packed(Form *f, int side, const char *spec)
 
 /* The kernel packs a raw operand 1 by itself, again for each block of rows. With so many rows that an operand not dense
  * along n is better packed once. */
-enum { MANY_ROWS = 1024 };
+enum { MANY_ROWS = 4096 };
 
-static int64_t rows(const Form *f)
+/* Largest product of the letters' extents. */
+static int64_t most(const Form *f, const char *letters)
 {
 	int64_t n;
 	const Dim *d = dim_const(1);
-	for (const char *c = f->m; *c; c++)
+	for (const char *c = letters; *c; c++)
 		d = dim_mul(d, extent(f, *c));
 	return graph_bound(f->b->g, d, &n) ? n : INT64_MAX;
 }
 
-static bool pack_right(Form *f, bool ahead)
+/* The kernel reads an operand 0 whose rows are consecutive in k as it lies, and packs one whose columns are, again for each few
+ * hundred columns of the result. With so many of those, and so many of k that a block is not all of it, it is better packed once. */
+enum { MANY_COLUMNS = 1280, ONE_BLOCK = 256 };
+
+static bool single(const Form *f, const char *letters)
+{
+	for (; *letters; letters++)
+		if (!dim_is(extent(f, *letters), 1))
+			return false;
+	return true;
+}
+
+static bool pack_left(const Form *f)
+{
+	const Dim *sm, *sk;
+	if (!one_axis(f->in[0], f->s.at[0], f->m, &sm) || !one_axis(f->in[0], f->s.at[0], f->k, &sk))
+		return true;
+	if (dim_is(sk, 1) || single(f, f->k))
+		return false;
+	if (!dim_is(sm, 1) && !single(f, f->m))
+		return true;
+	return most(f, f->n) >= MANY_COLUMNS && most(f, f->k) > ONE_BLOCK;
+}
+
+static bool pack_right(Form *f)
 {
 	const Dim *stride;
-	if (ahead && is_parameter(f->in[1]))
+	if (f->ahead && is_parameter(f->in[1]))
+		return true;
+	if (windowed(f->in[1]) && (!one_axis(f->in[1], f->s.at[1], f->n, NULL) || !one_axis(f->in[1], f->s.at[1], f->k, NULL)))
 		return true;
 	if (!one_axis(f->in[1], f->s.at[1], f->n, &stride))
 		bug("contract \"%s,%s->%s\": operand 1 does not lie as one axis", f->s.at[0], f->s.at[1], f->s.at[2]);
-	return !dim_is(stride, 1) && rows(f) >= MANY_ROWS;
+	return !dim_is(stride, 1) && !f->maybe_none && most(f, f->m) >= MANY_ROWS;
 }
 
 /* m's letters that are not neighbours in the result, but for the one with most elements: they become batch letters, with
@@ -274,7 +320,7 @@ static void surplus_to_batch(Form *f)
 	size_t nm = strlen(f->m), first = strcspn(f->s.at[2], f->m);
 	int64_t best = -1, n;
 	char keep = 0;
-	if (strspn(f->s.at[2] + first, f->m) == nm)
+	if (strspn(f->s.at[2] + first, f->m) == nm || !n_innermost(f))
 		return;
 	for (const char *c = f->m; *c; c++)
 		if (graph_bound(f->b->g, extent(f, *c), &n) && n > best) {
@@ -287,9 +333,9 @@ static void surplus_to_batch(Form *f)
 	classify(f);
 }
 
-Value *legal_contract(Builder *b, Value *a, Value *c, const char *spec, bool ahead)
+Value *legal_contract(Builder *b, Value *a, Value *c, const char *spec, bool ahead, bool maybe_none)
 {
-	Form f = { .b = b, .in = { a, c } };
+	Form f = { .b = b, .in = { a, c }, .ahead = ahead, .maybe_none = maybe_none };
 	Letters order;
 	const char *e = spec_parse(spec, &f.s);
 	if (e)
@@ -303,8 +349,9 @@ Value *legal_contract(Builder *b, Value *a, Value *c, const char *spec, bool ahe
 	result_order(&f, order);
 	order_operands(&f);
 	spec = internf("%s,%s->%s", f.s.at[0], f.s.at[1], order);
-	if (pack_right(&f, ahead))
+	if (pack_right(&f))
 		f.in[1] = packed(&f, 1, spec);
-	f.in[0] = packed(&f, 0, spec);
+	if (pack_left(&f))
+		f.in[0] = packed(&f, 0, spec);
 	return in_order(b, b_contract(b, f.in[0], f.in[1], spec), order, f.s.at[2]);
 }

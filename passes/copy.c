@@ -13,20 +13,26 @@ static Value *copy_value(Arena *arena, const Value *v)
 	return c;
 }
 
-Graph *graph_copy(const Graph *g, const char *name)
+Graph *graph_copy_to(Arena *arena, const Graph *g, const char *name)
 {
-	Graph *new = graph_new(g->arena, name);
+	Graph *new = graph_new(arena, name);
+	vec_reserve_(arena, (void **)&new->vals.at, &new->vals.cap, g->vals.len, sizeof *new->vals.at);
 	for (int i = 0; i < g->syms.len; i++)
 		graph_sym(new, g->syms.at[i].name, g->syms.at[i].bound);
 	for (int i = 0; i < g->vals.len; i++) {
 		Value *v = g->vals.at[i];
-		v->repl = copy_value(g->arena, v);
-		vec_push(new->arena, &new->vals, v->repl);
+		v->repl = copy_value(arena, v);
+		vec_push(arena, &new->vals, v->repl);
 	}
 	for (int i = 0; i < new->vals.len; i++)   /* a dest comes after what is placed in it */
 		if (new->vals.at[i]->dest)
 			new->vals.at[i]->dest = new->vals.at[i]->dest->repl;
 	return new;
+}
+
+Graph *graph_copy(const Graph *g, const char *name)
+{
+	return graph_copy_to(g->arena, g, name);
 }
 
 void graph_redirect(Graph *g)

@@ -86,7 +86,7 @@ static bool same_operands(const Value *x, const Value *y)
 	return true;
 }
 
-static bool equal(const Value *x, const Value *y)
+bool same_computation(const Value *x, const Value *y)
 {
 	if (x->op != y->op || x->nin != y->nin || !type_eq(x->type, y->type))
 		return false;
@@ -98,7 +98,7 @@ static Value *find(Table *t, Value *v)
 {
 	size_t i = hash(v) & t->mask;
 	for (; t->slot[i]; i = (i + 1) & t->mask)
-		if (equal(t->slot[i], v))
+		if (same_computation(t->slot[i], v))
 			return t->slot[i];
 	return t->slot[i] = v;
 }

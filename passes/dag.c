@@ -29,12 +29,15 @@ static void add_edge(Dag *d, Edges *e, const Value *from, const Value *to)
 		vec_push(d->g->arena, e, ((Edge){ from->id, to->id }));
 }
 
+/* Who reads which version of a state: those of version v are by[first[v] .. first[v + 1]), in the graph's order. */
+typedef struct Reads { int *first, *by; } Reads;
+
 /* Who reads this version of a state (a source or a write) before `writer` overwrites it. */
-static void readers_before(Dag *d, Edges *e, const Edges *reads, const Value *version, const Value *writer)
+static void readers_before(Dag *d, Edges *e, const Reads *r, const Value *version, const Value *writer)
 {
-	for (int i = 0; i < reads->len; i++)
-		if (reads->at[i].to == version->id && reads->at[i].from != writer->id)
-			add_edge(d, e, d->g->vals.at[reads->at[i].from], writer);
+	for (int i = r->first[version->id]; i < r->first[version->id + 1]; i++)
+		if (r->by[i] != writer->id)
+			add_edge(d, e, d->g->vals.at[r->by[i]], writer);
 }
 
 static bool is_version(const Value *v)
@@ -57,16 +60,32 @@ static void list_reads(Dag *d, Edges *reads)
 	}
 }
 
+/* Edges by one of their ends, x: the others at [first[x] .. first[x + 1]), in the order of the list. */
+static void index_pairs(Arena *a, int n, const Edges *e, bool by_to, int **first, int **other)
+{
+	int *f = *first = NEW_ARRAY(a, int, n + 2), *o = *other = NEW_ARRAY(a, int, e->len + 1);
+	for (int i = 0; i < e->len; i++)
+		f[(by_to ? e->at[i].to : e->at[i].from) + 2]++;
+	for (int i = 2; i < n + 2; i++)
+		f[i] += f[i - 1];
+	for (int i = 0; i < e->len; i++) {
+		const Edge *x = &e->at[i];
+		o[f[(by_to ? x->to : x->from) + 1]++] = by_to ? x->from : x->to;
+	}
+}
+
 static void overwriting_edges(Dag *d, Edges *e)
 {
-	Edges reads = {0};
+	Edges list = {0};
+	Reads reads;
 	Graph *g = d->g;
 	for (int i = 0; i < d->n; i++)
 		g->vals.at[i]->mark = NULL;
 	for (int i = 0; i < d->n; i++)
 		if (g->vals.at[i]->op == OP_STORE || g->vals.at[i]->op == OP_WRITE)
 			g->vals.at[i]->in[0]->mark = g;
-	list_reads(d, &reads);
+	list_reads(d, &list);
+	index_pairs(d->g->arena, d->n, &list, true, &reads.first, &reads.by);
 	for (int i = 0; i < d->n; i++) {
 		Value *v = g->vals.at[i];
 		if (v->op == OP_WRITE) {
@@ -79,17 +98,20 @@ static void overwriting_edges(Dag *d, Edges *e)
 	}
 }
 
-static void index_edges(Dag *d, const Edges *e)
+typedef struct Shaped { Dag *d; Edges *e; const Value *v; } Shaped;
+
+static void after_count(void *ctx, Value *nonzero)
 {
-	Arena *a = d->g->arena;
-	d->first = NEW_ARRAY(a, int, d->n + 2);
-	d->to = NEW_ARRAY(a, int, e->len + 1);
-	for (int i = 0; i < e->len; i++)
-		d->first[e->at[i].from + 2]++;
-	for (int i = 2; i < d->n + 2; i++)
-		d->first[i] += d->first[i - 1];
-	for (int i = 0; i < e->len; i++)
-		d->to[d->first[e->at[i].from + 1]++] = e->at[i].to;
+	const Shaped *s = ctx;
+	add_edge(s->d, s->e, nonzero, s->v);
+}
+
+/* What a nonzero's count shapes comes after it. */
+static void counting_edges(Dag *d, Edges *e)
+{
+	Counted *c = counted_of(d->g->arena, d->g);
+	for (int i = 0; c && i < d->n; i++)
+		counted_uses(c, d->g->vals.at[i], after_count, &(Shaped){ d, e, d->g->vals.at[i] });
 }
 
 Dag *dag_new(Graph *g)
@@ -103,7 +125,8 @@ Dag *dag_new(Graph *g)
 		for (int k = 0; k < g->vals.at[i]->nin; k++)
 			add_edge(d, &e, g->vals.at[i]->in[k], g->vals.at[i]);
 	overwriting_edges(d, &e);
-	index_edges(d, &e);
+	counting_edges(d, &e);
+	index_pairs(a, d->n, &e, false, &d->first, &d->to);
 	d->rep = NEW_ARRAY(a, int, d->n);
 	d->next = NEW_ARRAY(a, int, d->n);
 	d->pos = NEW_ARRAY(a, int, d->n);

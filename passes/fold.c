@@ -38,7 +38,7 @@ static Fold1 *const fold1[OP_COUNT] = {
 	[OP_RSQRT] = fold_rsqrt, [OP_TANH] = tanh, [OP_ERF] = erf, [OP_SIN] = sin, [OP_COS] = cos,
 	[OP_SIGMOID] = fold_sigmoid, [OP_STOP] = fold_same, [OP_NOT] = fold_not, [OP_TO_F32] = fold_same,
 	[OP_TO_I32] = fold_to_i32, [OP_RMAX] = fold_same, [OP_RESHAPE] = fold_same, [OP_TRANSPOSE] = fold_same,
-	[OP_SLICE] = fold_same, [OP_EXPAND] = fold_same,
+	[OP_SLICE] = fold_same, [OP_WINDOWS] = fold_same, [OP_EXPAND] = fold_same,
 };
 
 typedef double Fold2(double, double);

@@ -157,9 +157,10 @@ static bool light(Op op)
 static bool stays(Value *v)
 {
 	View w;
-	if (!view_of(v, &w) || w.root->mark)
+	const Value *root = view_root(v);
+	if (root->mark || (root->op != OP_PARAM && root->op != OP_STATE && root->op != OP_INPUT))
 		return false;
-	return w.root->op == OP_PARAM || w.root->op == OP_STATE || w.root->op == OP_INPUT;
+	return view_of(v, &w);
 }
 
 static void mark_overwritten(Graph *g)
@@ -233,6 +234,7 @@ static KernelKind first_kind(const Value *v)
 	case LOWER_CONTRACT: return K_CONTRACT;
 	case LOWER_PACK: return K_PACK;
 	case LOWER_SCATTER: return K_SCATTER;
+	case LOWER_NONZERO: return K_NONZERO;
 	case LOWER_REDUCE: return reduces_rows(v) ? K_ROWS : K_COLS;
 	default: return K_ROWS;
 	}

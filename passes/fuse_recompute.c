@@ -22,6 +22,7 @@ typedef struct Recompute {
 	int *last;       /* by value: place in the order of the last kernel that reads it from memory */
 	int kernel;      /* the reader being asked about: its representative */
 	int left;        /* of the budget */
+	int *seen;       /* by id: the value it was last asked for as a reader, plus 1 */
 	int *behind;     /* by value: what recomputing those behind it, up to tensors that are kept, takes already */
 	int small[MAX_MEMBERS], nsmall;   /* values, one a row, that would have to be stored for it */
 } Recompute;
@@ -103,24 +104,46 @@ static bool takes_clone(Fusion *f, const Value *u)
 	return g->kind != K_COLS || !type_same_dims(&u->type, &g->anchor->type) || op_info[u->op].lower == LOWER_REDUCE;
 }
 
-static bool every_reader(Recompute *r, Value *v)
+/* Can u's kernel compute v itself? */
+static bool reader_can(Recompute *r, Value *v, const Value *u, int spent, int *most)
 {
 	Fusion *f = r->f;
-	int own = dag_rep(f->d, v->id), spent = r->behind[v->id], most = spent;
-	r->nsmall = 0;
-	for (int i = f->first_user[v->id]; i < f->first_user[v->id + 1]; i++) {
+	r->kernel = dag_rep(f->d, u->id);
+	r->left = BUDGET - spent;
+	const Group *g = &f->group[r->kernel];
+	if (g->kind == K_COLS && !varies_inside(f, v, &g->space))
+		return false;
+	if (!takes_clone(f, u) || g->n >= MAX_MEMBERS || !possible(r, v))
+		return false;
+	*most = MAX(*most, BUDGET - r->left);
+	return true;
+}
+
+/* Can the kernels of all that read x? A reader that is not stored is computed again by its own readers, from v too. */
+static bool readers_can(Recompute *r, Value *v, const Value *x, int spent, int *most)
+{
+	Fusion *f = r->f;
+	int own = dag_rep(f->d, v->id);
+	for (int i = f->first_user[x->id]; i < f->first_user[x->id + 1]; i++) {
 		const Value *u = f->g->vals.at[f->users[i]];
-		if (member_of(f, u, own))
+		if (r->seen[u->id] == v->id + 1)
 			continue;
-		r->kernel = dag_rep(f->d, u->id);
-		r->left = BUDGET - spent;
-		const Group *g = &f->group[r->kernel];
-		if (g->kind == K_COLS && !varies_inside(f, v, &g->space))
+		r->seen[u->id] = v->id + 1;
+		if (!member_of(f, u, own) && !reader_can(r, v, u, spent, most))
 			return false;
-		if (!takes_clone(f, u) || f->group[r->kernel].n >= MAX_MEMBERS || !possible(r, v))
+		bool again = f->role[u->id] == R_MEMBER && is_elementwise(u) && !f->stored[u->id];
+		if (again && !readers_can(r, v, u, spent, most))
 			return false;
-		most = MAX(most, BUDGET - r->left);
 	}
+	return true;
+}
+
+static bool every_reader(Recompute *r, Value *v)
+{
+	int spent = r->behind[v->id], most = spent;
+	r->nsmall = 0;
+	if (!readers_can(r, v, v, spent, &most))
+		return false;
 	r->behind[v->id] = most;
 	return true;
 }
@@ -172,6 +195,7 @@ void fuse_recompute(Fusion *f)
 {
 	Recompute r = { .f = f, .last = NEW_ARRAY(f->g->arena, int, f->g->vals.len) };
 	r.behind = NEW_ARRAY(f->g->arena, int, f->g->vals.len);
+	r.seen = NEW_ARRAY(f->g->arena, int, f->g->vals.len);
 	note_reads(&r);
 	forget_overwritten(&r);
 	for (int i = 0; i < f->g->vals.len; i++)

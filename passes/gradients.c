@@ -179,6 +179,38 @@ static void grad_slice(Builder *b, Value *v, Value *dy, Value **dx)
 	dx[0] = b_pad(b, dy, v->a.axis, v->a.start, rest);
 }
 
+/* Element i*step + q*step + r of the operand was element q*step + r of window i: dy's windows cut into pieces of `step`,
+ * piece q shifted by q windows, and added up. With windows that don't overlap there is one piece, and nothing to add. */
+static Value *window_piece(Builder *b, Value *v, Value *dy, int64_t q, int64_t pieces)
+{
+	int64_t len, step = v->a.step;
+	int axis = v->a.axis;
+	dim_is_const(v->a.len, &len);
+	int64_t wide = MIN(step, len - q * step);
+	Value *x = b_slice(b, dy, axis + 1, dim_const(q * step), dim_const(wide));
+	x = b_pad(b, x, axis + 1, dim_const(0), dim_const(step - wide));
+	return b_pad(b, x, axis, dim_const(q), dim_const(pieces - 1 - q));
+}
+
+static void grad_windows(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	int64_t len, step = v->a.step;
+	int axis = v->a.axis;
+	if (!dim_is_const(v->a.len, &len))
+		bug("autodiff: windows of %s elements", dim_text(v->a.len));
+	int64_t pieces = (len + step - 1) / step;
+	Value *sum = NULL;
+	for (int64_t q = 0; q < pieces; q++) {
+		Value *x = window_piece(b, v, dy, q, pieces);
+		sum = sum ? b_binary(b, OP_ADD, sum, x) : x;
+	}
+	Type flat = v->in[0]->type;
+	flat.dim[axis] = dim_mul(sum->type.dim[axis], dim_const(step));
+	const Dim *last = dim_mul(dim_sub(v->type.dim[axis], dim_const(1)), dim_const(step)), *used = dim_add(last, v->a.len);
+	sum = b_slice(b, b_reshape(b, sum, flat), axis, dim_const(0), used);
+	dx[0] = b_pad(b, sum, axis, dim_const(0), dim_sub(v->in[0]->type.dim[axis], used));
+}
+
 /* The driver's un-broadcasting is all there is to do. */
 static void grad_broadcast(Builder *b, Value *v, Value *dy, Value **dx)
 {

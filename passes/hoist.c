@@ -6,11 +6,13 @@
  * its type where the pack pads its last panel. */
 #include "passes/passes.h"
 
+typedef struct Kept { const Value *what; Attrs state; } Kept;   /* a value of prepare, and the state it is stored in */
 typedef struct Hoist {
-	Graph *step, *prepare;
+	Graph *step, *prepare;   /* step: the function at hand */
 	bool *fixed;         /* by id: depends on params and constants alone */
 	bool *moved;         /* by id: is read from a state now */
-	int n;
+	int before;          /* values of prepare that other functions brought */
+	Vec(Kept) kept;
 } Hoist;
 
 /* Roots and values with a run-time extent are part of the call. */
@@ -54,6 +56,17 @@ static bool worth_it(const Hoist *h, const Value *v)
 	}
 }
 
+/* What another function has brought already. Places inside a concat stay apart. */
+static Value *there_already(const Hoist *h, const Value *c)
+{
+	for (int i = 0; i < h->before && !c->dest; i++) {
+		Value *v = h->prepare->vals.at[i];
+		if (!v->dest && v->op != OP_STORE && same_computation(v, c))
+			return v;
+	}
+	return NULL;
+}
+
 /* Copies v and what it depends on into prepare. */
 static Value *into_prepare(Hoist *h, Value *v)
 {
@@ -64,23 +77,35 @@ static Value *into_prepare(Hoist *h, Value *v)
 	c->in = NEW_ARRAY(h->prepare->arena, Value *, v->nin);
 	for (int k = 0; k < v->nin; k++)
 		c->in[k] = into_prepare(h, v->in[k]);
+	Value *had = there_already(h, c);
+	if (had)
+		return v->repl = had;
 	vec_push(h->prepare->arena, &h->prepare->vals, c);
 	return v->repl = c;
 }
 
-/* In step v becomes the state; in prepare what it was is stored there. */
-static void move(Hoist *h, Value *v)
+/* The state that holds a value of prepare. */
+static Attrs state_of(Hoist *h, const Value *v, Value *c)
 {
-	Value *c = into_prepare(h, v);
-	Attrs a = { .name = internf("hoist.%d", h->n++) };
+	for (int i = 0; i < h->kept.len; i++)
+		if (h->kept.at[i].what == c)
+			return h->kept.at[i].state;
+	Attrs a = { .name = internf("hoist.%d", h->kept.len) };
 	if (v->op == OP_PACK) {
 		a.side = v->a.side;
 		a.spec = v->a.spec;
 	}
 	Builder b = { .g = h->prepare, .loc = v->loc, .path = v->path };
 	b_store(&b, build(&b, OP_STATE, NULL, 0, &a, &v->type), c);
+	vec_push(h->prepare->arena, &h->kept, ((Kept){ c, a }));
+	return a;
+}
+
+/* In step v becomes the state; in prepare what it was is stored there. */
+static void move(Hoist *h, Value *v)
+{
+	v->a = state_of(h, v, into_prepare(h, v));
 	v->op = OP_STATE;
-	v->a = a;
 	v->nin = 0;
 	v->kernel = 0;
 	v->dest = NULL;
@@ -101,30 +126,38 @@ static void need(Hoist *h, Value *v)
 }
 
 /* Places inside a concat that came along stay; others are gone. */
-static void follow_places(Graph *prepare)
+static void follow_places(Graph *prepare, int from)
 {
-	for (int i = 0; i < prepare->vals.len; i++) {
+	for (int i = from; i < prepare->vals.len; i++) {
 		Value *v = prepare->vals.at[i];
 		v->dest = v->dest ? v->dest->repl : NULL;
 	}
 }
 
-Graph *hoist(Graph *step, Entry *e)
+static void hoist_from(Hoist *h, Graph *step)
 {
-	Hoist h = { .step = step, .prepare = graph_new(step->arena, internf("%s.prepare", e->name)) };
+	h->before = h->prepare->vals.len;
+	h->step = step;
 	graph_number(step);
-	h.fixed = NEW_ARRAY(step->arena, bool, step->vals.len);
-	h.moved = NEW_ARRAY(step->arena, bool, step->vals.len);
-	mark_fixed(&h);
+	h->fixed = NEW_ARRAY(step->arena, bool, step->vals.len);
+	h->moved = NEW_ARRAY(step->arena, bool, step->vals.len);
+	mark_fixed(h);
 	for (int i = 0; i < step->vals.len; i++)
 		step->vals.at[i]->repl = NULL;
 	for (int i = 0; i < step->vals.len; i++) {
 		Value *v = step->vals.at[i];
-		for (int k = 0; !h.fixed[i] && k < v->nin; k++)
-			if (h.fixed[v->in[k]->id])
-				need(&h, v->in[k]);
+		for (int k = 0; !h->fixed[i] && k < v->nin; k++)
+			if (h->fixed[v->in[k]->id])
+				need(h, v->in[k]);
 	}
-	follow_places(h.prepare);
+	follow_places(h->prepare, h->before);
 	dce(step);
+}
+
+Graph *hoist(Graph *const *functions, int n, const Entry *e)
+{
+	Hoist h = { .prepare = graph_new(functions[0]->arena, internf("%s.prepare", e->name)) };
+	for (int i = 0; i < n; i++)
+		hoist_from(&h, functions[i]);
 	return h.prepare;
 }

@@ -64,7 +64,7 @@ static Value *legal(Builder *b, Value *v)
 {
 	switch (v->op) {
 	case OP_SUM: case OP_RMAX: return legal_reduce(b, v->op, v->in[0], v->a.axes);
-	case OP_CONTRACT: return legal_contract(b, v->in[0], v->in[1], v->a.spec, false);
+	case OP_CONTRACT: return legal_contract(b, v->in[0], v->in[1], v->a.spec, false, v->mark);
 	case OP_RESHAPE: return legal_reshape(b, v);
 	default: return NULL;
 	}
@@ -74,13 +74,29 @@ static Value *legal_ahead(Builder *b, Value *v)
 {
 	if (v->op != OP_CONTRACT)
 		return legal(b, v);
-	return legal_contract(b, v->in[0], v->in[1], v->a.spec, true);
+	return legal_contract(b, v->in[0], v->in[1], v->a.spec, true, v->mark);
+}
+
+static void mark(void *v, Value *nonzero)
+{
+	((Value *)v)->mark = nonzero;
+}
+
+/* Marks what has a counted extent (the attributes of contractions have none). */
+static void mark_counted(Graph *g)
+{
+	Counted *c = counted_of(g->arena, g);
+	for (int i = 0; i < g->vals.len; i++) {
+		g->vals.at[i]->mark = NULL;
+		counted_uses(c, g->vals.at[i], mark, g->vals.at[i]);
+	}
 }
 
 static void lay_out(Graph *g, LayoutRule *rule)
 {
 	layout_fold(g);
 	dce(g);
+	mark_counted(g);
 	layout_rewrite(g, rule);
 	dce(g);
 	layout_place(g);

@@ -324,7 +324,7 @@ static Value *fold(Builder *b, Value *v)
 	switch (v->op) {
 	case OP_RESHAPE: return fold_reshape(b, v);
 	case OP_EXPAND: return fold_expand(b, v);
-	case OP_SLICE: return fold_slice(b, v);
+	case OP_SLICE: case OP_WINDOWS: return fold_slice(b, v);
 	case OP_TRANSPOSE: return fold_transpose(b, v);
 	case OP_CONCAT: return fold_concat(b, v);
 	case OP_GATHER: return fold_gather(b, v);

@@ -209,7 +209,7 @@ static bool in_memory(const Value *v, int i)
 	if (op_info[v->op].flags & OPF_VIEW)
 		return true;
 	switch (v->op) {
-	case OP_PAD: case OP_PACK: case OP_GATHER: case OP_CONTRACT: case OP_OUTPUT: case OP_RANDOM: return true;
+	case OP_PAD: case OP_PACK: case OP_GATHER: case OP_CONTRACT: case OP_OUTPUT: case OP_RANDOM: case OP_NONZERO: return true;
 	case OP_SCATTER_ADD: return i > 0;
 	default: return false;
 	}

@@ -1,12 +1,15 @@
-/* optimizer.c: the update function of training: AdamW with decoupled weight decay and clipping by the global norm
- * (Loshchilov & Hutter 2019, algorithm 2; Pascanu et al. 2013, algorithm 1), in primitives over the states
- * grad.<p>, m.<p>, v.<p>. The order of all sums is fixed by the parameters' order and shapes alone. */
+/* optimizer.c: the update function of training: AdamW with decoupled weight decay, or Adam with the decay in the gradient, and
+ * clipping by the global norm (Loshchilov & Hutter 2019, algorithm 2; Kingma & Ba 2015, algorithm 1; Pascanu et al. 2013,
+ * algorithm 1), in primitives over the states grad.<p>, m.<p>, v.<p>; with `ema`, also the weights' exponential moving
+ * average in ema.<p> (Polyak & Juditsky 1992 on averaging; the decay is an input of each call). The order of all sums is fixed by the parameters' order and shapes alone. */
 #include "passes/passes.h"
 
 typedef struct Update {
 	Builder b;
 	Value *lr, *beta1, *beta2, *eps, *decay, *clip, *scale, *c1, *c2;
 	Value *factor;   /* f32[]: what gradients are multiplied by: scale and clipping */
+	Value *ema;      /* NULL: no averages */
+	bool coupled;    /* Adam: decay * p is added to the gradient */
 } Update;
 
 static Value *scalar_input(Builder *b, const char *name)
@@ -60,7 +63,7 @@ static Value *global_norm(Update *u, const Module *m)
 		if (!trained(p))
 			continue;
 		u->b.path = p->name;
-		vec_push(m->arena, &squares, square_sum(&u->b, state_of(&u->b, "grad", p)));
+		vec_push(u->b.g->arena, &squares, square_sum(&u->b, state_of(&u->b, "grad", p)));
 	}
 	u->b.path = NULL;
 	return mul(&u->b, u->scale, b_unary(&u->b, OP_SQRT, sum_of(&u->b, squares.at, squares.len)));
@@ -90,20 +93,39 @@ static void update_param(Update *u, const Param *p)
 	Value *w = b_source(b, OP_PARAM, p->name, p->type);
 	Value *m_old = state_of(b, "m", p), *v_old = state_of(b, "v", p);
 	Value *g = mul(b, state_of(b, "grad", p), u->factor);
+	if (p->decay && u->coupled)
+		g = b_binary(b, OP_ADD, g, mul(b, u->decay, w));
 	Value *m = moment(b, u->beta1, m_old, g);
 	Value *v = moment(b, u->beta2, v_old, mul(b, g, g));
 	Value *root = b_unary(b, OP_SQRT, b_binary(b, OP_DIV, v, u->c2));
 	Value *step = b_binary(b, OP_DIV, b_binary(b, OP_DIV, m, u->c1), b_binary(b, OP_ADD, root, u->eps));
-	if (p->decay)
+	if (p->decay && !u->coupled)
 		step = b_binary(b, OP_ADD, step, mul(b, u->decay, w));
 	b_store(b, m_old, m);
 	b_store(b, v_old, v);
-	b_store(b, w, b_binary(b, OP_SUB, w, mul(b, u->lr, step)));
+	Value *next = b_binary(b, OP_SUB, w, mul(b, u->lr, step));
+	b_store(b, w, next);
+	if (u->ema) {
+		Value *old = state_of(b, "ema", p);
+		b_store(b, old, moment(b, u->ema, old, next));
+	}
 }
 
-Graph *optimizer_update(Module *m, Entry *e)
+static bool is_adam(const Entry *e)
 {
-	Update u = { .b = { .g = graph_new(m->arena, internf("%s.update", e->name)) } };
+	const Setting *kind = entry_setting(e, "optimizer.kind");
+	return kind && kind->str && strcmp(kind->str, "adam") == 0;
+}
+
+static bool keeps_average(const Entry *e)
+{
+	const Setting *ema = entry_setting(e, "ema");
+	return ema && ema->is_num && ema->num > 0;
+}
+
+Graph *optimizer_update(Arena *arena, const Module *m, const Entry *e)
+{
+	Update u = { .b = { .g = graph_new(arena, internf("%s.update", e->name)) } };
 	Builder *b = &u.b;
 	u.lr = scalar_input(b, "lr");
 	u.beta1 = scalar_input(b, "beta1");
@@ -114,6 +136,8 @@ Graph *optimizer_update(Module *m, Entry *e)
 	u.scale = scalar_input(b, "scale");
 	u.c1 = scalar_input(b, "c1");
 	u.c2 = scalar_input(b, "c2");
+	u.ema = keeps_average(e) ? scalar_input(b, "ema") : NULL;
+	u.coupled = is_adam(e);
 	Value *norm = global_norm(&u, m);
 	u.factor = clip_factor(&u, norm);
 	for (int i = 0; i < m->params.len; i++)

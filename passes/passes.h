@@ -21,6 +21,7 @@ const PassInfo *pass_find(const char *name);      /* NULL after diag_error */
 typedef struct PassOptions {
 	const char *const *print_after;  /* pass names; NULL-terminated; may be NULL */
 	bool print_after_all, verify_each, stats;
+	double *stats_seconds;           /* what counting for the statistics took is added; may be NULL */
 	FILE *out;                       /* where dumps and statistics go; NULL: stderr */
 	FILE *graphs;                    /* where those of print_after go instead; NULL: out */
 } PassOptions;
@@ -44,20 +45,26 @@ Value *simplify_slice(Builder *b, Value *v);                       /* slices.c: 
 void simplify_note_slices(Graph *);                                /* before a round of simplify_slice */
 bool const_value(const Value *v, double *x);                       /* v is a const; its value */
 
+/* cse.c: same op, type, attributes and operands. */
+bool same_computation(const Value *x, const Value *y);
+
 /* copy.c: a graph of its own with the same values (kernel numbers and destinations included). */
 Graph *graph_copy(const Graph *, const char *name);
+Graph *graph_copy_to(Arena *, const Graph *, const char *name);    /* in another arena than g's; it refers to nothing in g's */
 void graph_redirect(Graph *);                                      /* operands and dest of all values to their repl */
 
 /* Transformations from one graph to another (not `void pass(Graph *)`): */
 /* autodiff.c: g computes the scalar output `loss`; adds, for each param in params, `store(state "grad.<p>", dloss/dp)`,
  * added to the state's old value where the input `accumulate` (bool[]) is true. */
 void autodiff(Graph *g, const Module *);
-/* incremental.c: from the full-sequence graph to the step with caches; false after diag_error with the reason. */
+/* incremental.c: from the full-sequence graph to the step with caches; false after diag_error with the reason. What does
+ * not depend on the generated axis but on other inputs becomes a further function "encode" of e, in g's arena. */
 bool incremental(Graph *g, Module *m, Entry *e);
 /* optimizer.c: the update function for all params of m. Inputs f32[]: lr beta1 beta2 eps decay clip scale c1 c2
- * (scale: 1/accumulation steps; c1, c2: 1 - beta^t); output grad_norm. */
-Graph *optimizer_update(Module *, Entry *);
-/* hoist.c: moves what depends on parameters alone from step into a new function "prepare". */
-Graph *hoist(Graph *step, Entry *);
+ * (scale: 1/accumulation steps; c1, c2: 1 - beta^t), with the setting `ema` also ema; output grad_norm. */
+Graph *optimizer_update(Arena *, const Module *, const Entry *);
+/* hoist.c: moves what depends on parameters alone from n functions of e into a new one, "prepare": once, where several
+ * of them use the same. */
+Graph *hoist(Graph *const *functions, int n, const Entry *e);
 
 #endif

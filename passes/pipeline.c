@@ -1,14 +1,14 @@
 /* pipeline.c: the table of passes, the runner, and the road of a module. The only place that knows the order.
  *
- *   <e>.forward --copy--> simplify cse dce --> autodiff --> simplify cse dce -+
- *        |                  (train: <e>.step)  (expands)                     |
- *        +-----copy------> incremental --+  (generate: <e>.step)             |
- *        +-----copy-------------------+  |  (eval, infer)                    |
- *   <e>.eval (frontend) --------------+--+--> expand --> simplify cse dce ---+
+ *   <e>.forward --copy-> raise simplify cse dce -> autodiff -> simplify .. --+
+ *        |                (train: <e>.step)       (expands)                  |
+ *        +-----copy-> raise incremental -+  (generate: <e>.step, <e>.encode) |
+ *        +-----copy-------------------+  |  (eval: <e>.eval, infer: <e>.run) |
+ *   <e>.eval (frontend) -> raise -----+--+--> expand --> simplify cse dce ---+
  *   optimizer_update: <e>.update ------------------------------------------->+
  *                                                                            v
  *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <----+
- *                                       (generate, infer)
+ *                                       (generate, eval, infer)
  */
 #include "passes/passes.h"
 
@@ -16,6 +16,8 @@
 
 /* Twice: some of simplify's rules see that two values are equal only when they are one. */
 #define CLEAN "simplify,cse,simplify,cse,dce"
+/* Before simplify moves slices into what is written out, and after it has brought that into the usual form. */
+#define RAISED "raise_attention," CLEAN ",raise_attention"
 #define KERNELS "fuse,schedule"
 
 const PassInfo pass_info[] = {
@@ -52,8 +54,8 @@ static bool is_expanded(const Graph *g)
 static bool is_laid_out(const Graph *g)
 {
 	for (int i = 0; i < g->vals.len; i++) {
-		const Value *v = g->vals.at[i];
-		if (v->op == OP_CONTRACT && v->in[0]->op != OP_PACK)
+		Value *v = g->vals.at[i];
+		if (v->op == OP_CONTRACT && !contract_laid_out(v))
 			return false;
 	}
 	return is_expanded(g);
@@ -63,7 +65,7 @@ static bool is_fused(const Graph *g)
 {
 	for (int i = 0; i < g->vals.len; i++) {
 		Lower l = op_info[g->vals.at[i]->op].lower;
-		bool own = l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_SCATTER || l == LOWER_REDUCE;
+		bool own = l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_SCATTER || l == LOWER_NONZERO || l == LOWER_REDUCE;
 		if (own && !g->vals.at[i]->kernel)
 			return false;
 	}
@@ -140,9 +142,11 @@ static double bytes_of(Graph *g, const ValueList *list)
 static double traffic(Graph *g)
 {
 	double sum = 0;
-	ClusterList all = clusters_of(g);
+	Arena *scratch = arena_new();
+	ClusterList all = clusters_in(scratch, g);
 	for (int i = 0; i < all.len; i++)
 		sum += bytes_of(g, &all.at[i]->ins) + bytes_of(g, &all.at[i]->outs);
+	arena_free(scratch);
 	return sum;
 }
 
@@ -172,8 +176,12 @@ static bool after(Graph *g, const char *step, int values_before, clock_t begun, 
 	if (!o)
 		return true;
 	FILE *out = o->out ? o->out : stderr;
-	if (o->stats)
+	if (o->stats) {
+		clock_t done = clock();
 		print_stats(out, g, step, values_before, begun);
+		if (o->stats_seconds)
+			*o->stats_seconds += (double)(clock() - done) / CLOCKS_PER_SEC;
+	}
 	bool wanted = wants_print(o, step);
 	if (wanted || o->print_after_all)
 		print_graph(wanted && o->graphs ? o->graphs : out, g, step);
@@ -211,7 +219,10 @@ bool passes_run(Graph *g, const char *list, const PassOptions *o)
 	return true;
 }
 
-/* The road, by kind of entry */
+/* The road, by kind of entry.
+ *
+ * A function is made in an arena of its own, where passes leave what they are done with: several times the graph that
+ * comes out. That one moves to the module's arena at the end, and the rest is given back before the next function. */
 
 static Graph *forward_of(const Entry *e)
 {
@@ -229,18 +240,49 @@ static Graph *add_function(Module *m, Entry *e, Graph *g)
 
 static Graph *copy_forward(Module *m, Entry *e, const char *suffix)
 {
-	return add_function(m, e, graph_copy(forward_of(e), internf("%s.%s", e->name, suffix)));
+	return add_function(m, e, graph_copy_to(arena_new(), forward_of(e), internf("%s.%s", e->name, suffix)));
 }
 
-static bool plain_road(Graph *g, const PassOptions *o)
+/* The entry's functions made in the arena `work` move out of it; unfinished ones are dropped. Returns `good`. */
+static bool finish(Module *m, Entry *e, Arena *work, bool good)
 {
-	return passes_run(g, CLEAN ",expand," CLEAN ",layout," KERNELS, o);
+	int n = 0;
+	for (int i = 0; i < e->graphs.len; i++) {
+		Graph *g = e->graphs.at[i];
+		if (g->arena != work)
+			e->graphs.at[n++] = g;
+		else if (good)
+			e->graphs.at[n++] = graph_copy_to(m->arena, g, g->name);
+	}
+	e->graphs.len = n;
+	arena_free(work);
+	return good;
 }
 
-static bool train_step(Module *m, Entry *e, const PassOptions *o)
+/* The frontend's own function, which takes the road itself. */
+static bool train_eval(Module *m, Entry *e, const PassOptions *o)
 {
-	Graph *g = copy_forward(m, e, "step");
-	if (!passes_run(g, CLEAN, o))
+	for (int i = 0; i < e->graphs.len; i++) {
+		Graph *g = e->graphs.at[i];
+		if (g != entry_graph(e, "eval"))
+			continue;
+		g = e->graphs.at[i] = graph_copy_to(arena_new(), g, g->name);
+		return finish(m, e, g->arena, passes_run(g, RAISED ",expand," CLEAN ",layout," KERNELS, o));
+	}
+	return true;
+}
+
+static bool train_update(Module *m, Entry *e, const PassOptions *o)
+{
+	clock_t begun = clock();
+	Graph *g = add_function(m, e, optimizer_update(arena_new(), m, e));
+	bool good = after(g, "optimizer", 0, begun, o) && passes_run(g, CLEAN ",layout," KERNELS, o);
+	return finish(m, e, g->arena, good);
+}
+
+static bool differentiated_road(Module *m, Graph *g, const PassOptions *o)
+{
+	if (!passes_run(g, RAISED, o))
 		return false;
 	int before = g->vals.len, errors = diag_errors();
 	clock_t begun = clock();
@@ -250,49 +292,80 @@ static bool train_step(Module *m, Entry *e, const PassOptions *o)
 	return passes_run(g, CLEAN ",layout," KERNELS, o);
 }
 
+static bool train_step(Module *m, Entry *e, const PassOptions *o)
+{
+	Graph *g = copy_forward(m, e, "step");
+	return finish(m, e, g->arena, differentiated_road(m, g, o));
+}
+
+/* Sets or takes back the mark of what this entry alone does not train; what all entries freeze is not in `own`. */
+static void mark_frozen(Module *m, const int *own, int n, bool frozen)
+{
+	for (int i = 0; i < n; i++)
+		m->params.at[own[i]].frozen = frozen;
+}
+
+/* While its functions are made, an entry's frozen parameters are marked in the module. */
 static bool train_road(Module *m, Entry *e, const PassOptions *o)
 {
-	Graph *eval = entry_graph(e, "eval");
-	if (!train_step(m, e, o) || (eval && !plain_road(eval, o)))
-		return false;
-	clock_t begun = clock();
-	Graph *update = add_function(m, e, optimizer_update(m, e));
-	return after(update, "optimizer", 0, begun, o) && passes_run(update, CLEAN ",layout," KERNELS, o);
+	int *own = NEW_ARRAY(m->arena, int, e->frozen.len + 1), n = 0;
+	for (int i = 0; i < e->frozen.len; i++)
+		if (!m->params.at[e->frozen.at[i]].frozen)
+			own[n++] = e->frozen.at[i];
+	mark_frozen(m, own, n, true);
+	bool good = train_step(m, e, o) && train_eval(m, e, o) && train_update(m, e, o);
+	mark_frozen(m, own, n, false);
+	return good;
 }
 
-/* From an unexpanded graph to kernels, with what depends on parameters alone in a function of its own. */
-static bool hoisted_road(Module *m, Entry *e, Graph *step, const PassOptions *o)
+/* From unexpanded graphs to kernels, with what depends on parameters alone in a function of its own. */
+static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
 {
-	if (!passes_run(step, "expand," CLEAN ",layout_packed", o))
-		return false;
-	int before = step->vals.len;
+	for (int i = 0; i < n; i++)
+		if (!passes_run(fns[i], "raise_attention,expand," CLEAN ",layout_packed", o))
+			return false;
+	int before[2] = { fns[0]->vals.len, fns[n - 1]->vals.len };
 	clock_t begun = clock();
-	Graph *prepare = add_function(m, e, hoist(step, e));
-	if (!after(prepare, "hoist", 0, begun, o) || !after(step, "hoist", before, begun, o))
+	Graph *prepare = add_function(m, e, hoist(fns, n, e));
+	if (!after(prepare, "hoist", 0, begun, o))
 		return false;
-	return passes_run(step, KERNELS, o) && passes_run(prepare, KERNELS, o);
+	for (int i = 0; i < n; i++)
+		if (!after(fns[i], "hoist", before[i], begun, o) || !passes_run(fns[i], KERNELS, o))
+			return false;
+	return passes_run(prepare, KERNELS, o);
 }
 
-static bool generate_road(Module *m, Entry *e, const PassOptions *o)
+static bool incremental_road(Module *m, Entry *e, Graph *step, const PassOptions *o)
 {
-	Graph *step = copy_forward(m, e, "step");
-	if (!passes_run(step, CLEAN, o))
+	if (!passes_run(step, RAISED, o))
 		return false;
 	int before = step->vals.len;
 	clock_t begun = clock();
 	if (!incremental(step, m, e) || !after(step, "incremental", before, begun, o))
 		return false;
-	return hoisted_road(m, e, step, o);
+	Graph *encode = entry_graph(e, "encode"), *fns[] = { step, encode };
+	if (encode && !after(encode, "incremental", before, begun, o))
+		return false;
+	return hoisted_road(m, e, fns, encode ? 2 : 1, o);
 }
 
+static bool generate_road(Module *m, Entry *e, const PassOptions *o)
+{
+	Graph *step = copy_forward(m, e, "step");
+	return finish(m, e, step->arena, incremental_road(m, e, step, o));
+}
+
+/* Called many times with the same weights, as generation is. */
 static bool infer_road(Module *m, Entry *e, const PassOptions *o)
 {
-	return hoisted_road(m, e, copy_forward(m, e, "step"), o);
+	Graph *g = copy_forward(m, e, "run");
+	return finish(m, e, g->arena, hoisted_road(m, e, &g, 1, o));
 }
 
 static bool eval_road(Module *m, Entry *e, const PassOptions *o)
 {
-	return plain_road(copy_forward(m, e, "eval"), o);
+	Graph *g = copy_forward(m, e, "eval");
+	return finish(m, e, g->arena, hoisted_road(m, e, &g, 1, o));
 }
 
 bool passes_module(Module *m, const PassOptions *o)

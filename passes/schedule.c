@@ -14,7 +14,8 @@ typedef Vec(int) Ints;
 typedef struct Unit {
 	int first;               /* position of the first value */
 	int waits;               /* edges from units not yet run */
-	bool kernel, ready, done;
+	bool kernel, done;
+	int place;               /* in Sched.ready + 1; 0 for not there */
 	int64_t grows;           /* bytes: taken minus freed, were it the next to run */
 	ValueList vals;
 } Unit;
@@ -27,14 +28,18 @@ typedef struct Piece {
 	Ints readers, writers;
 } Piece;
 
+/* What a unit does with a piece. */
+typedef struct Touch { int piece; bool reads, writes; } Touch;
+typedef Vec(Touch) Touches;
+
 typedef struct Sched {
 	Graph *g;
 	Dag *d;
 	int *unit_of;            /* by position */
 	Vec(Unit) units;
 	Piece *pieces;           /* by the root's position */
-	Ints *touches;           /* by unit: the pieces it reads or writes, each once */
-	Ints ready;              /* kernels */
+	Touches *touches;        /* by unit: the pieces it reads or writes, each once */
+	Ints ready;              /* kernels that wait for nothing: a binary heap, the next to run first */
 } Sched;
 
 static void make_units(Sched *s)
@@ -65,12 +70,14 @@ static void count_edges(Sched *s)
 				s->units.at[s->unit_of[s->d->to[k]]].waits++;
 }
 
-static bool has(const Ints *l, int x)
+static Touch *touch_of(Sched *s, int u, int piece)
 {
+	Touches *l = &s->touches[u];
 	for (int i = 0; i < l->len; i++)
-		if (l->at[i] == x)
-			return true;
-	return false;
+		if (l->at[i].piece == piece)
+			return &l->at[i];
+	vec_push(s->g->arena, l, ((Touch){ .piece = piece }));
+	return &l->at[l->len - 1];
 }
 
 /* The value whose memory v shows: a scatter_add's is its first operand's. */
@@ -94,11 +101,11 @@ static void touch(Sched *s, int u, Value *v, bool writes)
 	if (s->unit_of[root->id] == u && !writes)
 		return;
 	Piece *p = &s->pieces[root->id];
-	Ints *list = writes ? &p->writers : &p->readers;
-	if (!has(list, u))
-		vec_push(s->g->arena, list, u);
-	if (!has(&s->touches[u], root->id))
-		vec_push(s->g->arena, &s->touches[u], root->id);
+	Touch *t = touch_of(s, u, root->id);
+	bool *known = writes ? &t->writes : &t->reads;
+	if (!*known)
+		vec_push(s->g->arena, writes ? &p->writers : &p->readers, u);
+	*known = true;
 }
 
 /* Values in memory are marked: read by another unit, or placed. */
@@ -145,13 +152,44 @@ static int64_t growth(const Sched *s, int u)
 {
 	int64_t n = 0;
 	for (int i = 0; i < s->touches[u].len; i++) {
-		const Piece *p = &s->pieces[s->touches[u].at[i]];
+		const Touch *t = &s->touches[u].at[i];
+		const Piece *p = &s->pieces[t->piece];
 		if (!p->taken)
 			n += p->bytes;
-		if (p->left == 1 && has(&p->readers, u))
+		if (p->left == 1 && t->reads)
 			n -= p->bytes;
 	}
 	return n;
+}
+
+/* Which of the ready goes before the other? */
+static bool before(const Unit *a, const Unit *b)
+{
+	int64_t ga = MIN(a->grows, 1), gb = MIN(b->grows, 1);
+	return ga != gb ? ga < gb : a->first < b->first;
+}
+
+static void put_ready(Sched *s, int place, int u)
+{
+	s->ready.at[place] = u;
+	s->units.at[u].place = place + 1;
+}
+
+/* Moves u, which belongs at this place or above or below it, to where the heap is in order. */
+static void settle(Sched *s, int place, int u)
+{
+	const Unit *x = &s->units.at[u];
+	for (int up; place > 0 && before(x, &s->units.at[s->ready.at[up = (place - 1) / 2]]); place = up)
+		put_ready(s, place, s->ready.at[up]);
+	for (int down; (down = 2 * place + 1) < s->ready.len; place = down) {
+		const Unit *left = &s->units.at[s->ready.at[down]];
+		if (down + 1 < s->ready.len && before(&s->units.at[s->ready.at[down + 1]], left))
+			down++;
+		if (!before(&s->units.at[s->ready.at[down]], x))
+			break;
+		put_ready(s, place, s->ready.at[down]);
+	}
+	put_ready(s, place, u);
 }
 
 /* Lists a unit that waits for nothing: kernels as ready to run; other values go to the graph at once. */
@@ -180,44 +218,45 @@ static void arrive(Sched *s, int u)
 		leave(s, u);
 		return;
 	}
-	x->ready = true;
 	x->grows = growth(s, u);
 	vec_push(s->g->arena, &s->ready, u);
+	settle(s, s->ready.len - 1, u);
+}
+
+static void weigh_again(Sched *s, const Ints *units)
+{
+	for (int i = 0; i < units->len; i++) {
+		int u = units->at[i];
+		Unit *x = &s->units.at[u];
+		if (!x->place)
+			continue;
+		x->grows = growth(s, u);
+		settle(s, x->place - 1, u);
+	}
 }
 
 /* Kernel u has run: its pieces are taken, and those it read have one reader less. */
 static void account(Sched *s, int u)
 {
 	for (int i = 0; i < s->touches[u].len; i++) {
-		Piece *p = &s->pieces[s->touches[u].at[i]];
-		p->left -= has(&p->readers, u);
+		const Touch *t = &s->touches[u].at[i];
+		Piece *p = &s->pieces[t->piece];
+		p->left -= t->reads;
 		bool news = !p->taken || p->left == 1;
 		p->taken = true;
-		for (int k = 0; news && k < p->readers.len; k++)
-			if (s->units.at[p->readers.at[k]].ready)
-				s->units.at[p->readers.at[k]].grows = growth(s, p->readers.at[k]);
-		for (int k = 0; news && k < p->writers.len; k++)
-			if (s->units.at[p->writers.at[k]].ready)
-				s->units.at[p->writers.at[k]].grows = growth(s, p->writers.at[k]);
+		if (news) {
+			weigh_again(s, &p->readers);
+			weigh_again(s, &p->writers);
+		}
 	}
-}
-
-/* Which of the ready goes before the other? */
-static bool before(const Unit *a, const Unit *b)
-{
-	int64_t ga = MIN(a->grows, 1), gb = MIN(b->grows, 1);
-	return ga != gb ? ga < gb : a->first < b->first;
 }
 
 static int take_next(Sched *s)
 {
-	int best = 0;
-	for (int i = 1; i < s->ready.len; i++)
-		if (before(&s->units.at[s->ready.at[i]], &s->units.at[s->ready.at[best]]))
-			best = i;
-	int u = s->ready.at[best];
-	s->ready.at[best] = s->ready.at[--s->ready.len];
-	s->units.at[u].ready = false;
+	int u = s->ready.at[0], last = s->ready.at[--s->ready.len];
+	s->units.at[u].place = 0;
+	if (s->ready.len)
+		settle(s, 0, last);
 	return u;
 }
 
@@ -228,14 +267,14 @@ void schedule(Graph *g)
 	s.unit_of = NEW_ARRAY(g->arena, int, n);
 	s.pieces = NEW_ARRAY(g->arena, Piece, n);
 	make_units(&s);
-	s.touches = NEW_ARRAY(g->arena, Ints, s.units.len);
+	s.touches = NEW_ARRAY(g->arena, Touches, s.units.len);
 	count_edges(&s);
 	make_pieces(&s);
 	g->vals.len = 0;
 	g->vals.at = NULL;
 	g->vals.cap = 0;
 	for (int u = 0; u < s.units.len; u++)
-		if (!s.units.at[u].waits && !s.units.at[u].done && !s.units.at[u].ready)
+		if (!s.units.at[u].waits && !s.units.at[u].done && !s.units.at[u].place)
 			arrive(&s, u);
 	while (s.ready.len) {
 		int u = take_next(&s);

@@ -121,15 +121,23 @@ static Value *through_gather(Builder *b, const Value *s, Value *x)
 	return b_gather(b, x->in[0], b_slice(b, x->in[1], s->a.axis, s->a.start, s->a.len));
 }
 
-/* Queries are independent of each other; under a causal mask their end must stay the keys' end. */
+/* A mask or bias, which broadcasts to [B,H,T,S], for the queries that are left. */
+static Value *slice_scores(Builder *b, const Value *s, Value *x)
+{
+	int axis = x->type.rank - 2;
+	return axis < 0 || dim_is(x->type.dim[axis], 1) ? x : b_slice(b, x, axis, s->a.start, s->a.len);
+}
+
+/* Queries are independent of each other; under a mask by position their end must stay the keys' end. */
 static Value *through_attention(Builder *b, const Value *s, Value *x)
 {
 	bool at_end = dim_add(s->a.start, s->a.len) == x->type.dim[1];
-	if (s->a.axis != 1 || x->a.bias || x->a.dropout > 0 || (x->a.causal && !at_end))
+	if (s->a.axis != 1 || x->a.dropout > 0 || ((x->a.causal || x->a.window) && !at_end))
 		return NULL;
 	Value **in = NEW_ARRAY(b->g->arena, Value *, x->nin);
+	int extras = 3 + !!x->a.keys;
 	for (int i = 0; i < x->nin; i++)
-		in[i] = i ? x->in[i] : b_slice(b, x->in[0], 1, s->a.start, s->a.len);
+		in[i] = i >= extras ? slice_scores(b, s, x->in[i]) : i ? x->in[i] : b_slice(b, x->in[0], 1, s->a.start, s->a.len);
 	return build(b, OP_ATTENTION, in, x->nin, &x->a, NULL);
 }
 
@@ -146,6 +154,8 @@ Value *simplify_slice(Builder *b, Value *v)
 	Value *x = v->in[0];
 	Demand *d = x->mark;
 	if (!d || d->mixed || x->kernel || x->dest || x->a.once)
+		return NULL;
+	if (!same_slice(d->slice, v))   /* of a value that x has just come to stand for: x was noted for another slice */
 		return NULL;
 	if (d->pushed)
 		return d->pushed;

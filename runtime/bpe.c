@@ -26,7 +26,7 @@ struct SnBpe {
 	int nadded;
 	bool starts[256];             /* first bytes of added tokens */
 	bool prefix_space, whole_words;   /* add_prefix_space; ignore_merges */
-	int32_t bos;
+	int32_t bos, eos;
 	SnPattern *pattern;
 };
 
@@ -300,18 +300,18 @@ static int load_pre_tokenizer(SnBpe *b, json_t *j, const char *path)
 	return code;
 }
 
-/* The special token that a TemplateProcessing puts first: what generation starts a text with. */
-static int32_t find_bos(json_t *j)
+/* The special token that a TemplateProcessing puts first, which generation starts a text with, or last. */
+static int32_t find_edge(json_t *j, bool last)
 {
 	json_t *list = json_object_get(j, "processors"), *step;
 	size_t i;
 	json_array_foreach(list, i, step) {
-		int32_t id = find_bos(step);
+		int32_t id = find_edge(step, last);
 		if (id >= 0)
 			return id;
 	}
-	json_t *first = json_array_get(json_object_get(j, "single"), 0);
-	const char *name = json_string_value(json_object_get(json_object_get(first, "SpecialToken"), "id"));
+	json_t *all = json_object_get(j, "single"), *edge = json_array_get(all, last ? json_array_size(all) - 1 : 0);
+	const char *name = json_string_value(json_object_get(json_object_get(edge, "SpecialToken"), "id"));
 	json_t *special = name ? json_object_get(json_object_get(j, "special_tokens"), name) : NULL;
 	json_t *id = json_array_get(json_object_get(special, "ids"), 0);
 	return id_ok(id) ? (int32_t)json_integer_value(id) : -1;
@@ -335,9 +335,12 @@ SnBpe *sn_bpe_open(json_t *root, const char *path)
 		return NULL;
 	}
 	b->whole_words = json_is_true(json_object_get(model, "ignore_merges"));
-	b->bos = find_bos(json_object_get(root, "post_processor"));
+	b->bos = find_edge(json_object_get(root, "post_processor"), false);
+	b->eos = find_edge(json_object_get(root, "post_processor"), true);
 	if (b->bos >= b->size)
 		b->bos = -1;
+	if (b->eos >= b->size)
+		b->eos = -1;
 	return b;
 }
 
@@ -373,6 +376,11 @@ int32_t sn_bpe_special(const SnBpe *b, const char *text)
 		if (strlen(text) == b->added[i].n && !memcmp(b->added[i].text, text, b->added[i].n))
 			return b->added[i].id;
 	return -1;
+}
+
+int32_t sn_bpe_eos(const SnBpe *b)
+{
+	return b->eos;
 }
 
 int32_t sn_bpe_bos(const SnBpe *b)

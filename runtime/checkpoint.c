@@ -38,6 +38,11 @@ static json_t *config_json(const SnProgram *p)
 	return json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
 }
 
+int sn_checkpoint_config(const SnProgram *p, const char *dir)
+{
+	return write_json(dir, "config.json", config_json(p));
+}
+
 static const char model_name[] = "model.safetensors", states_name[] = "optimizer.safetensors", state_name[] = "state.json";
 enum { FORMAT = 2, HEX = 17 };
 
@@ -65,27 +70,29 @@ static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums)
 	char buf[HEX];
 	json_t *best = isfinite(st->best_loss) ? json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
 	json_t *j = json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
-	                      "data", hex(buf, st->data_hash), "tokenizer", sn_tokenizer_kind(t), "options", st->options, "sums", sums);
+	                      "data", hex(buf, st->data_hash), "tokenizer", t ? sn_tokenizer_kind(t) : "", "options", st->options, "sums", sums);
+	json_object_set_new(j, "stale", json_integer(st->stale));
+	json_object_set_new(j, "examples", json_integer(st->examples));
 	json_object_set_new(j, "sum", json_string(hex(buf, state_sum(j))));
 	return j;
 }
 
 static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best)
 {
-	static const char *const moments[] = {"m.", "v."};
+	static const char *const states_of[] = {"m.", "v.", "ema."};
 	char *model = sn_format("%s/%s", dir, model_name), *states = sn_format("%s/%s", dir, states_name), *tok = sn_format("%s/tokenizer.json", dir), buf[HEX];
 	json_t *sums = json_object();
 	uint64_t sum = 0;
 	int code = sn_st_write(model, s, 0, NULL, 0, &sum);
 	json_object_set_new(sums, model_name, json_string(hex(buf, sum)));
 	if (!code && !best) {
-		code = sn_st_write(states, s, 1, moments, 2, &sum);
+		code = sn_st_write(states, s, 1, states_of, 3, &sum);
 		json_object_set_new(sums, states_name, json_string(hex(buf, sum)));
 	}
-	if (!code)
+	if (!code && t)
 		code = sn_tokenizer_save(t, tok);
 	if (!code)
-		code = write_json(dir, "config.json", config_json(p));
+		code = sn_checkpoint_config(p, dir);
 	if (!code)
 		code = write_json(dir, state_name, state_json(st, t, json_incref(sums)));
 	if (!code)
@@ -220,6 +227,8 @@ static int state_of(SnState *st, json_t *j, const char *path)
 	st->step = json_integer_value(step);
 	st->best_step = json_integer_value(json_object_get(best, "step"));
 	st->best_loss = json_is_number(loss) ? json_number_value(loss) : INFINITY;
+	st->stale = json_integer_value(json_object_get(j, "stale"));
+	st->examples = json_integer_value(json_object_get(j, "examples"));
 	st->seconds = json_number_value(json_object_get(j, "seconds"));
 	st->data_hash = strtoull(hash, NULL, 16);
 	st->options = json_incref(options);

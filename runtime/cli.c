@@ -13,8 +13,8 @@ enum { MAX_COMMANDS = 32 };
 typedef struct Commands { SnCommand at[MAX_COMMANDS]; int n; } Commands;
 
 static const char *const kind_help[] = {
-	[SN_TRAIN] = "train on a text", [SN_EVAL] = "loss and perplexity on a text", [SN_GENERATE] = "go on from a prompt",
-	[SN_INFER] = "", [SN_INFO] = "what this program is: configuration, memory, weights",
+	[SN_TRAIN] = "train, or go on with a run", [SN_EVAL] = "loss and metrics on other data", [SN_GENERATE] = "go on from a prompt",
+	[SN_INFER] = "run the model on a file of inputs", [SN_INIT] = "write a checkpoint of random weights", [SN_INFO] = "what this program is: configuration, memory, weights",
 };
 
 static bool has(const Commands *c, const char *name)
@@ -40,18 +40,21 @@ static Commands commands_of(const SnProgram *p)
 	for (int i = 0; i < p->nentry; i++)
 		if (e[i].kind == SN_TRAIN && sn_function(&e[i], "eval"))
 			add(&c, "eval", SN_EVAL, &e[i]);
+	add(&c, "init", SN_INIT, NULL);
 	add(&c, "info", SN_INFO, NULL);
 	return c;
 }
 
-static void print_setting(FILE *out, const SnSetting *s)
+void sn_print_setting(FILE *out, const SnSetting *s)
 {
-	fprintf(out, "  %-10s ", sn_text(s->key));
-	if (s->is_num)
-		fprintf(out, "%-10.10g", s->num);
+	const char *doc = s->doc ? sn_text(s->doc) : "";
+	char number[32];
+	snprintf(number, sizeof number, "%.10g", s->num);
+	const char *value = s->is_num ? number : s->str ? sn_text(s->str) : "none";
+	if (*doc)
+		fprintf(out, "  %-10s %-10s  %s\n", sn_text(s->key), value, doc);
 	else
-		fprintf(out, "%-10s", s->str ? sn_text(s->str) : "none");
-	fprintf(out, "  %s\n", s->doc ? sn_text(s->doc) : "");
+		fprintf(out, "  %-10s %s\n", sn_text(s->key), value);
 }
 
 static void help(FILE *out, const SnProgram *p, const Commands *c)
@@ -70,7 +73,7 @@ static void help(FILE *out, const SnProgram *p, const Commands *c)
 		fprintf(out, "\nConfiguration (fixed when compiled)\n");
 	const SnSetting *s = p->config;
 	for (int i = 0; i < p->nconfig; i++)
-		print_setting(out, &s[i]);
+		sn_print_setting(out, &s[i]);
 }
 
 static const SnCommand *find(const Commands *c, const char *name)
@@ -96,7 +99,8 @@ static int run(SnOptions *o, const SnCommand *c)
 	case SN_EVAL: return sn_eval_main(o);
 	case SN_GENERATE: return sn_generate_main(o);
 	case SN_INFO: return sn_info_main(o);
-	default: return sn_fail(SN_USAGE, "%s: infer entries can be compiled but have no command", c->name);
+	case SN_INIT: return sn_init_main(o);
+	default: return sn_infer_main(o);
 	}
 }
 

@@ -129,12 +129,10 @@ static void split(SnData *d, double share)
 int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eval)
 {
 	*d = (SnData){0};
-	const char *kind = sn_str(o, "data.kind", "text"), *path = sn_str(o, "data.file", NULL);
+	const char *path = sn_str(o, "data.file", NULL);
 	/* The model file's validation text belongs to the model file's data. */
 	bool paired = sn_overridden(o, "data.valid") || !sn_overridden(o, "data.file");
 	const char *valid = paired ? sn_str(o, "data.valid", NULL) : NULL;
-	if (strcmp(kind, "text"))
-		return sn_fail(SN_USAGE, "data of kind \"%s\" is not supported: only text is", kind);
 	if (sn_num(o, "data.max", 0) > 0)
 		return sn_fail(SN_USAGE, "data text(max=..) is not supported: windows are cut from the whole text");
 	if (eval && valid && !sn_given(o, "data.file"))

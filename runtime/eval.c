@@ -1,5 +1,6 @@
-/* eval.c: the mean loss over a text, in windows that follow one another and share one token with the next, so that
- * every token but the first is predicted exactly once. The last, shorter window counts by its length. */
+/* eval.c: the mean loss and metrics over a text or over a file of inputs. A text is read in windows that follow one another
+ * and share one token with the next, so that every token but the first is predicted exactly once; the last, shorter window
+ * counts by its length. Of a file every example counts alike. */
 #include "runtime/sn.h"
 
 #include <math.h>
@@ -31,8 +32,7 @@ typedef struct Windows {
 	int64_t stride;               /* predictions a window */
 	int64_t len;                  /* tokens a window: stride + 1 */
 	int64_t extra;                /* T - stride */
-	double sum;
-	int64_t count;
+	SnMeans *means;
 } Windows;
 
 static void set_dim(SnSession *s, const char *name, int64_t value)
@@ -51,14 +51,13 @@ static void batch(Windows *w, int64_t at, int64_t rows, int64_t stride)
 	set_dim(w->s, "B", rows);
 	set_dim(w->s, "T", stride + w->extra);
 	sn_call(w->s, w->f);
-	w->sum += (double)sn_get_f32(w->s, w->f, "loss") * (double)(rows * stride);
-	w->count += rows * stride;
+	sn_means_add(w->means, w->s, (double)(rows * stride));
 }
 
-SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, int64_t rows, int64_t context, int64_t batches)
+void sn_evaluate_text(SnSession *s, const SnFunction *f, const SnIds *ids, int64_t rows, int64_t context, int64_t batches, SnMeans *m)
 {
 	int64_t shape[SN_MAX_RANK] = {0};
-	Windows w = {.s = s, .f = f, .tokens = sn_tokens_slot(f), .ids = ids};
+	Windows w = {.s = s, .f = f, .tokens = sn_tokens_slot(f), .ids = ids, .means = m};
 	set_dim(s, "B", rows);
 	set_dim(s, "T", context);
 	sn_slot_shape(s, f, w.tokens, shape);
@@ -72,16 +71,35 @@ SnEvalResult sn_evaluate(SnSession *s, const SnFunction *f, const SnIds *ids, in
 		batch(&w, done * w.stride, whole - done < rows ? whole - done : rows, w.stride);
 	if (all && rest)
 		batch(&w, whole * w.stride, 1, rest);
-	return (SnEvalResult){w.count ? w.sum / (double)w.count : NAN, w.count};
 }
 
-int sn_batch_read(SnBatch *b, const SnOptions *o)
+void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *m)
 {
-	int64_t micro = sn_bound(o->entry, "B"), bound = sn_bound(o->entry, "T"), batch = (int64_t)sn_num(o, "batch", (double)micro);
-	if (micro < 1 || bound < 1)
+	int64_t *pick = sn_alloc(sizeof *pick * (size_t)rows);
+	if (batches > 0 && batches * rows < n)
+		n = batches * rows;
+	for (int64_t done = 0; done < n; done += rows) {
+		int64_t now = n - done < rows ? n - done : rows;
+		for (int64_t i = 0; i < now; i++)
+			pick[i] = first + done + i;
+		sn_inputs_fill(in, s, pick, now);
+		sn_call(s, f);
+		sn_means_add(m, s, (double)now);
+	}
+	free(pick);
+}
+
+int sn_batch_read(SnBatch *b, const SnOptions *o, bool inputs)
+{
+	int64_t micro = sn_bound(o->entry, "B"), bound = sn_bound(o->entry, "T"), batch;
+	if (!inputs && (micro < 1 || bound < 1))
 		return sn_fail(SN_FAIL, "%s has no dimensions B and T", sn_text(o->entry->name));
-	b->context = (int64_t)sn_num(o, "T", (double)bound);
-	if (b->context > bound || b->context < 1)
+	if (inputs && sn_given(o, "T"))
+		return sn_fail(SN_USAGE, "--context is for texts: a file of inputs has its own extents");
+	micro = micro < 1 ? 1 : micro;
+	batch = (int64_t)sn_num(o, "batch", (double)micro);
+	b->context = inputs ? 0 : (int64_t)sn_num(o, "T", (double)bound);
+	if (!inputs && (b->context > bound || b->context < 1))
 		return sn_fail(SN_USAGE, "--context %lld: the compiled bound is %lld", (long long)b->context, (long long)bound);
 	b->rows = batch < micro ? batch : micro;
 	if (batch < 1 || batch % b->rows)
@@ -102,7 +120,7 @@ int sn_model_find(const SnOptions *o, char **checkpoint)
 	return model && !*checkpoint ? SN_DATA : SN_OK;
 }
 
-static int load(SnSession *s, const SnOptions *o, const char *checkpoint)
+int sn_model_load(SnSession *s, const SnOptions *o, const char *checkpoint)
 {
 	if (checkpoint)
 		return sn_weights_load(s, o->program, checkpoint);
@@ -110,48 +128,106 @@ static int load(SnSession *s, const SnOptions *o, const char *checkpoint)
 	return SN_OK;
 }
 
-static int evaluate_file(SnSession *s, const SnOptions *o, const SnFunction *f, const SnBatch *b, const char *checkpoint)
+/* --- the command */
+
+typedef struct Eval {
+	const SnOptions *o;
+	const SnFunction *f;
+	SnSession s;
+	SnBatch b;
+	bool inputs;
+	SnData text;
+	SnInputs file;
+	SnMeans means;
+	int64_t count;                /* tokens predicted, or examples */
+} Eval;
+
+static int open_data(Eval *e, const char *checkpoint)
 {
-	SnData d;
-	int code = sn_data_open(&d, o, checkpoint, true);
+	if (e->inputs)
+		return sn_inputs_open(&e->file, e->o->entry, e->f, sn_str(e->o, "data.inputs", NULL), NULL);
+	int code = sn_data_open(&e->text, e->o, checkpoint, true);
+	if (!code && e->text.valid.n < 2)
+		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)e->text.valid.n);
+	return code;
+}
+
+static void measure(Eval *e)
+{
+	int64_t batches = (int64_t)sn_num(e->o, "eval.batches", 0);
+	const SnFunction *prepare = sn_function(e->o->entry, "prepare");
+	if (prepare)
+		sn_call(&e->s, prepare);
+	sn_means_open(&e->means, e->f);
+	if (e->inputs)
+		sn_evaluate_inputs(&e->s, e->f, &e->file, 0, e->file.examples, e->b.rows, batches, &e->means);
+	else
+		sn_evaluate_text(&e->s, e->f, &e->text.valid, e->b.rows, e->b.context, batches, &e->means);
+	e->count = (int64_t)e->means.weight;
+}
+
+static void print(const Eval *e)
+{
+	SnStr s = {0};
+	double loss = sn_means_find(&e->means, "loss");
+	const char *unit = e->inputs ? "examples" : "tokens";
+	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && !e->inputs;
+	if (json) {
+		sn_str_printf(&s, "{");
+		sn_means_json(&s, &e->means, NULL);
+		if (perplexity) {
+			sn_str_printf(&s, ",\"perplexity\":");
+			sn_json_number(&s, exp(loss));
+		}
+		sn_str_printf(&s, "%s\"%s\":%lld}", e->means.n ? "," : "", unit, (long long)e->count);
+	} else {
+		if (has_loss)
+			sn_str_printf(&s, "loss %.6f  ", loss);
+		if (perplexity)
+			sn_str_printf(&s, "perplexity %.4f  ", exp(loss));
+		sn_means_text(&s, &e->means, "loss", 6);
+		sn_str_printf(&s, "%s%s %lld", e->means.n > has_loss ? "  " : "", unit, (long long)e->count);
+	}
+	printf("%s\n", s.s);
+	free(s.s);
+}
+
+static int evaluate(Eval *e, const char *checkpoint)
+{
+	int code = sn_session_open(&e->s, e->o->entry, (int)sn_num(e->o, "threads", sn_cores()));
+	if (!code)
+		code = open_data(e, checkpoint);
+	if (!code)
+		code = sn_model_load(&e->s, e->o, checkpoint);
 	if (code)
 		return code;
-	if (d.valid.n < 2)
-		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)d.valid.n);
-	if (!code)
-		code = load(s, o, checkpoint);
-	if (!code) {
-		double started = sn_clock();
-		SnEvalResult r = sn_evaluate(s, f, &d.valid, b->rows, b->context, (int64_t)sn_num(o, "eval.batches", 0));
-		printf("loss %.6f  perplexity %.4f  tokens %lld\n", r.loss, exp(r.loss), (long long)r.tokens);
-		if (!sn_given(o, "quiet"))
-			sn_note("%.2f s, %.0f tokens/s", sn_clock() - started, (double)r.tokens / (sn_clock() - started));
-		if (!isfinite(r.loss))
-			code = sn_fail(SN_FAIL, "the loss is not finite");
-	}
-	sn_data_close(&d);
-	return code;
+	double started = sn_clock();
+	measure(e);
+	double seconds = sn_clock() - started;
+	print(e);
+	if (!sn_given(e->o, "quiet"))
+		sn_note("%.2f s, %.0f %s/s", seconds, (double)e->count / seconds, e->inputs ? "examples" : "tokens");
+	if (sn_slot(e->f, "loss", true) && !isfinite(sn_means_find(&e->means, "loss")))
+		return sn_fail(SN_FAIL, "the loss is not finite");
+	return SN_OK;
 }
 
 int sn_eval_main(const SnOptions *o)
 {
-	const SnFunction *f = sn_function(o->entry, "eval");
-	if (!f)
+	Eval e = {.o = o, .f = sn_function(o->entry, "eval")};
+	if (!e.f)
 		return sn_fail(SN_FAIL, "%s has no eval function", sn_text(o->entry->name));
-	if (!sn_tokens_slot(f))
-		return SN_FAIL;
-	SnBatch b;
-	char *checkpoint;
-	int code = sn_batch_read(&b, o);
+	char *checkpoint = NULL;
+	int code = sn_source_kind(o, e.f, &e.inputs);
+	if (!code)
+		code = sn_batch_read(&e.b, o, e.inputs);
 	if (!code)
 		code = sn_model_find(o, &checkpoint);
-	if (code)
-		return code;
-	SnSession s;
-	code = sn_session_open(&s, o->entry, (int)sn_num(o, "threads", sn_cores()));
 	if (!code)
-		code = evaluate_file(&s, o, f, &b, checkpoint);
-	sn_session_close(&s);
+		code = evaluate(&e, checkpoint);
+	sn_data_close(&e.text);
+	sn_inputs_close(&e.file);
+	sn_session_close(&e.s);
 	free(checkpoint);
 	return code;
 }

@@ -9,8 +9,9 @@
 #include <string.h>
 
 typedef enum FlagType { T_STR, T_PATH, T_TOKENIZER, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
-enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFO = 1 << SN_INFO, F_SAVED = 256 };
-enum { F_ALL = F_TRAIN | F_EVAL | F_GENERATE | F_INFO, F_RUN = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
+enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFER = 1 << SN_INFER,
+	F_INFO = 1 << SN_INFO, F_INIT = 1 << SN_INIT, F_SAVED = 256 };
+enum { F_RUN = F_TRAIN | F_EVAL | F_GENERATE | F_INFER, F_ALL = F_RUN | F_INFO | F_INIT, F_TEXT = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
 
 typedef struct Flag {
 	const char *name;
@@ -25,12 +26,17 @@ static const Flag flags[] = {
 	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text to train or evaluate on"},
 	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
 	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
-	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_KEPT | F_RUN, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
+	{"inputs", 'i', T_PATH, "data.inputs", F_KEPT | F_RUN, "FILE", "safetensors file with the entry's inputs by name"},
+	{"valid-inputs", 0, T_PATH, "data.valid_inputs", F_KEPT, "FILE", "such a file to validate on (without: the last part of --inputs)"},
+	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_KEPT | F_TEXT, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
 	{"weights", 'm', T_STR, "model", F_RUN, "DIR", "run directory, or a directory or file of safetensors"},
-	{"out", 'o', T_STR, "out", F_TRAIN, "DIR", "where checkpoints, metrics and curves go (run)"},
+	{"out", 'o', T_STR, "out", F_TRAIN | F_INIT, "DIR", "where checkpoints, metrics and curves go (run)"},
+	{"out", 'o', T_STR, "output", F_INFER, "FILE", "safetensors file for the results (without: JSON on standard output)"},
+	{"grads-out", 0, T_STR, "grads", F_TRAIN, "FILE", "train nothing: write the loss and all gradients of --inputs at the weights given"},
 	{"resume", 0, T_STR, "resume", F_TRAIN, "DIR", "go on exactly where the run in DIR stopped"},
 	{"steps", 's', T_COUNT, "schedule.steps", F_KEPT, "N", "optimiser steps in all"},
-	{"batch", 'b', T_POSITIVE, "batch", F_KEPT | F_EVAL, "N", "sequences a step; a multiple of the compiled micro-batch"},
+	{"epochs", 0, T_ABOVE, "schedule.epochs", F_KEPT, "X", "passes over the data, in place of steps"},
+	{"batch", 'b', T_POSITIVE, "batch", F_KEPT | F_EVAL, "N", "sequences or examples a step; a multiple of the compiled micro-batch"},
 	{"context", 0, T_POSITIVE, "T", F_KEPT | F_EVAL, "N", "tokens a sequence, at most the compiled bound"},
 	{"lr", 0, T_NUM, "optimizer.lr", F_KEPT, "X", "peak learning rate (0.001)"},
 	{"min-lr", 0, T_NUM, "schedule.final", F_KEPT, "X", "learning rate at the last step"},
@@ -43,8 +49,15 @@ static const Flag flags[] = {
 	{"clip", 0, T_NUM, "clip", F_KEPT, "X", "largest gradient norm; 0: no clipping (0)"},
 	{"validate-every", 0, T_COUNT, "validate.every", F_KEPT, "N", "steps between validations; 0: only at the end"},
 	{"eval-batches", 0, T_COUNT, "eval.batches", F_KEPT | F_EVAL, "N", "batches a validation; 0: all of the text"},
+	{"patience", 0, T_COUNT, "stop.patience", F_KEPT, "N", "end after N validations without a better one; 0: never (0)"},
+	{"best", 0, T_STR, "stop.best", F_KEPT, "METRIC", "the loss or metric that decides which is better (loss)"},
+	{"ema", 0, T_DECAY, "ema", F_KEPT, "X", "decay of the average of the weights"},
 	{"save-every", 0, T_COUNT, "save.every", F_KEPT, "N", "steps between checkpoints; 0: only at the end"},
 	{"prompt", 'p', T_STR, "prompt", F_GENERATE, "TEXT", "text to go on from; - reads it from standard input"},
+	{"prompt-ids", 0, T_STR, "prompt_ids", F_GENERATE, "N,N,..", "token ids to go on from, in place of a text"},
+	{"source", 0, T_STR, "source", F_GENERATE, "TEXT", "what the encoder reads (see --inputs for what is no text)"},
+	{"ids", 0, T_SWITCH, "ids", F_GENERATE, NULL, "print token ids; with --prompt-ids no tokenizer is needed"},
+	{"beam", 0, T_COUNT, "sample.beam", F_GENERATE, "N", "follow the N best sequences; 0: draw one token after another"},
 	{"tokens", 'n', T_COUNT, "limit", F_GENERATE, "N", "tokens to generate at most (128)"},
 	{"temp", 0, T_NUM, "sample.temperature", F_GENERATE, "X", "0: always the likeliest; 1: as the model says (1)"},
 	{"top-k", 0, T_COUNT, "sample.top_k", F_GENERATE, "N", "choose among the N likeliest; 0: all"},
@@ -52,10 +65,11 @@ static const Flag flags[] = {
 	{"min-p", 0, T_SHARE, "sample.min_p", F_GENERATE, "X", "not those under this part of the likeliest"},
 	{"stop", 0, T_LIST, "stop", F_GENERATE, "TEXT", "end before this text; may be given several times"},
 	{"no-echo", 0, T_SWITCH, "no_echo", F_GENERATE, NULL, "print only what follows the prompt"},
-	{"random", 0, T_SWITCH, "random", F_GENERATE | F_EVAL, NULL, "random weights, to measure speed"},
-	{"seed", 0, T_SEED, "seed", F_KEPT | F_GENERATE | F_EVAL, "N", "of the random numbers (1)"},
+	{"random", 0, T_SWITCH, "random", F_GENERATE | F_EVAL | F_INFER, NULL, "random weights, to measure speed"},
+	{"seed", 0, T_SEED, "seed", F_KEPT | F_GENERATE | F_EVAL | F_INFER | F_INIT, "N", "of the random numbers (1)"},
 	{"threads", 't', T_POSITIVE, "threads", F_ALL, "N", "threads (one for each core)"},
 	{"quiet", 'q', T_SWITCH, "quiet", F_RUN, NULL, "no progress, no timing"},
+	{"json", 0, T_SWITCH, "json", F_EVAL | F_INFER | F_INFO, NULL, "print JSON"},
 	{"tensors", 0, T_SWITCH, "tensors", F_INFO, NULL, "list every parameter with its shape"},
 	{"help", 'h', T_SWITCH, "help", F_ALL, NULL, "this text"},
 };
@@ -298,4 +312,6 @@ void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 		print_default(out, o, f);
 		fputc('\n', out);
 	}
+	if (c->entry)
+		sn_inputs_help(out, c->entry);
 }

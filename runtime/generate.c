@@ -1,8 +1,9 @@
-/* generate.c: the prompt goes through the model in as few calls as its bound of T allows, then one token a call, the
- * cache growing with it, until the limit, a stop text, or the cache's end. Text leaves in whole UTF-8 characters, and
- * not before it is sure that it doesn't begin a stop text. */
+/* generate.c: the prompt goes through the model (stepper.c), then one token a call, until the limit, a stop text, or the
+ * context's end; or a beam search does (beam.c). Text leaves in whole UTF-8 characters, and not before it is sure that it
+ * doesn't begin a stop text. With --ids ids leave instead, and with --prompt-ids too nothing needs a tokenizer. */
 #include "runtime/sn.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +11,12 @@
 
 typedef struct Generator {
 	const SnOptions *o;
-	const SnFunction *step;
-	const SnSlot *tokens, *next;
 	SnSession s;
-	SnTokenizer *tokenizer;
+	SnStepper m;
+	SnTokenizer *tokenizer;       /* NULL: ids alone */
 	SnSampler sampler;
-	int64_t chunk, room;          /* bounds of T and S */
-	int64_t cached;               /* tokens in the cache */
+	bool ids;                     /* print ids, not text */
+	bool begun;                   /* of ids: one is printed */
 	int64_t V;                    /* ids that can be drawn */
 	const char *stop[SN_MAX_LIST];
 	int32_t stop_id[SN_MAX_LIST]; /* -1: a text, not a token */
@@ -73,24 +73,6 @@ static bool advance(Generator *g)
 
 /* --- the model */
 
-static const float *feed(Generator *g, const int32_t *ids, int64_t n)
-{
-	*sn_dim(&g->s, "T") = n;
-	*sn_dim(&g->s, "S") = g->cached + n;
-	memcpy(g->s.arena + g->tokens->offset, ids, sizeof *ids * (size_t)n);
-	sn_call(&g->s, g->step);
-	g->cached += n;
-	return (const float *)(g->s.arena + g->next->offset);
-}
-
-static const float *prefill(Generator *g, const SnIds *prompt)
-{
-	const float *logits = NULL;
-	for (int64_t at = 0; at < prompt->n; at += g->chunk)
-		logits = feed(g, prompt->at + at, prompt->n - at < g->chunk ? prompt->n - at : g->chunk);
-	return logits;
-}
-
 static bool stops(const Generator *g, int32_t id)
 {
 	for (int i = 0; i < g->nstop; i++)
@@ -107,31 +89,89 @@ static bool usable(const float *logits, int64_t V)
 	return true;
 }
 
+static void print_id(Generator *g, int32_t id)
+{
+	printf(g->begun ? " %d" : "%d", id);
+	g->begun = true;
+	fflush(stdout);
+}
+
+/* One more token, as text or id; true if a stop text has come. */
+static bool add_token(Generator *g, int32_t id)
+{
+	size_t n;
+	if (g->ids)
+		print_id(g, id);
+	if (!g->tokenizer)
+		return false;
+	const char *piece = sn_decode(g->tokenizer, id, &n);
+	sn_str_add(&g->text, piece, n);
+	if (!g->ids)
+		return advance(g);
+	for (int i = 0; i < g->nstop; i++)
+		if (g->stop_id[i] < 0 && memmem(g->text.s, g->text.n, g->stop[i], strlen(g->stop[i])))
+			return true;
+	return false;
+}
+
 /* Returns an exit code; *count: tokens drawn. */
 static int decode(Generator *g, const float *logits, int64_t limit, int64_t *count)
 {
 	for (*count = 0; *count < limit;) {
 		if (!usable(logits, g->V))
 			return sn_fail(SN_FAIL, "the model's output is not a number");
-		int32_t id = sn_sample(&g->sampler, logits, g->V, g->cached);
+		int32_t id = sn_sample(&g->sampler, logits, g->V, g->m.cached);
 		++*count;
 		if (stops(g, id))
 			break;
-		size_t n;
-		const char *piece = sn_decode(g->tokenizer, id, &n);
-		sn_str_add(&g->text, piece, n);
-		if (advance(g))
+		if (add_token(g, id))
 			return SN_OK;
 		if (*count == limit)
 			break;
-		if (g->cached == g->room) {
-			sn_note("\nstopped: the model's context of %lld tokens is full", (long long)g->room);
+		if (g->m.cached == g->m.room) {
+			sn_note("\nstopped: the model's context of %lld tokens is full", (long long)g->m.room);
 			break;
 		}
-		logits = feed(g, &id, 1);
+		logits = sn_stepper_feed(&g->m, &id, 1);
 	}
-	emit(g->text.s + g->printed, g->text.n - g->printed);
+	if (!g->ids)
+		emit(g->text.s + g->printed, g->text.n - g->printed);
 	return SN_OK;
+}
+
+/* Does a sequence of the beam end with its last id? The text is made anew each time: stops are few and short. */
+static bool ends(void *ctx, const int32_t *ids, int64_t n)
+{
+	Generator *g = ctx;
+	SnStr text = {0};
+	bool found = stops(g, ids[n - 1]), texts = false;
+	for (int i = 0; i < g->nstop; i++)
+		texts |= g->stop_id[i] < 0;
+	for (int64_t i = 0; i < n && texts && g->tokenizer && !found; i++) {
+		size_t len;
+		const char *piece = sn_decode(g->tokenizer, ids[i], &len);
+		sn_str_add(&text, piece, len);
+	}
+	for (int i = 0; i < g->nstop && text.n; i++)
+		found |= g->stop_id[i] < 0 && memmem(text.s, text.n, g->stop[i], strlen(g->stop[i]));
+	free(text.s);
+	return found;
+}
+
+static int decode_beam(Generator *g, const float *logits, int64_t width, int64_t limit, int64_t *count)
+{
+	SnIds out = {0};
+	SnBeam b = {.width = width, .limit = limit, .V = g->V, .ends = ends, .ctx = g};
+	int code = limit > 0 ? sn_beam_search(&g->m, &b, logits, &out) : SN_OK;
+	*count = out.n;
+	for (int64_t i = 0; i < out.n && !stops(g, out.at[i]); i++)
+		if (add_token(g, out.at[i]))
+			break;
+	bool stopped = g->nstop && out.n && ends(g, out.at, out.n);
+	if (!g->ids && !code && !stopped)
+		emit(g->text.s + g->printed, g->text.n - g->printed);
+	free(out.at);
+	return code;
 }
 
 /* --- the prompt */
@@ -161,7 +201,7 @@ static int32_t start_id(const SnTokenizer *t)
 	return id < 0 ? 0 : id;
 }
 
-static int encode_prompt(const Generator *g, const char *text, SnIds *ids)
+static int encode_text(const Generator *g, const char *text, SnIds *ids)
 {
 	int32_t bos = sn_bos(g->tokenizer);
 	if (bos >= 0)
@@ -171,12 +211,68 @@ static int encode_prompt(const Generator *g, const char *text, SnIds *ids)
 		memmove(ids->at, ids->at + 1, sizeof *ids->at * (size_t)--ids->n);
 	if (!code && !ids->n)
 		sn_ids_add(ids, start_id(g->tokenizer));
-	for (int64_t i = 0; i < ids->n && !code; i++)
-		if (ids->at[i] >= g->V)
-			code = sn_fail(SN_DATA, "the prompt has token id %d, but the model's vocabulary is %lld: is it the model's tokenizer?", ids->at[i], (long long)g->V);
-	if (!code && ids->n > g->room)
-		code = sn_fail(SN_DATA, "the prompt has %lld tokens; the model's context is %lld", (long long)ids->n, (long long)g->room);
 	return code;
+}
+
+/* "0,17 4": numbers with commas or blanks between them */
+static int read_ids(const char *text, SnIds *ids)
+{
+	for (const char *p = text; *p;) {
+		char *end;
+		errno = 0;
+		long id = strtol(p, &end, 10);
+		if (end == p || errno || id < 0 || id > INT32_MAX)
+			return sn_fail(SN_USAGE, "--prompt-ids wants ids of 0 or more with commas between them, not \"%s\"", text);
+		sn_ids_add(ids, (int32_t)id);
+		p = end + strspn(end, ", ");
+		if (*p && p == end)
+			return sn_fail(SN_USAGE, "--prompt-ids wants ids of 0 or more with commas between them, not \"%s\"", text);
+	}
+	return ids->n ? SN_OK : sn_fail(SN_USAGE, "--prompt-ids is empty");
+}
+
+static int encode_prompt(const Generator *g, const char *text, SnIds *ids)
+{
+	const char *given = sn_str(g->o, "prompt_ids", NULL);
+	int code = given ? read_ids(given, ids) : encode_text(g, text, ids);
+	for (int64_t i = 0; i < ids->n && !code; i++)
+		if (ids->at[i] >= g->m.V)
+			code = sn_fail(SN_DATA, "the prompt has token id %d, but the model's vocabulary is %lld%s", ids->at[i], (long long)g->m.V,
+			               given ? "" : ": is it the model's tokenizer?");
+	if (!code && ids->n > g->m.room)
+		code = sn_fail(SN_DATA, "the prompt has %lld tokens; the model's context is %lld", (long long)ids->n, (long long)g->m.room);
+	return code;
+}
+
+static void echo(Generator *g, const char *text, const SnIds *ids)
+{
+	if (sn_given(g->o, "no_echo"))
+		return;
+	for (int64_t i = 0; i < ids->n && g->ids; i++)
+		print_id(g, ids->at[i]);
+	for (int64_t i = 0; i < ids->n && !g->ids && sn_given(g->o, "prompt_ids"); i++) {
+		size_t n;
+		const char *piece = sn_decode(g->tokenizer, ids->at[i], &n);
+		emit(piece, n);
+	}
+	if (!g->ids && !sn_given(g->o, "prompt_ids"))
+		emit(text, strlen(text));
+}
+
+/* Sequences to follow: what the entry or --beam says, unless a flag asks for drawing; *width: 0 or 1: none. */
+static int beam_width(const Generator *g, int64_t *width)
+{
+	static const char *const drawing[] = {"sample.temperature", "sample.top_k", "sample.top_p", "sample.min_p"};
+	bool draws = false;
+	*width = (int64_t)sn_num(g->o, "sample.beam", 0);
+	for (int i = 0; i < 4; i++)
+		draws |= sn_given(g->o, drawing[i]);
+	if (draws && !sn_given(g->o, "sample.beam"))
+		*width = 0;
+	if (*width > 1 && *width > g->m.width)
+		return sn_fail(SN_USAGE, "--beam %lld: this program was compiled for %lld sequences at most: build it with --set %s.B=%lld",
+		               (long long)*width, (long long)g->m.width, sn_text(g->o->entry->name), (long long)*width);
+	return SN_OK;
 }
 
 static void timing(const Generator *g, int64_t prompt, double prefill_time, int64_t count, double decode_time)
@@ -190,15 +286,18 @@ static void timing(const Generator *g, int64_t prompt, double prefill_time, int6
 static int generate(Generator *g, const char *text)
 {
 	SnIds ids = {0};
-	int64_t limit = (int64_t)sn_num(g->o, "limit", 128), count = 0;
+	int64_t limit = (int64_t)sn_num(g->o, "limit", 128), count = 0, width = 0;
 	int code = encode_prompt(g, text, &ids);
+	if (!code)
+		code = beam_width(g, &width);
+	double started = sn_clock();
+	if (!code)
+		code = sn_stepper_encode(&g->m, g->o, g->tokenizer);
 	if (!code) {
-		if (!sn_given(g->o, "no_echo"))
-			emit(text, strlen(text));
-		double started = sn_clock();
-		const float *logits = prefill(g, &ids);
+		echo(g, text, &ids);
+		const float *logits = sn_stepper_prefill(&g->m, ids.at, ids.n);
 		double prefilled = sn_clock();
-		code = decode(g, logits, limit, &count);
+		code = width > 1 ? decode_beam(g, logits, width, limit, &count) : decode(g, logits, limit, &count);
 		double ended = sn_clock();
 		if (isatty(STDOUT_FILENO) || !code)
 			putchar('\n');
@@ -214,23 +313,6 @@ static int generate(Generator *g, const char *text)
 
 /* --- opening */
 
-static int find_parts(Generator *g)
-{
-	const SnEntry *e = g->o->entry;
-	g->step = sn_function(e, "step");
-	if (!g->step)
-		return sn_fail(SN_FAIL, "%s has no step", sn_text(e->name));
-	g->tokens = sn_tokens_slot(g->step);
-	g->next = sn_slot(g->step, "next", true);
-	g->chunk = sn_bound(e, "T");
-	g->room = sn_bound(e, "S");
-	if (!g->tokens)
-		return SN_FAIL;
-	if (!g->next || g->next->dtype != SN_F32 || g->chunk < 1 || g->room < 1)
-		return sn_fail(SN_FAIL, "%s can't generate: it needs an output next f32[B,V] and dimensions T and S", sn_text(e->name));
-	return SN_OK;
-}
-
 static const char *named_tokenizer(const SnOptions *o)
 {
 	const char *name = sn_str(o, "data.tokenizer", NULL);
@@ -244,6 +326,9 @@ static const char *named_tokenizer(const SnOptions *o)
 
 static int open_tokenizer(Generator *g, const char *checkpoint)
 {
+	g->ids = sn_given(g->o, "ids");
+	if (g->ids && sn_given(g->o, "prompt_ids") && !sn_given(g->o, "source"))
+		return SN_OK;
 	const char *name = sn_given(g->o, "data.tokenizer") ? sn_str(g->o, "data.tokenizer", NULL) : NULL;
 	char *brought = sn_format("%s/tokenizer.json", checkpoint ? checkpoint : "."), *older = sn_format("%s/merges.txt", checkpoint ? checkpoint : ".");
 	if (!name && checkpoint && sn_exists(brought))
@@ -270,6 +355,16 @@ static int load(Generator *g, const char *checkpoint)
 	return SN_OK;
 }
 
+/* A token of its own, or, where there are ids alone, the number of one; -1: a text. */
+static int32_t stop_id(const Generator *g, const char *text)
+{
+	char *end;
+	if (g->tokenizer)
+		return sn_special(g->tokenizer, text);
+	long id = strtol(text, &end, 10);
+	return *end || id < 0 || id > INT32_MAX ? -1 : (int32_t)id;
+}
+
 static void find_stops(Generator *g)
 {
 	const SnOptions *o = g->o;
@@ -287,7 +382,7 @@ static void find_stops(Generator *g)
 	for (int i = 0; i < g->nstop; i++)
 		if (*g->stop[i]) {
 			g->stop[kept] = g->stop[i];
-			g->stop_id[kept++] = sn_special(g->tokenizer, g->stop[i]);
+			g->stop_id[kept++] = stop_id(g, g->stop[i]);
 		}
 	g->nstop = kept;
 }
@@ -302,23 +397,18 @@ static void open_sampler(Generator *g, int64_t V)
 
 static int open_all(Generator *g, const char *checkpoint)
 {
-	int code = find_parts(g);
-	if (!code)
-		code = open_tokenizer(g, checkpoint);
+	int code = open_tokenizer(g, checkpoint);
 	if (!code)
 		code = sn_session_open(&g->s, g->o->entry, (int)sn_num(g->o, "threads", sn_cores()));
+	if (!code)
+		code = sn_stepper_open(&g->m, &g->s);
 	if (!code)
 		code = load(g, checkpoint);
 	if (code)
 		return code;
-	int64_t shape[SN_MAX_RANK] = {0}, *B = sn_dim(&g->s, "B");
-	if (B)
-		*B = 1;
-	*sn_dim(&g->s, "T") = *sn_dim(&g->s, "S") = 1;
-	sn_slot_shape(&g->s, g->step, g->next, shape);
-	int64_t V = shape[g->next->rank - 1], known = sn_tokenizer_size(g->tokenizer);
-	g->V = V < known ? V : known;
-	open_sampler(g, V);
+	int64_t known = g->tokenizer ? sn_tokenizer_size(g->tokenizer) : g->m.V;
+	g->V = g->m.V < known ? g->m.V : known;
+	open_sampler(g, g->m.V);
 	find_stops(g);
 	const SnFunction *prepare = sn_function(g->o->entry, "prepare");
 	if (prepare)
@@ -339,6 +429,7 @@ int sn_generate_main(const SnOptions *o)
 	if (!code)
 		code = generate(&g, piped ? piped : prompt);
 	sn_sampler_close(&g.sampler);
+	sn_stepper_close(&g.m);
 	sn_tokenizer_close(g.tokenizer);
 	sn_session_close(&g.s);
 	free(g.text.s);

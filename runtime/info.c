@@ -63,14 +63,8 @@ static const SnEntry *fullest(const SnProgram *p)
 static void show_config(const SnProgram *p)
 {
 	const SnSetting *s = p->config;
-	for (int64_t i = 0; i < p->nconfig; i++) {
-		printf("  %-10s ", sn_text(s[i].key));
-		if (s[i].is_num)
-			printf("%-10.10g", s[i].num);
-		else
-			printf("%-10s", s[i].str ? sn_text(s[i].str) : "none");
-		printf("  %s\n", s[i].doc ? sn_text(s[i].doc) : "");
-	}
+	for (int64_t i = 0; i < p->nconfig; i++)
+		sn_print_setting(stdout, &s[i]);
 }
 
 static void show_entry(const SnEntry *e, int threads)
@@ -110,6 +104,8 @@ int sn_info_main(const SnOptions *o)
 	const SnEntry *e = p->entries, *full = fullest(p);
 	char count[32];
 	int64_t tensors = 0, n = full ? parameters(full, &tensors) : 0;
+	if (sn_given(o, "json"))
+		return sn_info_json(stdout, p, full, (int)sn_num(o, "threads", sn_cores()), sn_given(o, "tensors"));
 	sn_version(stdout, p);
 	if (p->doc && *sn_text(p->doc))
 		printf("\n%s\n", sn_text(p->doc));

@@ -11,7 +11,8 @@
 #define RT_STRUCT(name, fields) typedef struct name { fields(RT_C_FIELD) } name;
 #include "runtime/rt.def"
 
-/* Runs its share, tid of nthreads, of one kernel. args: launch's; dims: the entry's symbols' values; scratch: this
+/* Runs its share, tid of nthreads, of one kernel. args: launch's; dims: the entry's symbols' values, some
+ * of which kernels set (nonzero kernels, alone: what they count); scratch: this
  * thread's own. Results must not depend on nthreads. */
 typedef void SnKernel(const int64_t *args, char *arena, const int64_t *dims, int64_t tid, int64_t nthreads, char *scratch);
 

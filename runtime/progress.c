@@ -68,10 +68,10 @@ static int recall_all(SnProgress *p, const char *path, int64_t step)
 	return cut && ftruncate(p->metrics, (off_t)at) < 0 ? sn_fail(SN_FAIL, "%s: %s", path, strerror(errno)) : SN_OK;
 }
 
-int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total, bool quiet)
+int sn_progress_open(SnProgress *p, const char *dir, int64_t step, int64_t total, const char *unit, bool quiet)
 {
 	const char *term = getenv("TERM");
-	*p = (SnProgress){.dir = dir, .total = total, .quiet = quiet, .metrics = -1, .started = sn_clock(), .value = NAN};
+	*p = (SnProgress){.dir = dir, .total = total, .unit = unit, .quiet = quiet, .metrics = -1, .started = sn_clock(), .value = NAN};
 	p->bar = !quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
 	p->every = total > 20 ? total / 20 : 1;
 	char *path = sn_format("%s/metrics.jsonl", dir);
@@ -116,16 +116,20 @@ static void time_text(char *out, size_t n, double seconds)
 }
 
 /* The figures of one step, the important ones first: what does not fit is cut off. */
-static int figures(const SnProgress *p, const SnStep *s, char *out, size_t size)
+static int figures(SnProgress *p, const SnStep *s, char *out, size_t size)
 {
 	char left[64], value[64] = "", speed[64] = "";
+	SnStr *metrics = &p->text;
+	metrics->n = 0;
 	time_text(left, sizeof left, p->rate * (double)(p->total - s->step));
 	if (!isnan(p->value))
 		snprintf(value, sizeof value, "  val %.4f", p->value);
 	if (s->flops > 0)
 		snprintf(speed, sizeof speed, "  %.1f GFLOP/s", s->flops / s->seconds * 1e-9);
-	return snprintf(out, size, "loss %.4f%s  %.0f tok/s  %s left  lr %.2e  |g| %.2f%s", s->loss, value, (double)s->tokens / s->seconds, left, s->lr,
-	                s->grad_norm, speed);
+	sn_means_text(metrics, s->means, "loss", 4);
+	int n = snprintf(out, size, "loss %.4f%s%s%s  %.0f %s/s  %s left  lr %.2e  |g| %.2f%s", s->loss, metrics->n ? "  " : "", metrics->n ? metrics->s : "",
+	                 value, (double)s->units / s->seconds, p->unit, left, s->lr, s->grad_norm, speed);
+	return n < (int)size ? n : (int)size - 1;
 }
 
 static void draw_bar(SnProgress *p, const SnStep *s)
@@ -135,7 +139,7 @@ static void draw_bar(SnProgress *p, const SnStep *s)
 	if (now - p->drawn < 0.1 && s->step < p->total)
 		return;
 	p->drawn = now;
-	char text[400], head[64], bar[MOST + 1];
+	char text[800], head[64], bar[MOST + 1];
 	int width = columns() - 1, n = figures(p, s, text, sizeof text);
 	int h = snprintf(head, sizeof head, "%lld/%lld", (long long)s->step, (long long)p->total);
 	int cells = width - h - n - 5;
@@ -154,16 +158,31 @@ void sn_progress_clear(SnProgress *p)
 	p->drawn = 0;
 }
 
+static void step_json(SnStr *j, const SnProgress *p, const SnStep *s)
+{
+	const char *unit = strcmp(p->unit, "tok") ? p->unit : "tokens";
+	sn_str_printf(j, "{\"step\":%lld,\"loss\":", (long long)s->step);
+	sn_json_number(j, s->loss);
+	sn_str_printf(j, ",\"lr\":%.9g,\"grad_norm\":", s->lr);
+	sn_json_number(j, s->grad_norm);
+	sn_str_printf(j, ",\"%s\":%lld,\"%s_per_second\":%.0f,\"gflops\":%.1f,\"time\":%.3f", unit, (long long)s->all, unit,
+	              (double)s->units / s->seconds, s->flops / s->seconds * 1e-9, p->base + sn_clock() - p->started);
+	if (s->means->n > 1) {
+		sn_str_printf(j, ",\"metrics\":{");
+		sn_means_json(j, s->means, "loss");
+		sn_str_printf(j, "}");
+	}
+	sn_str_printf(j, "}\n");
+}
+
 void sn_progress_step(SnProgress *p, const SnStep *s)
 {
-	char line[400], norm[32] = "null";
-	double rate = (double)s->tokens / s->seconds;
+	SnStr *j = &p->text;   /* kept: a step allocates nothing */
+	char line[800];
+	j->n = 0;
 	p->rate = p->rate > 0 ? 0.9 * p->rate + 0.1 * s->seconds : s->seconds;
-	if (!isnan(s->grad_norm))
-		snprintf(norm, sizeof norm, "%.9g", s->grad_norm);
-	int n = snprintf(line, sizeof line, "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%s,\"tokens\":%lld,\"tokens_per_second\":%.0f,\"gflops\":%.1f,\"time\":%.3f}\n",
-	                 (long long)s->step, s->loss, s->lr, norm, (long long)(s->tokens * s->step), rate, s->flops / s->seconds * 1e-9, p->base + sn_clock() - p->started);
-	record(p, line, n);
+	step_json(j, p, s);
+	record(p, j->s, (int)j->n);
 	curve_add(&p->train, s->step, s->loss);
 	if (p->bar) {
 		draw_bar(p, s);
@@ -173,15 +192,35 @@ void sn_progress_step(SnProgress *p, const SnStep *s)
 	}
 }
 
-void sn_progress_valid(SnProgress *p, int64_t step, double loss, bool best)
+static void valid_json(SnStr *j, const SnProgress *p, int64_t step, const SnMeans *m, double loss)
 {
-	char line[128];
-	int n = snprintf(line, sizeof line, "{\"step\":%lld,\"val_loss\":%.9g,\"time\":%.3f}\n", (long long)step, loss, p->base + sn_clock() - p->started);
-	record(p, line, n);
-	curve_add(&p->valid, step, loss);
-	p->value = loss;
-	if (!p->bar && !p->quiet)
-		sn_note("step %lld/%lld  validation loss %.4f%s", (long long)step, (long long)p->total, loss, best ? " (best)" : "");
+	sn_str_printf(j, "{\"step\":%lld,\"val_loss\":", (long long)step);
+	sn_json_number(j, loss);
+	sn_str_printf(j, ",\"time\":%.3f", p->base + sn_clock() - p->started);
+	if (m->n > !isnan(loss)) {
+		sn_str_printf(j, ",\"metrics\":{");
+		sn_means_json(j, m, "loss");
+		sn_str_printf(j, "}");
+	}
+	sn_str_printf(j, "}\n");
+}
+
+void sn_progress_valid(SnProgress *p, int64_t step, const SnMeans *m, bool best)
+{
+	SnStr j = {0}, metrics = {0};
+	double loss = sn_means_find(m, "loss");
+	valid_json(&j, p, step, m, loss);
+	record(p, j.s, (int)j.n);
+	free(j.s);
+	if (!isnan(loss)) {
+		curve_add(&p->valid, step, loss);
+		p->value = loss;
+	}
+	if (!p->bar && !p->quiet) {
+		sn_means_text(&metrics, m, NULL, 4);
+		sn_note("step %lld/%lld  validation %s%s", (long long)step, (long long)p->total, metrics.s ? metrics.s : "", best ? " (best)" : "");
+		free(metrics.s);
+	}
 }
 
 int sn_progress_draw(SnProgress *p, const char *title)
@@ -203,5 +242,6 @@ void sn_progress_close(SnProgress *p)
 		close(p->metrics);
 	free(p->train.at);
 	free(p->valid.at);
+	free(p->text.s);
 	*p = (SnProgress){.metrics = -1};
 }

@@ -131,7 +131,7 @@ void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, 
 }
 
 /* InitKind's values, as ir.h's enum has them. */
-enum { ZEROS, CONSTANT, NORMAL, UNIFORM, TRUNC_NORMAL };
+enum { ZEROS, CONSTANT, NORMAL, UNIFORM, TRUNC_NORMAL, SINUSOIDS };
 
 static void uniforms(float *out, int64_t first, int64_t n, uint32_t key, double lo, double hi)
 {
@@ -154,6 +154,17 @@ VECTOR static void truncate_tails(float *out, int64_t first, int64_t n, uint32_t
 		}
 }
 
+/* Row p: sin(p f_i), then cos(p f_i), f_i = 10000^(-i / (width/2 - 1)) (Vaswani et al. 2017, sec. 3.5, as Whisper has it). */
+static void sinusoids(float *out, int64_t first, int64_t n, int64_t width)
+{
+	int64_t half = width / 2;
+	for (int64_t i = first; i < first + n; i++) {
+		int64_t p = i / width, k = i % width;
+		double angle = (double)p * exp(-log(10000) * (double)(k % half) / (double)(half - 1));
+		out[i - first] = (float)(k < half ? sin(angle) : cos(angle));
+	}
+}
+
 static void init_range(const SnTensor *t, float *out, int64_t first, int64_t n, uint32_t key)
 {
 	switch (t->init) {
@@ -162,6 +173,7 @@ static void init_range(const SnTensor *t, float *out, int64_t first, int64_t n, 
 		for (int64_t i = 0; i < n; i++)
 			out[i] = (float)t->a;
 		break;
+	case SINUSOIDS: sinusoids(out, first, n, (int64_t)t->b); break;
 	case UNIFORM: uniforms(out, first, n, key, t->a, t->b); break;
 	case NORMAL: sn_normals(out, first, n, key, (float)t->a, (float)t->b); break;
 	case TRUNC_NORMAL:
@@ -187,6 +199,11 @@ static void init_share(void *ctx, int tid, int n)
 		if (from < to)
 			init_range(&t[i], (float *)(job->s->arena + t[i].offset) + from, from, to - from, sn_hash32(t[i].name, strlen(t[i].name), job->seed));
 	}
+}
+
+void sn_init_tensor(const SnTensor *t, float *out, uint32_t seed)
+{
+	init_range(t, out, 0, sn_tensor_elems(t), sn_hash32(t->name, strlen(t->name), seed));
 }
 
 void sn_init_params(SnSession *s, uint32_t seed)

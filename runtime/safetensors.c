@@ -6,13 +6,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { HEADER_MAX = 100 << 20 };   /* as the reference implementation */
 
 static const struct { const char *name; int kind, size; } dtypes[] = {
-	{"F32", SN_ST_F32, 4}, {"F16", SN_ST_F16, 2}, {"BF16", SN_ST_BF16, 2}, {"F64", SN_ST_OTHER, 8}, {"I64", SN_ST_OTHER, 8},
-	{"I32", SN_ST_OTHER, 4}, {"I16", SN_ST_OTHER, 2}, {"I8", SN_ST_OTHER, 1}, {"U64", SN_ST_OTHER, 8}, {"U32", SN_ST_OTHER, 4},
-	{"U16", SN_ST_OTHER, 2}, {"U8", SN_ST_OTHER, 1}, {"BOOL", SN_ST_OTHER, 1}, {"F8_E4M3", SN_ST_OTHER, 1}, {"F8_E5M2", SN_ST_OTHER, 1},
+	{"F32", SN_ST_F32, 4}, {"F16", SN_ST_F16, 2}, {"BF16", SN_ST_BF16, 2}, {"F64", SN_ST_F64, 8}, {"I64", SN_ST_I64, 8},
+	{"I32", SN_ST_I32, 4}, {"I16", SN_ST_I16, 2}, {"I8", SN_ST_I8, 1}, {"U64", SN_ST_U64, 8}, {"U32", SN_ST_U32, 4},
+	{"U16", SN_ST_U16, 2}, {"U8", SN_ST_U8, 1}, {"BOOL", SN_ST_BOOL, 1}, {"F8_E4M3", SN_ST_OTHER, 1}, {"F8_E5M2", SN_ST_OTHER, 1},
 };
 
 static int dtype_size(SnStTensor *t)
@@ -219,17 +221,65 @@ static float half(uint16_t h)
 	return from_bits(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
 }
 
-void sn_st_read(const SnStTensor *t, float *out)
+bool sn_st_is_weight(const SnStTensor *t)
 {
-	if (t->kind == SN_ST_F32) {
-		memcpy(out, t->at, t->bytes);
-		return;
-	}
-	for (int64_t i = 0; i < t->elems; i++) {
+	return t->kind <= SN_ST_BF16;
+}
+
+bool sn_st_is_integer(const SnStTensor *t)
+{
+	return t->kind >= SN_ST_I64 && t->kind <= SN_ST_U8;
+}
+
+static void from_halves(const SnStTensor *t, int64_t first, int64_t n, float *out)
+{
+	for (int64_t i = 0; i < n; i++) {
 		uint16_t h;
-		memcpy(&h, t->at + 2 * i, sizeof h);
+		memcpy(&h, t->at + 2 * (first + i), sizeof h);
 		out[i] = t->kind == SN_ST_F16 ? half(h) : from_bits((uint32_t)h << 16);
 	}
+}
+
+void sn_st_floats(const SnStTensor *t, int64_t first, int64_t n, float *out)
+{
+	if (t->kind == SN_ST_F32) {
+		memcpy(out, t->at + 4 * first, sizeof *out * (size_t)n);
+		return;
+	}
+	if (t->kind != SN_ST_F64) {
+		from_halves(t, first, n, out);
+		return;
+	}
+	for (int64_t i = 0; i < n; i++) {
+		double x;
+		memcpy(&x, t->at + 8 * (first + i), sizeof x);
+		out[i] = (float)x;
+	}
+}
+
+void sn_st_read(const SnStTensor *t, float *out)
+{
+	sn_st_floats(t, 0, t->elems, out);
+}
+
+int64_t sn_st_integer(const SnStTensor *t, int64_t i)
+{
+#define READ(T) { T x; memcpy(&x, t->at + (int64_t)sizeof x * i, sizeof x); return (int64_t)x; }
+	switch (t->kind) {
+	case SN_ST_I64: READ(int64_t)
+	case SN_ST_I32: READ(int32_t)
+	case SN_ST_I16: READ(int16_t)
+	case SN_ST_I8: READ(int8_t)
+	case SN_ST_U32: READ(uint32_t)
+	case SN_ST_U16: READ(uint16_t)
+	case SN_ST_U64: {
+		uint64_t x;
+		memcpy(&x, t->at + 8 * i, sizeof x);
+		return x > INT64_MAX ? INT64_MAX : (int64_t)x;
+	}
+	default: READ(uint8_t)
+	}
+#undef READ
 }
 
 static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int n)
@@ -242,30 +292,37 @@ static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int
 	return n == 0;
 }
 
-static char *header_text(const SnSession *s, int kind, const char *const *prefixes, int n)
+static const char *const dtype_name[] = {[SN_F32] = "F32", [SN_I32] = "I32", [SN_BOOL] = "BOOL"};
+
+static int64_t part_bytes(const SnStPart *p)
 {
-	const SnTensor *t = s->entry->tensors;
+	int64_t n = p->dtype == SN_BOOL ? 1 : 4;
+	for (int i = 0; i < p->rank; i++)
+		n *= p->shape[i];
+	return n;
+}
+
+static char *header_text(const SnStPart *parts, int n)
+{
 	json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
 	int64_t at = 0;
-	for (int64_t i = 0; i < s->entry->ntensor; i++) {
-		if (!wanted(&t[i], kind, prefixes, n))
-			continue;
-		const int64_t *dims = t[i].dims;
+	for (int i = 0; i < n; i++) {
 		json_t *shape = json_array();
-		for (int k = 0; k < t[i].rank; k++)
-			json_array_append_new(shape, json_integer(dims[k]));
-		int64_t bytes = sn_tensor_elems(&t[i]) * 4;
-		json_object_set_new(root, t[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)(at + bytes)));
-		at += bytes;
+		for (int k = 0; k < parts[i].rank; k++)
+			json_array_append_new(shape, json_integer(parts[i].shape[k]));
+		int64_t end = at + part_bytes(&parts[i]);
+		json_object_set_new(root, parts[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name[parts[i].dtype], "shape", shape,
+		                    "data_offsets", (json_int_t)at, (json_int_t)end));
+		at = end;
 	}
 	char *text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	return text;
 }
 
-int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix, uint64_t *sum)
+static int write_parts(const char *path, const SnStPart *parts, int nparts, uint64_t *sum)
 {
-	char *header = header_text(s, kind, prefixes, nprefix);
+	char *header = header_text(parts, nparts);
 	if (!header)
 		return sn_fail(SN_FAIL, "out of memory");
 	SnWriter w;
@@ -281,11 +338,40 @@ int sn_st_write(const char *path, const SnSession *s, int kind, const char *cons
 	sn_writer_put(&w, length, sizeof length);
 	sn_writer_put(&w, header, n);
 	sn_writer_put(&w, "        ", padded - n);
-	const SnTensor *t = s->entry->tensors;
-	for (int64_t i = 0; i < s->entry->ntensor && !w.bad; i++)
-		if (wanted(&t[i], kind, prefixes, nprefix))
-			sn_writer_put(&w, s->arena + t[i].offset, (size_t)sn_tensor_elems(&t[i]) * 4);
+	for (int i = 0; i < nparts && !w.bad; i++)
+		sn_writer_put(&w, parts[i].at, (size_t)part_bytes(&parts[i]));
 	free(header);
 	*sum = sn_sum_end(&w.sum);
 	return sn_writer_close(&w);
+}
+
+int sn_st_write(const char *path, const SnSession *s, int kind, const char *const *prefixes, int nprefix, uint64_t *sum)
+{
+	const SnTensor *t = s->entry->tensors;
+	SnStPart *parts = sn_alloc(sizeof *parts * (size_t)(s->entry->ntensor + 1));
+	int n = 0;
+	for (int64_t i = 0; i < s->entry->ntensor; i++)
+		if (wanted(&t[i], kind, prefixes, nprefix))
+			parts[n++] = (SnStPart){t[i].name, SN_F32, (int)t[i].rank, t[i].dims, s->arena + t[i].offset};
+	int code = write_parts(path, parts, n, sum);
+	free(parts);
+	return code;
+}
+
+/* A device or a pipe is written to as it stands; a link's target is replaced, not the link. */
+int sn_st_write_parts(const char *path, const SnStPart *parts, int n)
+{
+	struct stat st;
+	uint64_t sum;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return write_parts(path, parts, n, &sum);
+	char *real = realpath(path, NULL), *beside = sn_format("%s.tmp-%d", real ? real : path, (int)getpid());
+	int code = write_parts(beside, parts, n, &sum);
+	if (!code && rename(beside, real ? real : path) < 0)
+		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
+	if (code)
+		unlink(beside);
+	free(beside);
+	free(real);
+	return code;
 }

@@ -19,7 +19,7 @@
 enum { SN_OK = 0, SN_FAIL = 1, SN_USAGE = 2, SN_DATA = 3, SN_INTERRUPTED = 130 };   /* exit codes */
 enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER };                                   /* SnEntry.kind */
 enum { SN_F32, SN_I32, SN_BOOL };                                                    /* dtypes */
-enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16, SN_MAX_LIST = 16 };
+enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16384, SN_MAX_LIST = 16 };
 
 /* cli.c: everything main() does; argv as main's. Returns the exit code. */
 int sn_main(int argc, char **argv);
@@ -79,7 +79,7 @@ typedef struct SnSession {
 	char *arena;                  /* 2 MiB-aligned: arena_bytes, then scratch_bytes a thread */
 	char *mapping;
 	size_t mapped, used;          /* bytes mapped; bytes the plan asks for */
-	int64_t dims[SN_MAX_SYMS];    /* values of entry->syms, at their bounds when opened */
+	int64_t dims[SN_MAX_SYMS];    /* values of entry->syms, at their bounds when opened; counted ones are set by calls */
 } SnSession;
 int sn_session_open(SnSession *, const SnEntry *, int threads);
 void sn_session_close(SnSession *);
@@ -106,6 +106,7 @@ int64_t sn_below(int64_t n, uint32_t c0, uint32_t c1, uint32_t key);  /* 0..n-1 
 /* out[i] for elements first..first+n of the stream `key`: the same wherever the range is cut. first is even. */
 void sn_normals(float *out, int64_t first, int64_t n, uint32_t key, float mean, float deviation);
 void sn_init_params(SnSession *, uint32_t seed);              /* every parameter from its own stream, in parallel */
+void sn_init_tensor(const SnTensor *, float *out, uint32_t seed);   /* the same for one */
 
 /* text.c: UTF-8 */
 /* Reads one code point of s[0..n); returns its length, 0 if the bytes are not valid UTF-8 (RFC 3629). */
@@ -130,6 +131,7 @@ int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what,
 const char *sn_decode(const SnTokenizer *, int32_t id, size_t *n);    /* bytes of one id; "" for unknown ids */
 int32_t sn_special(const SnTokenizer *, const char *text);    /* id of a whole token with this text; -1 */
 int32_t sn_bos(const SnTokenizer *);                          /* what its post-processor puts before a text; -1 */
+int32_t sn_eos(const SnTokenizer *);                          /* and behind one; -1 */
 int sn_tokenizer_save(const SnTokenizer *, const char *path); /* as a tokenizer.json that open reads; SN_FAIL */
 
 /* merges.c: the merge rules of a BPE, and their application to one word */
@@ -161,6 +163,7 @@ int sn_bpe_encode(const SnBpe *, const char *text, size_t n, const char *what, S
 const char *sn_bpe_decode(const SnBpe *, int32_t id, size_t *n);
 int32_t sn_bpe_special(const SnBpe *, const char *text);
 int32_t sn_bpe_bos(const SnBpe *);
+int32_t sn_bpe_eos(const SnBpe *);
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;
@@ -175,7 +178,7 @@ typedef struct SnOptions {
 	bool help;
 } SnOptions;
 typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
-enum { SN_INFO = 4 };
+enum { SN_INFO = 4, SN_INIT = 5 };
 int sn_flags_parse(SnOptions *, const SnCommand *, int argc, char **argv);
 void sn_flags_help(FILE *, const SnOptions *, const SnCommand *);
 /* An option by its setting's key: flag, else resumed run, else entry's setting, else `otherwise`. */
@@ -185,10 +188,12 @@ bool sn_given(const SnOptions *, const char *key);            /* by a flag */
 bool sn_overridden(const SnOptions *, const char *key);       /* by a flag, or by one the resumed run was given */
 json_t *sn_options_save(const SnOptions *);                   /* what a resumed run needs: new object */
 const SnSetting *sn_setting(const SnSetting *, int64_t n, const char *key);
+void sn_print_setting(FILE *, const SnSetting *);   /* cli.c: key, value and what it is, a line */
 int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 0 if unknown */
 
 /* safetensors.c: https://github.com/huggingface/safetensors, format section */
-enum { SN_ST_F32, SN_ST_F16, SN_ST_BF16, SN_ST_OTHER };
+enum { SN_ST_F32, SN_ST_F16, SN_ST_BF16, SN_ST_F64, SN_ST_I64, SN_ST_I32, SN_ST_I16, SN_ST_I8, SN_ST_U64, SN_ST_U32, SN_ST_U16, SN_ST_U8,
+	SN_ST_BOOL, SN_ST_OTHER };
 typedef struct SnStTensor {
 	const char *name, *dtype;     /* dtype as written */
 	int kind, rank;
@@ -202,9 +207,48 @@ typedef struct SnSafetensors { SnShard *shards; int nshard; SnStTensor *tensors;
 int sn_st_open(SnSafetensors *, const char *path);
 void sn_st_close(SnSafetensors *);
 const SnStTensor *sn_st_find(const SnSafetensors *, const char *name);
-void sn_st_read(const SnStTensor *, float *out);              /* elems floats; kind must not be OTHER */
+bool sn_st_is_weight(const SnStTensor *);                     /* F32, F16, BF16 */
+void sn_st_read(const SnStTensor *, float *out);              /* elems floats of a weight */
+void sn_st_floats(const SnStTensor *, int64_t first, int64_t n, float *out);  /* n elements of F32, F16, BF16 or F64 */
+bool sn_st_is_integer(const SnStTensor *);
+/* Element i of an integer or bool tensor; a U64 beyond int64_t is INT64_MAX. */
+int64_t sn_st_integer(const SnStTensor *, int64_t i);
 /* Writes tensors of the entry of `kind` whose names start with prefix ("" for all). *sum: the file's checksum. */
 int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix, uint64_t *sum);
+
+/* Tensors of one's own as a file, written beside and renamed. dtype: SN_F32, SN_I32 or SN_BOOL. SN_FAIL */
+typedef struct SnStPart { const char *name; int dtype, rank; const int64_t *shape; const void *at; } SnStPart;
+int sn_st_write_parts(const char *path, const SnStPart *, int n);
+
+/* inputs.c: named tensors of a safetensors file as the inputs of a function. The axis B counts examples: it may be longer in
+ * the file than its bound, who runs the function takes as many at a time as fit. All else is checked when opened. */
+enum { SN_MAX_INPUTS = 32 };
+typedef struct SnFeed {
+	const SnSlot *slot;
+	const SnStTensor *tensor;
+	int axis;                     /* the one that counts examples; -1: the same for all of them */
+	int64_t width;                /* its extent for one example */
+} SnFeed;
+typedef struct SnInputs {
+	SnSafetensors file;
+	SnFeed feed[SN_MAX_INPUTS];
+	int n;
+	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
+	int64_t examples;
+	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
+} SnInputs;
+/* Opens path for function f of entry e: every input but the compiler's own scalars and the names of `except` (NULL-
+ * terminated; NULL: none) is in the file with its dtype and shape, within the bounds, ids within their tables. Lists all
+ * that does not fit on stderr. SN_DATA. Keeps path. */
+int sn_inputs_open(SnInputs *, const SnEntry *e, const SnFunction *f, const char *path, const char *const *except);
+void sn_inputs_close(SnInputs *);
+/* Copies n examples (their numbers; NULL: 0..n-1) into the inputs' places and sets the symbols the file has: B to n. */
+void sn_inputs_fill(const SnInputs *, SnSession *, const int64_t *examples, int64_t n);
+bool sn_slot_is_fed(const SnSlot *);                          /* an input that is no scalar of the compiler's own */
+void sn_slot_text(SnStr *, const SnSlot *);                   /* "tokens i32[B,T + 1]" */
+
+/* rename.c */
+char *sn_renamed(const SnProgram *, const char *name);        /* by the program's `rename`s, malloc'ed; NULL: as it is */
 
 /* weights.c: a checkpoint's tensors into the parameters */
 /* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
@@ -216,7 +260,9 @@ int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact
 typedef struct SnState {
 	int64_t step;                 /* optimiser steps done */
 	int64_t best_step;
-	double best_loss;             /* infinity before the first validation */
+	double best_loss;             /* the deciding metric's best value; infinity before the first validation */
+	int64_t stale;                /* validations since then */
+	int64_t examples;             /* of a file of inputs, trained on so far */
 	double seconds;               /* of training so far */
 	uint64_t data_hash;
 	json_t *options;              /* owned */
@@ -225,6 +271,7 @@ int sn_checkpoint_save(const SnSession *, const SnProgram *, const SnTokenizer *
 /* Where a checkpoint's files are: dir itself, or what dir/last (or dir/best, where `best` is wanted and there) names.
  * malloc'ed; NULL after a message. */
 char *sn_checkpoint_find(const char *dir, bool best);
+int sn_checkpoint_config(const SnProgram *, const char *dir); /* writes config.json */
 bool sn_checkpoint_is_run(const char *dir);
 int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA; also where its checksum does not fit */
 /* A checkpoint's file, as mapped, against the checksum in the state.json beside it. Without a state.json it is no
@@ -240,18 +287,75 @@ void sn_data_close(SnData *);
 /* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
 void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
 
+/* metrics.c: a function's f32[] outputs, the loss first, averaged over calls */
+enum { SN_MAX_METRICS = 32 };
+typedef struct SnMeans { const SnSlot *slot[SN_MAX_METRICS]; int n; double sum[SN_MAX_METRICS], weight; } SnMeans;
+void sn_means_open(SnMeans *, const SnFunction *);            /* nothing added yet */
+void sn_means_add(SnMeans *, const SnSession *, double weight);   /* the last call's */
+double sn_means_at(const SnMeans *, int i);                   /* NaN before anything was added */
+double sn_means_find(const SnMeans *, const char *name);      /* NaN if there is none */
+bool sn_metric_grows(const char *name);                       /* better the higher: all but losses, errors, perplexities */
+/* "loss 1.2345  acc 0.5000"; "\"loss\":1.2345,\"acc\":0.5" (null where not finite). without: one left out, or NULL */
+void sn_means_text(SnStr *, const SnMeans *, const char *without, int digits);
+void sn_means_json(SnStr *, const SnMeans *, const char *without);
+void sn_json_number(SnStr *, double);                         /* null where not finite */
+void sn_json_string(SnStr *, const char *);
+
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
-typedef struct SnBatch { int64_t rows, context, accumulate; } SnBatch;   /* sequences a call, T, calls a step */
-int sn_batch_read(SnBatch *, const SnOptions *);              /* SN_USAGE where the options don't fit the bounds */
+typedef struct SnBatch { int64_t rows, context, accumulate; } SnBatch;   /* sequences a call, T (of a text), calls a step */
+int sn_batch_read(SnBatch *, const SnOptions *, bool inputs); /* SN_USAGE where the options don't fit the bounds */
 /* Where -m's weights are, malloc'ed, or NULL for --random. SN_USAGE without one of the two or with both; SN_DATA. */
 int sn_model_find(const SnOptions *, char **checkpoint);
 
-/* The mean loss over ids, in windows of context T that follow one another; all of them, or the first `batches`
+/* The means over ids, weighted by tokens predicted, in windows of context T that follow one another; all of them, or the first `batches`
  * batches. */
-typedef struct SnEvalResult { double loss; int64_t tokens; } SnEvalResult;
-SnEvalResult sn_evaluate(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches);
+void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches, SnMeans *);
+/* The same over n examples from `first` on, `rows` a call, weighted by examples. */
+void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
 int sn_eval_main(const SnOptions *);
+/* Weights from the checkpoint, or random where it is NULL. */
+int sn_model_load(SnSession *, const SnOptions *, const char *checkpoint);
 const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] input; NULL after a message */
+
+/* source.c: where training's examples come from */
+typedef struct SnSource {
+	bool inputs;                  /* a file of inputs; else a text */
+	SnData data;                  /* of a text */
+	const SnSlot *tokens;
+	int64_t context, len;         /* T; tokens of a sequence with the one predicted */
+	SnInputs in;                  /* of a file: the first ntrain examples are trained on, the others validate */
+	int64_t ntrain, epoch;
+	int64_t *order, *pick;        /* this pass's order; the examples of one call */
+	int64_t rows, pass;           /* a call's sequences or examples; those of one pass over the data */
+	const char *unit;             /* "tok", "examples" */
+	int64_t units;                /* of them in one call */
+	uint32_t seed;
+	uint64_t hash;
+} SnSource;
+/* Whether function f is fed from --inputs or from a text. SN_USAGE where neither can be. */
+int sn_source_kind(const SnOptions *, const SnFunction *f, bool *inputs);
+int sn_source_open(SnSource *, SnSession *, const SnOptions *, const SnFunction *, const char *checkpoint, const SnBatch *);
+void sn_source_close(SnSource *);
+/* One call's inputs and symbols. micro: calls before it, example: examples before it, in all of the run. */
+void sn_source_fill(SnSource *, SnSession *, int64_t micro, int64_t example);
+
+/* validate.c: what training is judged by */
+typedef struct SnValidation {
+	const SnFunction *eval, *prepare;
+	SnSession *trained, own;      /* own: of an eval entry that runs beside the training, where `apart` */
+	bool apart;
+	SnSource *src;
+	SnInputs file;                /* of --valid-inputs */
+	const SnInputs *in;
+	int64_t first, n, rows, batches;
+	SnBatch batch;
+	const char *best;             /* the output that decides which weights are best */
+	bool grows;
+} SnValidation;
+int sn_validation_open(SnValidation *, SnSession *, const SnOptions *, SnSource *, const SnBatch *);
+void sn_validation_close(SnValidation *);
+bool sn_validation_possible(const SnValidation *);            /* there is something to validate on */
+bool sn_validation_run(SnValidation *, SnMeans *);            /* false if not */
 
 /* progress.c: bar, metrics.jsonl, loss.svg */
 typedef struct SnPoint { int64_t step; float loss; } SnPoint;
@@ -264,13 +368,15 @@ typedef struct SnProgress {
 	double started, drawn, base;  /* clock; seconds of earlier sessions */
 	double rate;                  /* seconds a step, smoothed */
 	double value;                 /* last validation loss; NaN: none yet */
+	const char *unit;             /* "tok" or "examples" */
+	SnStr text;                   /* of the line being made */
 	SnCurve train, valid;
 } SnProgress;
-typedef struct SnStep { int64_t step, tokens; double loss, lr, grad_norm, seconds, flops; } SnStep;
+typedef struct SnStep { int64_t step, units, all; double loss, lr, grad_norm, seconds, flops; const SnMeans *means; } SnStep;   /* all: units so far */
 double sn_clock(void);                                        /* seconds, monotonic */
-int sn_progress_open(SnProgress *, const char *dir, int64_t step, int64_t total, bool quiet);
+int sn_progress_open(SnProgress *, const char *dir, int64_t step, int64_t total, const char *unit, bool quiet);
 void sn_progress_step(SnProgress *, const SnStep *);
-void sn_progress_valid(SnProgress *, int64_t step, double loss, bool best);
+void sn_progress_valid(SnProgress *, int64_t step, const SnMeans *, bool best);
 void sn_progress_clear(SnProgress *);                         /* takes the bar off the line before a message */
 int sn_progress_draw(SnProgress *, const char *title);        /* loss.svg */
 void sn_progress_close(SnProgress *);
@@ -278,14 +384,55 @@ void sn_progress_close(SnProgress *);
 /* svg.c: a chart of the curves, as text */
 void sn_svg_chart(SnStr *, const char *title, const SnCurve *train, const SnCurve *valid);
 
-/* train.c, generate.c, info.c */
+/* describe.c */
+void sn_inputs_help(FILE *, const SnEntry *);                 /* an entry's inputs, shapes, ids and bounds */
+int sn_info_json(FILE *, const SnProgram *, const SnEntry *full, int threads, bool tensors);   /* full: whose parameters count */
+
+/* train.c, generate.c, infer.c, info.c, init.c */
 int sn_train_main(SnOptions *);
+int sn_grads_main(const SnOptions *);                         /* train --grads-out */
+int sn_infer_main(const SnOptions *);
+int sn_init_main(const SnOptions *);
 int sn_generate_main(const SnOptions *);
 int sn_info_main(const SnOptions *);
 void sn_version(FILE *, const SnProgram *);
 /* Learning rate of step s (0-based): linear warmup to `peak`, then by `kind` to `last` at step `steps`. */
 typedef struct SnSchedule { const char *kind; double peak, last; int64_t warmup, steps; } SnSchedule;
 double sn_learning_rate(const SnSchedule *, int64_t step);
+
+/* stepper.c: a generate entry's functions. `encode`, where there is one, is called once, then `step` with the new tokens of
+ * `rows` sequences at a time; what it keeps of earlier ones lies in states. Which input is generated, and along which
+ * dimension, is read off the program: the symbol <T>.all is the length after a call, and every other symbol <T>.<name> the
+ * lesser of that and its bound. */
+typedef struct SnStepper {
+	SnSession *s;
+	const SnFunction *step, *encode;   /* encode: NULL if there is nothing to give it */
+	const SnSlot *tokens, *next;
+	int time, batch;              /* symbols of the new tokens and of the sequences, in the entry; batch -1: one sequence */
+	int64_t chunk, room;          /* bounds of the new tokens and of all */
+	int64_t width;                /* bound of rows */
+	int64_t rows, cached, V;      /* sequences; tokens of each that are in the caches; logits a row */
+	char *spare;                  /* for reordering, made when first needed */
+} SnStepper;
+int sn_stepper_open(SnStepper *, SnSession *);                /* SN_FAIL */
+void sn_stepper_close(SnStepper *);
+/* Feeds encode, if there is one, with --inputs or --source, and calls it. tokenizer: for --source; may be NULL without. */
+int sn_stepper_encode(SnStepper *, const SnOptions *, const SnTokenizer *);   /* SN_USAGE, SN_DATA */
+const float *sn_stepper_feed(SnStepper *, const int32_t *ids, int64_t n);     /* ids (rows, n), n <= chunk; returns next (rows, V) */
+const float *sn_stepper_prefill(SnStepper *, const int32_t *ids, int64_t n);  /* of one row, in as many calls as it takes */
+/* From now on `rows` sequences, the i-th going on from what was sequence from[i]. False where that is not possible: a state
+ * does not tell its sequences apart. */
+bool sn_stepper_branch(SnStepper *, const int32_t *from, int64_t rows);
+
+/* beam.c: beam search; scores are sums of log-probabilities divided by length (Wu et al. 2016, sec. 7, alpha = 1). */
+typedef struct SnBeam {
+	int64_t width, limit;         /* sequences followed; tokens at most */
+	int64_t V;                    /* ids that can be drawn */
+	bool (*ends)(void *ctx, const int32_t *ids, int64_t n);   /* does a sequence end with its last id? */
+	void *ctx;
+} SnBeam;
+/* logits: behind the prompt, of one row. The best sequence's ids are added to out. */
+int sn_beam_search(SnStepper *, const SnBeam *, const float *logits, SnIds *out);   /* SN_FAIL */
 
 /* sample.c */
 typedef struct SnSampler { double temperature, top_p, min_p; int top_k; uint32_t seed; float *probs; int32_t *heap; } SnSampler;

@@ -266,6 +266,11 @@ int32_t sn_bos(const SnTokenizer *t)
 	return t->kind == BPE ? sn_bpe_bos(t->bpe) : -1;
 }
 
+int32_t sn_eos(const SnTokenizer *t)
+{
+	return t->kind == BPE ? sn_bpe_eos(t->bpe) : -1;
+}
+
 static char *own_json(const SnTokenizer *t)
 {
 	json_t *root = json_pack("{s:s}", "sinter", kind_name[t->kind]), *codes = json_array();

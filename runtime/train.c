@@ -16,18 +16,20 @@ enum { DROPOUT = 0x64726F70 };   /* stream of the seeds given to "step" */
 
 typedef struct Train {
 	SnOptions *o;
-	const SnFunction *step, *update, *eval;
-	const SnSlot *tokens;
+	const SnFunction *step, *update;
 	SnSession s;
-	SnData data;
+	SnSource source;
+	SnValidation validation;
+	SnMeans means;                /* of the step at hand: loss and metrics */
 	SnProgress progress;
 	SnState state;
 	SnSchedule schedule;
 	const char *dir;
-	int64_t rows, context, len;   /* of a micro-batch: sequences, T, tokens in a sequence with the one predicted */
-	int64_t accumulate, steps, validate_every, save_every;
+	SnBatch batch;
+	int64_t steps, validate_every, save_every, patience;
 	uint32_t seed;
-	double beta1, beta2, eps, decay, clip, flops;
+	double beta1, beta2, eps, decay, clip, ema, flops;
+	bool averaged;                /* the program keeps averages of the weights: states "ema.<param>" */
 	int64_t saved;                /* step of the newest checkpoint, -1: none */
 	int lock;
 } Train;
@@ -60,11 +62,10 @@ static int find_functions(Train *t)
 	const SnEntry *e = t->o->entry;
 	t->step = sn_function(e, "step");
 	t->update = sn_function(e, "update");
-	t->eval = sn_function(e, "eval");
 	if (!t->step || !t->update)
 		return sn_fail(SN_FAIL, "%s can't be trained: it has no step or update", sn_text(e->name));
-	t->tokens = sn_tokens_slot(t->step);
-	return t->tokens && (!t->eval || sn_tokens_slot(t->eval)) ? SN_OK : SN_FAIL;
+	t->averaged = sn_slot(t->update, "ema", false);
+	return SN_OK;
 }
 
 static int read_schedule(Train *t)
@@ -76,22 +77,28 @@ static int read_schedule(Train *t)
 	const char *kind = t->schedule.kind;
 	if (strcmp(kind, "constant") && strcmp(kind, "cosine") && strcmp(kind, "linear"))
 		return sn_fail(SN_USAGE, "--schedule wants constant, cosine or linear, not \"%s\"", kind);
-	if (t->steps < 1)
-		return sn_fail(SN_USAGE, "how many steps? give --steps N");
 	const char *optimizer = sn_str(o, "optimizer.kind", "adamw");
-	if (strcmp(optimizer, "adamw"))
-		return sn_fail(SN_USAGE, "optimizer \"%s\" is not supported: only adamw is", optimizer);
+	if (strcmp(optimizer, "adamw") && strcmp(optimizer, "adam"))
+		return sn_fail(SN_USAGE, "optimizer \"%s\" is not supported: adamw and adam are", optimizer);
 	return SN_OK;
 }
 
-static int read_batch(Train *t)
+/* Steps may be given as passes over the data. */
+static int count_steps(Train *t)
 {
-	SnBatch b = {0};
-	int code = sn_batch_read(&b, t->o);
-	t->rows = b.rows;
-	t->context = b.context;
-	t->accumulate = b.accumulate;
-	return code;
+	double epochs = sn_num(t->o, "schedule.epochs", 0), size = (double)(t->batch.rows * t->batch.accumulate);
+	if (!t->steps || (sn_given(t->o, "schedule.epochs") && !sn_given(t->o, "schedule.steps")))
+		t->steps = (int64_t)ceil(epochs * (double)t->source.pass / size);
+	t->schedule.steps = t->steps;
+	return t->steps < 1 ? sn_fail(SN_USAGE, "how many steps? give --steps N or --epochs N") : SN_OK;
+}
+
+static int read_average(Train *t)
+{
+	t->ema = sn_num(t->o, "ema", 0);
+	if (sn_given(t->o, "ema") && !t->averaged)
+		return sn_fail(SN_USAGE, "--ema: this program keeps no average of the weights; build it with `ema` in the entry");
+	return SN_OK;
 }
 
 static int read_settings(Train *t)
@@ -105,8 +112,14 @@ static int read_settings(Train *t)
 	t->clip = sn_num(o, "clip", 0);
 	t->validate_every = (int64_t)sn_num(o, "validate.every", 0);
 	t->save_every = (int64_t)sn_num(o, "save.every", 0);
+	t->patience = (int64_t)sn_num(o, "stop.patience", 0);
+	bool inputs;
 	int code = read_schedule(t);
-	return code ? code : read_batch(t);
+	if (!code)
+		code = read_average(t);
+	if (!code)
+		code = sn_source_kind(o, t->step, &inputs);
+	return code ? code : sn_batch_read(&t->batch, o, inputs);
 }
 
 /* --- opening */
@@ -140,9 +153,10 @@ static int load_resumed(Train *t, const char *checkpoint)
 	if (!code)
 		code = sn_states_load(&t->s, path);
 	free(path);
-	if (!code && t->state.data_hash != t->data.hash) {
-		if (!sn_given(t->o, "data.file"))
-			return sn_fail(SN_DATA, "the training data is not what this run began with; give it with --data to go on all the same");
+	if (!code && t->state.data_hash != t->source.hash) {
+		bool inputs = t->source.inputs;
+		if (!sn_given(t->o, inputs ? "data.inputs" : "data.file"))
+			return sn_fail(SN_DATA, "the training data is not what this run began with; give it with --%s to go on all the same", inputs ? "inputs" : "data");
 		sn_note("the training data is not what this run began with");
 	}
 	if (!code)
@@ -152,21 +166,37 @@ static int load_resumed(Train *t, const char *checkpoint)
 
 static int open_data(Train *t, const char *checkpoint)
 {
-	int code = sn_data_open(&t->data, t->o, checkpoint, false);
+	int code = sn_source_open(&t->source, &t->s, t->o, t->step, checkpoint, &t->batch);
+	if (!code)
+		code = count_steps(t);
+	if (!code)
+		code = sn_validation_open(&t->validation, &t->s, t->o, &t->source, &t->batch);
 	if (code)
 		return code;
-	int64_t shape[SN_MAX_RANK] = {0}, *B = sn_dim(&t->s, "B"), *T = sn_dim(&t->s, "T");
-	*B = t->rows;
-	*T = t->context;
-	sn_slot_shape(&t->s, t->step, t->tokens, shape);
-	t->len = shape[1];
-	if (shape[0] != t->rows || t->len < 2)
-		return sn_fail(SN_FAIL, "the input %s is [%lld,%lld]: not sequences of 2 or more tokens", sn_text(t->tokens->name), (long long)shape[0], (long long)shape[1]);
-	if (t->data.train.n < t->len)
-		return sn_fail(SN_DATA, "the training text has %lld tokens; one sequence needs %lld (or give a smaller --context)", (long long)t->data.train.n, (long long)t->len);
-	if (t->step->flops)
-		t->flops = ((double (*)(const int64_t *))t->step->flops)(t->s.dims) * (double)t->accumulate;
+	if (t->patience && (!t->validate_every || !sn_validation_possible(&t->validation)))
+		sn_note("patience has no effect: %s", t->validate_every ? "there is nothing to validate on" : "there are no validations (--validate-every)");
 	return SN_OK;
+}
+
+/* The state "ema.<name>" of a parameter; NULL. */
+static const SnTensor *average_of(const Train *t, const SnTensor *p)
+{
+	const SnTensor *s = t->s.entry->tensors;
+	for (int64_t i = 0; i < t->s.entry->ntensor; i++)
+		if (s[i].kind == 1 && !strncmp(s[i].name, "ema.", 4) && !strcmp((const char *)s[i].name + 4, p->name))
+			return &s[i];
+	return NULL;
+}
+
+/* Averages begin as the weights. */
+static void begin_averages(Train *t)
+{
+	const SnTensor *p = t->s.entry->tensors;
+	for (int64_t i = 0; i < t->s.entry->ntensor; i++) {
+		const SnTensor *average = p[i].kind == 0 ? average_of(t, &p[i]) : NULL;
+		if (average)
+			memcpy(t->s.arena + average->offset, t->s.arena + p[i].offset, sizeof(float) * (size_t)sn_tensor_elems(&p[i]));
+	}
 }
 
 static int open_all(Train *t, const char *resumed, const char *initial)
@@ -182,33 +212,36 @@ static int open_all(Train *t, const char *resumed, const char *initial)
 		code = sn_weights_load(&t->s, t->o->program, initial);
 	else
 		sn_init_params(&t->s, t->seed);
-	t->state.data_hash = t->data.hash;
+	if (!code && !resumed && t->averaged)
+		begin_averages(t);
+	t->state.data_hash = t->source.hash;
 	json_t *options = sn_options_save(t->o);
 	json_decref(t->state.options);
 	t->state.options = options;
 	if (!code)
-		code = sn_progress_open(&t->progress, t->dir, t->state.step, t->steps, sn_given(t->o, "quiet"));
+		code = sn_progress_open(&t->progress, t->dir, t->state.step, t->steps, t->source.unit, sn_given(t->o, "quiet"));
 	t->progress.base = t->state.seconds;
 	return code;
 }
 
 /* --- the loop */
 
+/* The gradients of one step's micro-batches are added up; returns the mean loss. */
 static double gradients(Train *t)
 {
-	double loss = 0;
-	int32_t *tokens = (int32_t *)(t->s.arena + t->tokens->offset);
-	*sn_dim(&t->s, "B") = t->rows;
-	*sn_dim(&t->s, "T") = t->context;
-	for (int64_t a = 0; a < t->accumulate; a++) {
-		int64_t micro = t->state.step * t->accumulate + a;
-		sn_data_batch(&t->data.train, tokens, t->rows, t->len, t->seed, micro);
+	double (*flops)(const int64_t *) = t->step->flops;
+	sn_means_open(&t->means, t->step);
+	t->flops = 0;
+	for (int64_t a = 0; a < t->batch.accumulate; a++) {
+		int64_t micro = t->state.step * t->batch.accumulate + a;
+		sn_source_fill(&t->source, &t->s, micro, t->state.examples + a * t->batch.rows);
 		sn_set_i32(&t->s, t->step, "seed", (int32_t)sn_philox((uint32_t)micro, (uint32_t)(micro >> 32) ^ DROPOUT, t->seed).a);
 		sn_set_bool(&t->s, t->step, "accumulate", a > 0);
 		sn_call(&t->s, t->step);
-		loss += (double)sn_get_f32(&t->s, t->step, "loss");
+		t->flops += flops ? flops(t->s.dims) : 0;   /* with the rows that the call counted */
+		sn_means_add(&t->means, &t->s, 1);
 	}
-	return loss / (double)t->accumulate;
+	return sn_means_find(&t->means, "loss");
 }
 
 static double update(Train *t, double lr)
@@ -216,7 +249,8 @@ static double update(Train *t, double lr)
 	double n = (double)(t->state.step + 1);
 	const struct { const char *name; double value; } scalars[] = {
 		{"lr", lr}, {"beta1", t->beta1}, {"beta2", t->beta2}, {"eps", t->eps}, {"decay", t->decay}, {"clip", t->clip},
-		{"scale", 1 / (double)t->accumulate}, {"c1", 1 - pow(t->beta1, n)}, {"c2", 1 - pow(t->beta2, n)},
+		{"scale", 1 / (double)t->batch.accumulate}, {"c1", 1 - pow(t->beta1, n)}, {"c2", 1 - pow(t->beta2, n)},
+		{"ema", fmin(t->ema, n / (n + 9))},   /* young averages forget faster, so that the first weights don't linger */
 	};
 	for (size_t i = 0; i < sizeof scalars / sizeof *scalars; i++)
 		sn_set_f32(&t->s, t->update, scalars[i].name, (float)scalars[i].value);
@@ -242,8 +276,11 @@ static int one_step(Train *t)
 	double norm = update(t, lr);
 	if (sn_slot(t->update, "grad_norm", true) && !isfinite(norm))
 		return diverged(t, "gradient");
+	int64_t units = t->source.units * t->batch.accumulate;
 	t->state.step++;
-	SnStep s = {t->state.step, t->rows * t->accumulate * (t->len - 1), loss, lr, norm, sn_clock() - started, t->flops};
+	if (t->source.inputs)
+		t->state.examples += units;
+	SnStep s = {t->state.step, units, t->source.inputs ? t->state.examples : units * t->state.step, loss, lr, norm, sn_clock() - started, t->flops, &t->means};
 	sn_progress_step(&t->progress, &s);
 	return SN_OK;
 }
@@ -253,19 +290,65 @@ static void keep_time(Train *t)
 	t->state.seconds = t->progress.base + sn_clock() - t->progress.started;
 }
 
-static int validate(Train *t)
+static bool due(int64_t step, int64_t every)
 {
-	if (!t->eval || t->data.valid.n < 2)
+	return every > 0 && step % every == 0;
+}
+
+/* Exchanges the weights with their averages, or back. */
+static void swap_averages(Train *t)
+{
+	const SnTensor *p = t->s.entry->tensors;
+	for (int64_t i = 0; i < t->s.entry->ntensor && t->averaged; i++) {
+		const SnTensor *average = p[i].kind == 0 ? average_of(t, &p[i]) : NULL;
+		float *a = (float *)(t->s.arena + p[i].offset), *b = average ? (float *)(t->s.arena + average->offset) : NULL;
+		for (int64_t k = 0, n = sn_tensor_elems(&p[i]); b && k < n; k++) {
+			float x = a[k];
+			a[k] = b[k];
+			b[k] = x;
+		}
+	}
+}
+
+static bool better(const Train *t, double value)
+{
+	if (isnan(value))
+		return false;
+	return !isfinite(t->state.best_loss) || (t->validation.grows ? value > t->state.best_loss : value < t->state.best_loss);
+}
+
+/* With averages of the weights, they are what is measured and kept as the best. */
+static int validate_now(Train *t)
+{
+	SnMeans means;
+	if (!sn_validation_run(&t->validation, &means))
 		return SN_OK;
-	double loss = sn_evaluate(&t->s, t->eval, &t->data.valid, t->rows, t->context, (int64_t)sn_num(t->o, "eval.batches", 0)).loss;
-	bool best = loss < t->state.best_loss;
-	sn_progress_valid(&t->progress, t->state.step, loss, best);
+	double value = sn_means_find(&means, t->validation.best);
+	bool best = better(t, value);
+	sn_progress_valid(&t->progress, t->state.step, &means, best);
+	if (best)
+		t->state.stale = 0;
+	else if (due(t->state.step, t->validate_every))
+		t->state.stale++;   /* one more at a run's end is not counted: the run may go on */
 	if (!best)
 		return SN_OK;
-	t->state.best_loss = loss;
+	t->state.best_loss = value;
 	t->state.best_step = t->state.step;
 	keep_time(t);
-	return sn_checkpoint_save(&t->s, t->o->program, t->data.tokenizer, &t->state, t->dir, true);
+	return sn_checkpoint_save(&t->s, t->o->program, t->source.data.tokenizer, &t->state, t->dir, true);
+}
+
+static int validate(Train *t)
+{
+	swap_averages(t);
+	int code = validate_now(t);
+	swap_averages(t);
+	return code;
+}
+
+static bool out_of_patience(const Train *t)
+{
+	return t->patience > 0 && t->state.stale >= t->patience;
 }
 
 static int save(Train *t)
@@ -273,7 +356,7 @@ static int save(Train *t)
 	if (t->saved == t->state.step)
 		return SN_OK;
 	keep_time(t);
-	int code = sn_checkpoint_save(&t->s, t->o->program, t->data.tokenizer, &t->state, t->dir, false);
+	int code = sn_checkpoint_save(&t->s, t->o->program, t->source.data.tokenizer, &t->state, t->dir, false);
 	if (code)
 		return code;
 	t->saved = t->state.step;
@@ -283,18 +366,14 @@ static int save(Train *t)
 	return code;
 }
 
-static bool due(int64_t step, int64_t every)
-{
-	return every > 0 && step % every == 0;
-}
-
 static int loop(Train *t)
 {
-	while (t->state.step < t->steps && !interrupted) {
+	while (t->state.step < t->steps && !interrupted && !out_of_patience(t)) {
 		int code = one_step(t);
 		bool last = t->state.step == t->steps;
 		if (!code && (due(t->state.step, t->validate_every) || last))
 			code = validate(t);
+		last |= out_of_patience(t);
 		if (!code && (due(t->state.step, t->save_every) || last)) {
 			sn_progress_clear(&t->progress);
 			code = save(t);
@@ -314,10 +393,11 @@ static void summary(Train *t, int code)
 	if (t->progress.quiet || (code != SN_OK && code != SN_INTERRUPTED))
 		return;
 	sn_progress_close(&t->progress);
-	char best[80] = "";
+	char best[160] = "";
 	if (isfinite(t->state.best_loss))
-		snprintf(best, sizeof best, "; best validation loss %.4f at step %lld", t->state.best_loss, (long long)t->state.best_step);
-	sn_note("%s at step %lld/%lld%s; saved in %s", code ? "interrupted" : "done", (long long)t->state.step, (long long)t->steps, best, t->dir);
+		snprintf(best, sizeof best, "; best validation %s %.4f at step %lld", t->validation.best, t->state.best_loss, (long long)t->state.best_step);
+	const char *how = code ? "interrupted" : t->state.step < t->steps ? "stopped early" : "done";
+	sn_note("%s at step %lld/%lld%s; saved in %s", how, (long long)t->state.step, (long long)t->steps, best, t->dir);
 	if (code)
 		sn_note("go on with: %s %s --resume %s", program_invocation_short_name, sn_text(t->o->entry->name), t->dir);
 }
@@ -330,6 +410,8 @@ static int run(Train *t, const char *resumed, const char *initial)
 	t->saved = resumed ? t->state.step : -1;
 	if (t->state.step >= t->steps)
 		sn_note("nothing to do: the run is at step %lld of %lld (--steps asks for more)", (long long)t->state.step, (long long)t->steps);
+	else if (out_of_patience(t))
+		sn_note("nothing to do: %lld validations have brought nothing better (--patience asks for more)", (long long)t->state.stale);
 	struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old_int, old_term;
 	sigemptyset(&act.sa_mask);
 	interrupted = 0;
@@ -368,10 +450,13 @@ static int prepare_and_run(Train *t)
 
 int sn_train_main(SnOptions *o)
 {
+	if (sn_given(o, "grads"))
+		return sn_grads_main(o);
 	Train t = {.o = o, .lock = -1, .saved = -1, .state.best_loss = INFINITY, .progress.metrics = -1};
 	int code = prepare_and_run(&t);
 	sn_progress_close(&t.progress);
-	sn_data_close(&t.data);
+	sn_validation_close(&t.validation);
+	sn_source_close(&t.source);
 	sn_session_close(&t.s);
 	json_decref(t.state.options);
 	if (t.lock >= 0)

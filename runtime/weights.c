@@ -16,7 +16,7 @@ typedef struct Match {
 	const SnTensor **params;      /* nparam */
 	const SnStTensor **found;     /* of each param; NULL: missing */
 	bool *used;                   /* of each tensor in the file */
-	int nparam;
+	int nparam, nrenamed;
 	const char *add, *strip;      /* file's name = add + (parameter's name less strip) */
 } Match;
 
@@ -158,7 +158,7 @@ static int report_missing(const Match *m)
 		if (!m->used[k])
 			names[free_names++] = m->file->tensors[k].name;
 	for (int i = 0; i < m->nparam; i++) {
-		if (m->found[i] || n++ >= SHOWN)
+		if (m->found[i] || m->params[i]->adapter || n++ >= SHOWN)
 			continue;
 		const char *near = sn_nearest(m->params[i]->name, names, free_names);
 		sn_note("  %s: not in the file%s%s", sn_text(m->params[i]->name), near ? "; nearest: " : "", near ? near : "");
@@ -193,7 +193,7 @@ static int report_misfits(const Match *m)
 	int n = 0;
 	for (int i = 0; i < m->nparam; i++) {
 		const SnStTensor *t = m->found[i];
-		if (!t || (same_shape(m->params[i], t) && t->kind != SN_ST_OTHER))
+		if (!t || (same_shape(m->params[i], t) && sn_st_is_weight(t)))
 			continue;
 		if (n++ >= SHOWN)
 			continue;
@@ -216,6 +216,24 @@ static void find_partners(Match *m)
 	}
 }
 
+static void report_match(const Match *m)
+{
+	char renamed[64] = "", prefix[192] = "";
+	if (m->nrenamed)
+		snprintf(renamed, sizeof renamed, ", %d of the file's renamed", m->nrenamed);
+	if (*m->add)
+		snprintf(prefix, sizeof prefix, " (with the prefix \"%s\")", m->add);
+	else if (*m->strip)
+		snprintf(prefix, sizeof prefix, " (no \"%s\" prefix)", m->strip);
+	int matched = 0;
+	for (int i = 0; i < m->nparam; i++)
+		matched += m->found[i] != NULL;
+	char fresh[64] = "";
+	if (matched < m->nparam)
+		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", m->nparam - matched);
+	sn_note("%d/%d tensors matched%s%s%s", matched, matched, prefix, renamed, fresh);
+}
+
 static int load(Match *m)
 {
 	Prefix prefix;
@@ -227,14 +245,14 @@ static int load(Match *m)
 	if (misfits || missing || extra)
 		return sn_fail(SN_DATA, "%s: %d/%d tensors matched; %d missing, %d not known, %d of another shape or type", m->file->path,
 		               m->nparam - missing - misfits, m->nparam, missing, extra, misfits);
-	for (int i = 0; i < m->nparam; i++)
-		sn_st_read(m->found[i], (float *)(m->s->arena + m->params[i]->offset));
-	if (*prefix.add)
-		sn_note("%d/%d tensors matched (with the prefix \"%s\")", m->nparam, m->nparam, prefix.add);
-	else if (*prefix.strip)
-		sn_note("%d/%d tensors matched (no \"%s\" prefix)", m->nparam, m->nparam, prefix.strip);
-	else
-		sn_note("%d/%d tensors matched", m->nparam, m->nparam);
+	for (int i = 0; i < m->nparam; i++) {
+		float *at = (float *)(m->s->arena + m->params[i]->offset);
+		if (m->found[i])
+			sn_st_read(m->found[i], at);
+		else
+			sn_init_tensor(m->params[i], at, 0);   /* an adapter's */
+	}
+	report_match(m);
 	return SN_OK;
 }
 
@@ -261,25 +279,53 @@ static int open_verified(SnSafetensors *f, const char *path, bool required)
 	return code;
 }
 
-static int load_file(SnSession *s, const SnProgram *program, const char *path)
+/* Gives the file's tensors the model's names; names[i]: what is to be freed, or NULL. SN_DATA where two become one. */
+static int rename_all(SnSafetensors *f, const SnProgram *p, char **names, int *count)
 {
-	SnSafetensors file;
-	int code = open_verified(&file, path, false);
-	if (code)
-		return code;
-	Match m = {.s = s, .program = program, .file = &file};
+	for (int i = 0; i < f->n; i++) {
+		const char *old = f->tensors[i].name;
+		names[i] = sn_renamed(p, old);
+		if (!names[i])
+			continue;
+		if (sn_st_find(f, names[i]))
+			return sn_fail(SN_DATA, "%s: %s becomes %s by the model's rename, and the file has that already", f->path, old, names[i]);
+		f->tensors[i].name = names[i];
+		++*count;
+	}
+	return SN_OK;
+}
+
+static int load_renamed(SnSession *s, const SnProgram *program, SnSafetensors *file, int nrenamed)
+{
+	Match m = {.s = s, .program = program, .file = file, .nrenamed = nrenamed};
 	const SnTensor *t = s->entry->tensors;
 	size_t n = (size_t)s->entry->ntensor + 1;
 	m.params = sn_alloc(sizeof *m.params * n);
 	m.found = sn_alloc(sizeof *m.found * n);
-	m.used = sn_alloc(sizeof *m.used * (size_t)(file.n + 1));
+	m.used = sn_alloc(sizeof *m.used * (size_t)(file->n + 1));
 	for (int64_t i = 0; i < s->entry->ntensor; i++)
 		if (t[i].kind == 0)
 			m.params[m.nparam++] = &t[i];
-	code = load(&m);
+	int code = load(&m);
 	free(m.params);
 	free(m.found);
 	free(m.used);
+	return code;
+}
+
+static int load_file(SnSession *s, const SnProgram *program, const char *path)
+{
+	SnSafetensors file;
+	int code = open_verified(&file, path, false), count = 0;
+	if (code)
+		return code;
+	char **names = sn_alloc(sizeof *names * (size_t)(file.n + 1));
+	code = rename_all(&file, program, names, &count);
+	if (!code)
+		code = load_renamed(s, program, &file, count);
+	for (int i = 0; i < file.n; i++)
+		free(names[i]);
+	free(names);
 	sn_st_close(&file);
 	return code;
 }
@@ -296,7 +342,7 @@ int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
 
 static bool is_moment(const SnTensor *t)
 {
-	return t->kind == 1 && (!strncmp(t->name, "m.", 2) || !strncmp(t->name, "v.", 2));
+	return t->kind == 1 && (!strncmp(t->name, "m.", 2) || !strncmp(t->name, "v.", 2) || !strncmp(t->name, "ema.", 4));
 }
 
 int sn_states_load(SnSession *s, const char *path)

@@ -6,7 +6,13 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-static struct { int errors; bool json; } state;
+static struct {
+	int errors;
+	bool json;
+	int limit, said, hidden;   /* most to show as text; so far; left out */
+	void (*take)(void *, const Diag *);
+	void *ctx;
+} state;
 
 Loc loc_join(Loc a, Loc b)
 {
@@ -21,18 +27,21 @@ int loc_line(Loc l)
 {
 	if (!l.src)
 		return 0;
-	int line = 1;
-	for (uint32_t i = 0; i < l.at && i < l.src->len; i++)
-		line += l.src->text[i] == '\n';
-	return line;
+	int lo = 0, hi = l.src->nlines;   /* how many lines begin at or before l.at */
+	while (lo < hi) {
+		int mid = lo + (hi - lo) / 2;
+		if (l.src->lines[mid] <= l.at)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo + 1;
 }
 
 static uint32_t line_start(Loc l)
 {
-	uint32_t i = (uint32_t)MIN((size_t)l.at, l.src->len);
-	while (i > 0 && l.src->text[i - 1] != '\n')
-		i--;
-	return i;
+	int line = loc_line(l);
+	return line > 1 ? l.src->lines[line - 2] : 0;
 }
 
 /* Characters, not bytes: continuation bytes of UTF-8 don't count. */
@@ -44,9 +53,14 @@ static int width(const char *s, uint32_t from, uint32_t to)
 	return n;
 }
 
+/* Far into a line its bytes are counted: every op has a place, and a line can be the whole file. */
 int loc_col(Loc l)
 {
-	return l.src ? 1 + width(l.src->text, line_start(l), MIN(l.at, (uint32_t)l.src->len)) : 0;
+	enum { FAR = 4096 };
+	if (!l.src)
+		return 0;
+	uint32_t start = line_start(l), at = MIN(l.at, (uint32_t)l.src->len);
+	return 1 + (at - start > FAR ? (int)(at - start) : width(l.src->text, start, at));
 }
 
 enum { SHOWN = 160 };   /* columns of a source line shown at most; longer lines show a window */
@@ -111,10 +125,31 @@ static void text_diag(Str *s, const char *kind, const char *code, Loc l, const c
 		show_line(s, l);
 }
 
+/* Counts what is said, and leaves notes out with what they belong to. What has no place is about the whole, and shown. */
+static bool over_limit(const char *kind, Loc l)
+{
+	bool main = kind[0] == 'e' || kind[0] == 'w';
+	if (main && !l.src)
+		return false;
+	state.said += main;
+	bool over = state.limit && state.said > state.limit;
+	state.hidden += over && main;
+	return over;
+}
+
 static void PRINTF(4, 0) say(const char *kind, const char *code, Loc l, const char *fmt, va_list ap)
 {
 	Str msg = {0}, s = {0};
 	str_vprintf(&msg, fmt, ap);
+	if (state.take) {
+		state.take(state.ctx, &(Diag){kind, code, l, msg.at});
+		str_free(&msg);
+		return;
+	}
+	if (!state.json && over_limit(kind, l)) {
+		str_free(&msg);
+		return;
+	}
 	(state.json ? json_diag : text_diag)(&s, kind, code, l, msg.at);
 	fflush(stdout);
 	fwrite(s.at, 1, s.len, stderr);
@@ -160,14 +195,32 @@ int diag_errors(void)
 	return state.errors;
 }
 
+void diag_limit(int most)
+{
+	state.limit = most;
+}
+
+void diag_close(void)
+{
+	if (state.hidden)
+		fprintf(stderr, "and %d more errors and warnings, not shown\n", state.hidden);
+	state.hidden = 0;
+}
+
 void diag_json(bool on)
 {
 	state.json = on;
 }
 
+void diag_handler(void (*take)(void *ctx, const Diag *), void *ctx)
+{
+	state.take = take;
+	state.ctx = ctx;
+}
+
 void diag_reset(void)
 {
-	state.errors = 0;
+	state.errors = state.said = state.hidden = 0;
 }
 
 /* Optimal string alignment distance (Damerau-Levenshtein with adjacent transpositions), ignoring case. */

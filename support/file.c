@@ -52,6 +52,19 @@ static char *slurp(Arena *a, int fd, size_t *len)
 	return at;
 }
 
+static Source *source_make(Arena *a, const char *name, const char *text, size_t len)
+{
+	int n = 0;
+	for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + len - p))); p++)
+		n++;
+	uint32_t *lines = NEW_ARRAY(a, uint32_t, n);
+	Source *s = NEW(a, Source);
+	*s = (Source){arena_strndup(a, name, strlen(name)), text, len, lines, n};
+	for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + len - p))); p++)
+		*lines++ = (uint32_t)(p + 1 - text);
+	return s;
+}
+
 Source *source_read(Arena *a, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -62,18 +75,17 @@ Source *source_read(Arena *a, const char *path)
 	int err = errno;
 	close(fd);
 	errno = err;
-	if (!text)
-		return NULL;
-	Source *s = NEW(a, Source);
-	*s = (Source){arena_strndup(a, path, strlen(path)), text, len};
-	return s;
+	return text ? source_make(a, path, text, len) : NULL;
 }
 
 Source *source_text(Arena *a, const char *name, const char *text)
 {
-	Source *s = NEW(a, Source);
-	*s = (Source){arena_strndup(a, name, strlen(name)), text, strlen(text)};
-	return s;
+	return source_make(a, name, text, strlen(text));
+}
+
+Source *source_bytes(Arena *a, const char *name, const char *text, size_t len)
+{
+	return source_make(a, name, arena_strndup(a, text, len), len);
 }
 
 static bool write_all(int fd, const char *p, size_t n)
@@ -105,11 +117,14 @@ static bool write_special(const char *path, const void *data, size_t n)
 bool file_write_atomic(const char *path, const void *data, size_t n)
 {
 	struct stat st;
-	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+	bool there = lstat(path, &st) == 0;
+	if (there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
 		return write_special(path, data, n);
 	Str beside = {0};
 	str_printf(&beside, "%s.new-%ld", path, (long)getpid());
 	int fd = open(beside.at, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd >= 0 && there && S_ISREG(st.st_mode))
+		(void)!fchmod(fd, st.st_mode & 07777);   /* as the file was; not every file system has modes */
 	bool ok = fd >= 0 && write_all(fd, data, n) && fsync(fd) == 0;
 	int err = errno;
 	if (fd >= 0 && close(fd) != 0 && ok) {

@@ -49,6 +49,14 @@ const char *intern_n(const char *s, size_t n)
 	return *slot;
 }
 
+void intern_forget(void)
+{
+	if (table.arena)
+		arena_free(table.arena);
+	free(table.at);
+	memset(&table, 0, sizeof table);
+}
+
 const char *intern(const char *s)
 {
 	return intern_n(s, strlen(s));

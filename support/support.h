@@ -41,6 +41,7 @@ void vec_reserve_(Arena *, void **at, int *cap, int want, size_t size);
 /* intern.c: one copy of each string, process-wide, so that names compare by pointer. */
 const char *intern(const char *);
 const char *intern_n(const char *, size_t);
+void intern_forget(void);        /* for fuzzers: drops the table; no interned string from before may be used */
 const char *internf(const char *fmt, ...) PRINTF(1, 2);
 
 /* str.c: a text buffer on the heap. `s.at` is NUL-terminated after the first str_ call. */
@@ -53,7 +54,10 @@ void str_free(Str *);
 
 /* diag.c: what is said to the user.
  * A Loc is a byte range in a Source; line, column and underline come from it when printed. */
-typedef struct Source { const char *name, *text; size_t len; } Source;
+typedef struct Source {
+	const char *name, *text; size_t len;
+	const uint32_t *lines; int nlines;   /* where lines 2, 3, .. begin */
+} Source;
 typedef struct Loc { const Source *src; uint32_t at, end; } Loc;
 Loc loc_join(Loc, Loc);
 int loc_line(Loc);  /* 1-based; 0 for no source */
@@ -68,7 +72,12 @@ void diag_note(Loc, const char *fmt, ...) PRINTF(2, 3);
 void diag_help(const char *fmt, ...) PRINTF(1, 2);
 int diag_errors(void);           /* errors so far */
 void diag_json(bool on);         /* one JSON object a line instead */
+void diag_limit(int most);       /* errors and warnings shown as text; 0: all, as at first. The rest is counted only */
+void diag_close(void);           /* at the end: says how many were not shown */
 void diag_reset(void);           /* for tests and language servers: forget counts */
+/* Where diagnostics go instead of stderr, in order; NULL: back to stderr. */
+typedef struct Diag { const char *kind, *code; Loc loc; const char *message; } Diag;   /* kind: error warning note help */
+void diag_handler(void (*take)(void *ctx, const Diag *), void *ctx);
 /* The nearest of n names to `name`: equal but for case, or within Damerau-Levenshtein distance of a third
  * of the length (at least 1); NULL if none. */
 const char *diag_nearest(const char *name, const char *const *names, int n);
@@ -80,6 +89,7 @@ NORETURN void bug(const char *fmt, ...) PRINTF(1, 2);
 /* file.c */
 Source *source_read(Arena *, const char *path);               /* NULL and errno if it can't be read */
 Source *source_text(Arena *, const char *name, const char *text);
+Source *source_bytes(Arena *, const char *name, const char *text, size_t len);   /* a copy */
 bool file_write_atomic(const char *path, const void *, size_t);  /* beside, fsync, rename (devices, links: in place); false + errno */
 int run_process(const char *const argv[], Str *out);          /* exit code; -1 if it can't start; out: stdout+stderr */
 

@@ -10,7 +10,8 @@ stage() {  # NAME COMMAND...: runs it, showing its output, and adds up its closi
 	echo "== $name"
 	"$@" 2>&1 | tee "$log"
 	local code=${PIPESTATUS[0]} line
-	line=$(grep -E '^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+	line=$(grep -E '^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed$' "$log" |   # one, or several to add up
+		awk '{ p += $2; f += $4 } END { if (NR) print "all: " p " passed, " f " failed" }')
 	rm -f "$log"
 	echo "== $name: $((SECONDS - start)) s"
 	if [ -n "$line" ]; then
@@ -24,7 +25,9 @@ stage deps make --no-print-directory deps || exit 1
 stage build make --no-print-directory -j"$(nproc)" BUILD="$build" all || exit 1
 stage unit make --no-print-directory -j"$(nproc)" BUILD="$build" check-unit
 stage text make --no-print-directory BUILD="$build" check-text
+stage errors make --no-print-directory BUILD="$build" check-errors
 stage e2e make --no-print-directory BUILD="$build" check-e2e
+stage style make --no-print-directory BUILD="$build" fmt-check
 stage docs make --no-print-directory BUILD="$build" docs-check
 echo "$passed passed, $failed failed"
 [ $failed = 0 ] && [ $passed -gt 0 ]

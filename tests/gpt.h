@@ -171,7 +171,7 @@ static inline Gpt gpt_begin(Arena *arena, GptShape s, const char *name)
 {
 	Gpt m = { .s = s, .B = dim_sym("B"), .T = dim_sym("T") };
 	m.b.g = graph_new(arena, name);
-	m.b.loc = (Where){ "gpt.sinter", 1, 1 };
+	m.b.loc = (Where){ .file = "gpt.sinter", .line = 1, .col = 1 };
 	graph_sym(m.b.g, "B", s.B);
 	graph_sym(m.b.g, "T", s.T);
 	return m;

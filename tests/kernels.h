@@ -43,8 +43,8 @@ static inline const char *kernels_unresolved(const Graph *g)
 		Value *v = g->vals.at[i];
 		if (v->type.dt != DT_NONE && !view_of(v, &w))
 			return internf("%d: %s has no place", i, op_info[v->op].text);
-		if (v->op == OP_CONTRACT && (v->in[0]->op != OP_PACK || v->in[0]->a.side != 0))
-			return internf("%d: contract's operand 0 is no pack", i);
+		if (v->op == OP_CONTRACT && !contract_laid_out(v))
+			return internf("%d: contract's operands are not as kernels want them", i);
 	}
 	return NULL;
 }

@@ -11,6 +11,21 @@
 
 typedef struct Dims { int n; Sym at[8]; } Dims;   /* values of symbols, in `bound` */
 
+/* The graph's symbols that a caller gives values: those it counts itself left out. */
+static inline Dims dims_given(const Graph *g)
+{
+	Dims d = { 0 };
+	Counted *c = counted_of(g->arena, g);
+	for (int i = 0; i < g->syms.len; i++) {
+		if (counted_by(c, g->syms.at[i].name))
+			continue;
+		if (d.n == COUNT(d.at))
+			bug("%s: too many dimensions for a test", g->name);
+		d.at[d.n++] = g->syms.at[i];
+	}
+	return d;
+}
+
 static inline bool dims_look(void *ctx, const char *sym, int64_t *value)
 {
 	const Dims *d = ctx;
@@ -51,9 +66,8 @@ static inline Tensor *fill_source(Env *e, const Value *v, const Dims *d, uint64_
 }
 
 /* An environment with values for the symbols and all sources of g. */
-static inline Env *fill_env(const Graph *g, const Dims *d, uint64_t seed, int ids)
+static inline void fill_into(Env *e, const Graph *g, const Dims *d, uint64_t seed, int ids)
 {
-	Env *e = env_new(g->arena);
 	for (int i = 0; i < d->n; i++)
 		env_dim(e, d->at[i].name, d->at[i].bound);
 	for (int i = 0; i < g->vals.len; i++) {
@@ -61,6 +75,12 @@ static inline Env *fill_env(const Graph *g, const Dims *d, uint64_t seed, int id
 		if (op == OP_PARAM || op == OP_STATE || op == OP_INPUT)
 			fill_source(e, g->vals.at[i], d, seed, ids);
 	}
+}
+
+static inline Env *fill_env(const Graph *g, const Dims *d, uint64_t seed, int ids)
+{
+	Env *e = env_new(g->arena);
+	fill_into(e, g, d, seed, ids);
 	return e;
 }
 

@@ -1,5 +1,5 @@
 /* random_graph.h: small random graphs for the tests: elementwise ops with broadcasting, reductions over any axes,
- * views, contractions with random specs, concats, pads, gathers, scatters, writes, and states that are read and stored.
+ * views, windows, contractions with random specs, concats, pads, gathers, scatters, counted rows, writes, and states that are read and stored.
  * The same seed gives the same graph. Sources are named so that tests/numeric.h can fill them. */
 #ifndef TESTS_RANDOM_GRAPH_H
 #define TESTS_RANDOM_GRAPH_H
@@ -120,6 +120,29 @@ static inline Value *rand_slice(Rand *r)
 	return b_pad(&r->b, x, rand_below(r, x->type.rank), dim_const(1), dim_const(rand_below(r, 2)));
 }
 
+static inline Value *rand_windows(Rand *r)
+{
+	Value *x = rand_value(r);
+	int64_t n;
+	for (int i = x->type.rank - 1; i >= 0 && x->type.rank < 6; i--)
+		if (dim_is_const(x->type.dim[i], &n) && n >= 3)
+			return b_windows(&r->b, x, i, dim_const(2 + rand_below(r, 2)), 1 + rand_below(r, 3));
+	return b_unary(&r->b, OP_NEG, x);
+}
+
+/* Rows chosen by a mask, changed, and added where they came from or up: counted extents do not leave. */
+static inline Value *rand_counted(Rand *r)
+{
+	Value *x = rand_value(r);
+	Value *s = rand_source(r, OP_INPUT, type_make(DT_F32, 1, x->type.dim));
+	Value *mask = b_binary(&r->b, OP_LT, s, b_const(&r->b, DT_F32, rand_below(r, 4) - 1.5));
+	Value *at = b_nonzero(&r->b, mask, internf("rows.%d", r->names++));
+	Value *rows = b_unary(&r->b, OP_SIN, b_gather(&r->b, x, at));
+	if (rand_below(r, 2))
+		return b_scatter_add(&r->b, x, at, rows);
+	return b_reduce(&r->b, OP_SUM, rows, rand_below(r, 2) ? 1 : (1u << x->type.rank) - 1);
+}
+
 static inline Value *rand_expand(Rand *r)
 {
 	Value *x = rand_value(r);
@@ -235,6 +258,7 @@ static inline Graph *random_graph(Arena *a, uint64_t seed)
 	static Value *(*const make[])(Rand *) = {
 		rand_unary, rand_binary, rand_binary, rand_binary, rand_binary, rand_reduce, rand_reduce, rand_transpose, rand_reshape,
 		rand_slice, rand_expand, rand_concat, rand_contract, rand_contract, rand_gather, rand_random, rand_iota, rand_state,
+		rand_windows, rand_windows, rand_counted,
 	};
 	Rand r = { .s = seed * 0x9E3779B97F4A7C15u + 1 };
 	r.b.g = graph_new(a, "random");

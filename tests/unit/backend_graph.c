@@ -105,7 +105,7 @@ static void test_training(void **state) {
 static void test_generation(void **state) {
 	GptShape s = { .B = 2, .T = 24, .V = 67, .D = 24, .H = 3, .L = 2 };
 	static const Dims dims[] = {
-		{ 3, { { "B", 2 }, { "T", 7 }, { "S", 7 } } }, { 3, { { "B", 1 }, { "T", 1 }, { "S", 20 } } }, { 3, { { "B", 2 }, { "T", 3 }, { "S", 24 } } },
+		{ 3, { { "B", 2 }, { "T", 7 }, { "T.all", 7 } } }, { 3, { { "B", 1 }, { "T", 1 }, { "T.all", 20 } } }, { 3, { { "B", 2 }, { "T", 3 }, { "T.all", 24 } } },
 	};
 	Module *m = gpt(s);
 

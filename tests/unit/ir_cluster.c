@@ -43,8 +43,7 @@ static const Row rows[] = {
 	{"%4 = reshape %0 : f32[B,T,2,4]\n%5 = sum %4 {axes=[0,2]} !k1\noutput %5 {name=\"y\"}", K_COLS, "not neighbours"},
 	{PACK DOT "output %9 {name=\"y\"}", K_CONTRACT, NULL},
 	{"%8 = pack %0 {spec=\"btk,nk->btn\", side=0} !k1\noutput %8 {name=\"y\"}", K_PACK, NULL},
-	{"%4 = transpose %0 {perm=[1,0,2]}\n%8 = pack %4 {spec=\"tbk,nk->tbn\", side=0} !k1\noutput %8 {name=\"y\"}", K_PACK,
-	 "do not join"},
+	{"%4 = transpose %0 {perm=[1,0,2]}\n%8 = pack %4 {spec=\"tbk,nk->tbn\", side=0} !k1\noutput %8 {name=\"y\"}", K_PACK, NULL},
 	{"%8 = pack %0 {spec=\"btk,nk->btn\", side=0} !k1\n%9 = neg %8 !k1\noutput %9 {name=\"y\"}", K_PACK, "kernel of its own"},
 	{PACK "%4 = param {name=\"b\"} : f32[16]\n" DOT "%10 = add %9, %4 !k1\n%11 = tanh %10 !k1\noutput %11 {name=\"y\"}", K_CONTRACT, NULL},
 	{PACK "%4 = input {name=\"r\"} : f32[B,T,1]\n%5 = const {value=2} : f32[] !k1\n" DOT
@@ -52,7 +51,9 @@ static const Row rows[] = {
 	 "output %13 {name=\"y\"}", K_CONTRACT, NULL},
 	{PACK "%4 = input {name=\"r\"} : f32[T,1]\n" DOT "%10 = mul %9, %4 !k1\noutput %10 {name=\"y\"}", K_CONTRACT, "part of the rows"},
 	{PACK DOT "%10 = sum %9 {axes=[2]} !k1\noutput %10 {name=\"y\"}", K_CONTRACT, "cannot be computed behind"},
-	{"%9 = contract %0, %2 {spec=\"btk,nk->btn\"} !k1\noutput %9 {name=\"y\"}", K_CONTRACT, "operand 0 packed"},
+	{"%9 = contract %0, %2 {spec=\"btk,nk->btn\"} !k1\noutput %9 {name=\"y\"}", K_CONTRACT, NULL},
+	{"%4 = input {name=\"w\"} : f32[B,T,8,2]\n%5 = slice %4 {axis=3, start=0, len=1}\n%6 = reshape %5 : f32[B,T,8]\n"
+	 "%9 = contract %6, %2 {spec=\"btk,nk->btn\"} !k1\noutput %9 {name=\"y\"}", K_CONTRACT, "operand 0 packed"},
 	{PACK "%9 = contract %8, %2 {spec=\"btk,nk->bnt\"} !k1\noutput %9 {name=\"y\"}", K_CONTRACT, "behind those of operand 1"},
 	{"%4 = scatter_add %2, %3, %0 !k1\noutput %4 {name=\"y\"}", K_SCATTER, NULL},
 	{"%4 = neg %0 !k1\n%5 = scatter_add %2, %3, %4 !k1\noutput %5 {name=\"y\"}", K_SCATTER, "kernel of its own"},

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 static const char prelude[] =
-	"graph g(T <= 8) {\n"
+	"graph g(T <= 8, M <= 8) {\n"
 	"%0 = input {name=\"x\"} : f32[2,T]\n"    /* -1.5 0 2 / 0.5 -3 4 */
 	"%1 = input {name=\"y\"} : f32[T]\n"      /* 2 -1 0.5 */
 	"%2 = input {name=\"p\"} : f32[T]\n"      /* 0.25 1 4 */
@@ -83,6 +83,11 @@ static const Row rows[] = {
 	{OP_RESHAPE, "%9 = reshape %0 : f32[T,2]", 6, {-1.5, 0, 2, 0.5, -3, 4}},
 	{OP_TRANSPOSE, "%9 = transpose %0 {perm=[1,0]}", 6, {-1.5, 0.5, 0, -3, 2, 4}},
 	{OP_SLICE, "%9 = slice %0 {axis=1, start=T - 2, len=2}", 4, {0, 2, -3, 4}},
+	/* of [-1.5, 0, 2; 0.5, -3, 4]: windows of 2, 1 apart along the last axis; along the first; 2 apart with a rest */
+	{OP_WINDOWS, "%9 = windows %0 {axis=1, len=2, step=1} : f32[2,T - 1,2]", 8, {-1.5, 0, 0, 2, 0.5, -3, -3, 4}},
+	{OP_WINDOWS, "%9 = windows %0 {axis=0, len=1, step=1} : f32[2,1,T]", 6, {-1.5, 0, 2, 0.5, -3, 4}},
+	{OP_WINDOWS, "%9 = windows %0 {axis=1, len=2, step=2} : f32[2,T/2,2]", 4, {-1.5, 0, 0.5, -3}},
+	{OP_WINDOWS, "%8 = windows %6 {axis=1, len=2, step=1} : f32[2,T - 1,2]\n%9 = windows %8 {axis=1, len=2, step=1}", 8, {1, 2, 2, 3, 4, 5, 5, 6}},
 	{OP_EXPAND, "%9 = expand %1 : f32[2,T]", 6, {2, -1, 0.5, 2, -1, 0.5}},
 	{OP_CONCAT, "%8 = slice %0 {axis=1, start=0, len=1}\n%9 = concat %0, %8 {axis=1}", 8, {-1.5, 0, 2, -1.5, 0.5, -3, 4, 0.5}},
 	{OP_PAD, "%8 = slice %0 {axis=1, start=0, len=1}\n%9 = pad %8 {axis=1, lo=1, hi=2}", 8, {0, -1.5, 0, 0, 0, 0.5, 0, 0}},
@@ -96,6 +101,12 @@ static const Row rows[] = {
 	{OP_PACK, "%9 = pack %1 {spec=\"k,k->\", side=0}", 3, {2, -1, 0.5}},
 	{OP_GATHER, "%9 = gather %0, %3", 9, {0.5, -3, 4, -1.5, 0, 2, 0, 0, 0}},
 	{OP_SCATTER_ADD, "%8 = gather %0, %3\n%9 = scatter_add %6, %3, %8", 6, {-0.5, 2, 5, 4.5, 2, 10}},
+	/* at 1, of [0.5, -3, 4] below 0; then at nothing; then what is made of as many rows */
+	{OP_NONZERO, "%8 = slice %0 {axis=0, start=1, len=1}\n%10 = reshape %8 : f32[T]\n%11 = const {value=0} : f32[]\n%12 = lt %10, %11\n"
+	 "%9 = nonzero %12 : i32[M]", 1, {1}},
+	{OP_NONZERO, "%12 = lt %1, %1\n%9 = nonzero %12 : i32[M]", 0, {0}},
+	{OP_NONZERO, "%8 = not %4\n%10 = nonzero %8 : i32[M]\n%11 = gather %1, %10\n%9 = sum %11 {axes=[0]}", 1, {-1}},
+	{OP_NONZERO, "%12 = lt %1, %1\n%10 = nonzero %12 : i32[M]\n%11 = gather %1, %10\n%9 = contract %11, %11 {spec=\"m,m->\"}", 1, {0}},
 	{OP_STORE, "store %6, %0\n%9 = neg %6", 6, {-1, -2, -3, -4, -5, -6}},
 	{OP_OUTPUT, "output %1 {name=\"other\"}\n%9 = neg %1", 3, {-2, 1, -0.5}},
 	{OP_SOFTMAX, "%9 = softmax %1 {axis=0}", 3, {0.785597034589276, 0.039112573270687, 0.175290392140037}},
@@ -192,12 +203,12 @@ static void user_errors(void **state) {
 
 /* Attention against plain loops: causal with a past, grouped heads, masked keys, a bias by head, dropout. */
 enum { B = 2, T = 3, S = 5, H = 4, G = 2, K = 3 };
-typedef struct Case { bool causal, keys, bias; double dropout; int groups; } Case;
+typedef struct Case { bool causal, keys, bias; double dropout; int groups; int window; bool mask; double softcap; } Case;
 
 static double pseudo(int i) { return sin(i * 12.9898) * 2; }
 
 static void attention_loops(const Case *c, const double *q, const double *k, const double *v, const double *keys,
-                            const double *bias, double *out) {
+                            const double *bias, const double *mask, double *out) {
 	for (int b = 0; b < B; b++)
 		for (int h = 0; h < H; h++)
 			for (int t = 0; t < T; t++) {
@@ -208,7 +219,10 @@ static void attention_loops(const Case *c, const double *q, const double *k, con
 					for (int x = 0; x < K; x++)
 						dot += q[((b * T + t) * H + h) * K + x] * k[((b * S + s) * c->groups + g) * K + x];
 					bool seen = (!c->causal || s <= t + S - T) && (!c->keys || keys[b * S + s]);
-					p[s] = seen ? exp(0.7 * dot + (c->bias ? bias[(h * T + t) * S + s] : 0)) : 0;
+					seen &= (!c->window || t + S - T - s < c->window) && (!c->mask || mask[(b * H + h) * T * S + t * S + s]);
+					dot *= 0.7;
+					dot = c->softcap > 0 ? c->softcap * tanh(dot / c->softcap) : dot;
+					p[s] = seen ? exp(dot + (c->bias ? bias[(h * T + t) * S + s] : 0)) : 0;
 					sum += p[s];
 				}
 				for (int x = 0; x < K; x++) {
@@ -224,7 +238,7 @@ static void attention_loops(const Case *c, const double *q, const double *k, con
 }
 
 static void check_attention(const Case *c) {
-	static double q[B * T * H * K], k[B * S * H * K], v[B * S * H * K], bias[H * T * S], want[B * T * H * K];
+	static double q[B * T * H * K], k[B * S * H * K], v[B * S * H * K], bias[H * T * S], mask[B * H * T * S], want[B * T * H * K];
 	static const double keys[B * S] = {1, 0, 1, 1, 0, 0, 0, 0, 0, 0}, seed[] = {99};   /* the second sequence sees nothing */
 	for (int i = 0; i < COUNT(k); i++) {
 		k[i] = pseudo(i);
@@ -234,6 +248,8 @@ static void check_attention(const Case *c) {
 		if (i < COUNT(bias))
 			bias[i] = pseudo(i + 3000);
 	}
+	for (int i = 0; i < COUNT(mask); i++)
+		mask[i] = pseudo(i + 4000) > -0.5;
 	Arena *a = arena_new();
 	Env *e = env_new(a);
 	env_dim(e, "B", B);
@@ -244,26 +260,31 @@ static void check_attention(const Case *c) {
 	env_set(e, "v", 4, (int64_t[]){B, S, c->groups, K}, v);
 	env_set(e, "keys", 2, (int64_t[]){B, S}, keys);
 	env_set(e, "bias", 3, (int64_t[]){H, T, S}, bias);
+	env_set(e, "mask", 4, (int64_t[]){B, H, T, S}, mask);
 	env_set(e, "seed", 0, NULL, seed);
 	const char *text = arena_printf(a,
 		"graph g(B <= 4, T <= 8, S <= 8) {\n%%0 = input {name=\"q\"} : f32[B,T,%d,%d]\n%%1 = input {name=\"k\"} : f32[B,S,%d,%d]\n"
 		"%%2 = input {name=\"v\"} : f32[B,S,%d,%d]\n%%3 = input {name=\"keys\"} : bool[B,S]\n"
 		"%%4 = input {name=\"bias\"} : f32[%d,T,S]\n%%5 = input {name=\"seed\"} : i32[]\n"
-		"%%6 = attention %%0, %%1, %%2%s%s%s {causal=%d, keys=%d, bias=%d, scale=0.7, dropout=%g, stream=5}\n"
-		"output %%6 {name=\"out\"}\n}\n", H, K, c->groups, K, c->groups, K, H, c->keys ? ", %3" : "", c->bias ? ", %4" : "",
-		c->dropout > 0 ? ", %5" : "", c->causal, c->keys, c->bias, c->dropout);
+		"%%7 = input {name=\"mask\"} : bool[B,%d,T,S]\n"
+		"%%6 = attention %%0, %%1, %%2%s%s%s%s {causal=%d, window=%d, keys=%d, mask=%d, bias=%d, scale=0.7, softcap=%g, "
+		"dropout=%g, stream=5}\n"
+		"output %%6 {name=\"out\"}\n}\n", H, K, c->groups, K, c->groups, K, H, H, c->keys ? ", %3" : "", c->mask ? ", %7" : "",
+		c->bias ? ", %4" : "", c->dropout > 0 ? ", %5" : "", c->causal, c->window, c->keys, c->mask, c->bias, c->softcap,
+		c->dropout);
 	Graph *g = graph_parse(a, source_text(a, "attention.ir", text), NULL);
 	assert_non_null(g);
 	assert_true(graph_verify(g));
 	assert_true(graph_eval(g, e));
-	attention_loops(c, q, k, v, keys, bias, want);
+	attention_loops(c, q, k, v, keys, bias, mask, want);
 	expect(env_get(e, "out"), COUNT(want), want, text);
 	arena_free(a);
 }
 
 static void attentions(void **state) {
-	for (int i = 0; i < 32; i++)
-		check_attention(&(Case){i & 1, i & 2, i & 4, i & 8 ? 0.3 : 0, i & 16 ? G : H});
+	static const int windows[] = {0, 1, 3, 100};
+	for (int i = 0; i < 512; i++)
+		check_attention(&(Case){i & 1, i & 2, i & 4, i & 8 ? 0.3 : 0, i & 16 ? G : H, windows[i >> 5 & 3], i & 128, i & 256 ? 0.8 : 0});
 }
 
 int main(void) {

@@ -21,7 +21,7 @@ static void round_trip(const char *text) {
 
 static void every_op(void **state) {
 	round_trip(
-		"graph train.step(B <= 4, T <= 64, S <= 64) {\n"
+		"graph train.step(B <= 4, T <= 64, S <= 64, rows.1 <= 4) {\n"
 		"  %0 = param {name=\"wte\"} : f32[10,8] path=\"h.0\" loc=\"m.sinter\":3:9\n"
 		"  %1 = state {name=\"cache \\\"0\\\"\\\\\\x0a\"} : f32[B,64,8]\n"
 		"  %2 = input {name=\"tokens\"} : i32[B,T]\n"
@@ -76,8 +76,11 @@ static void every_op(void **state) {
 		"  output %47 {name=\"logits\"} path=\"head\"\n"
 		"  %50 = softmax %47 {axis=2} : f32[B,T,10]\n"
 		"  %51 = reshape %48 : f32[B,T,2,4]\n"
-		"  %52 = attention %51, %51, %51, %5 {stream=7, causal=1, keys=0, bias=0, scale=0.5, dropout=0.1} : f32[B,T,2,4]\n"
-		"  %53 = attention %51, %51, %51 {stream=0, causal=0, keys=0, bias=0, scale=1, dropout=0} : f32[B,T,2,4]\n"
+		"  %52 = attention %51, %51, %51, %5 {stream=7, causal=1, window=9, keys=0, mask=0, bias=0, scale=0.5, softcap=2.5, dropout=0.1} : f32[B,T,2,4]\n"
+		"  %53 = attention %51, %51, %51 {stream=0, causal=0, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0} : f32[B,T,2,4]\n"
+		"  %54 = windows %29 {axis=2, len=3, step=2} : f32[B,T,3,3]\n"
+		"  %55 = input {name=\"m\"} : bool[B]\n"
+		"  %56 = nonzero %55 : i32[rows.1]\n"
 		"}\n");
 }
 

@@ -64,6 +64,25 @@ static void dest_twice(Graph *g) { at(g, 5)->in[0] = at(g, 4), at(g, 3)->dest = 
 static void dest_of_view(Graph *g) { at(g, 5)->in[0] = at(g, 2), at(g, 2)->dest = at(g, 5), at(g, 3)->dest = NULL; }
 static void unknown_symbol(Graph *g) { g->syms.len = 0; }
 static void kernel_of_none(Graph *g) { at(g, 5)->kernel = 3; }
+/* Something shaped by a count: before it, twice counted, a source. */
+static void late_count(Graph *g) {
+	Builder b = {.g = g};
+	Value *m = b_source(&b, OP_INPUT, "m", type_make(DT_BOOL, 1, (const Dim *[]){dim_sym("T")})), *n = b_nonzero(&b, m, "M");
+	b_output(&b, "z", build(&b, OP_CONST, NULL, 0, &(Attrs){.value = 1}, &(Type){DT_F32, 1, {n->type.dim[0]}}));
+	g->vals.at[g->vals.len - 3] = g->vals.at[g->vals.len - 2];
+	g->vals.at[g->vals.len - 2] = n;
+}
+static void two_counts(Graph *g) {
+	Builder b = {.g = g};
+	Value *m = b_source(&b, OP_INPUT, "m", type_make(DT_BOOL, 1, (const Dim *[]){dim_sym("T")}));
+	b_nonzero(&b, m, "M");
+	b_nonzero(&b, m, "M");
+}
+static void counted_source(Graph *g) {
+	Builder b = {.g = g};
+	Value *m = b_source(&b, OP_INPUT, "m", type_make(DT_BOOL, 1, (const Dim *[]){dim_sym("T")}));
+	b_source(&b, OP_INPUT, "z", b_nonzero(&b, m, "M")->type);
+}
 static void kernel_cycle(Graph *g) {
 	Builder b = {.g = g};
 	Value *v = b_unary(&b, OP_NEG, b_slice(&b, at(g, 4), 1, dim_const(0), dim_const(1)));
@@ -77,7 +96,7 @@ static void rules(void **state) {
 		{no_operand, "E0911"}, {no_name, "E0913"}, {bad_axis, "E0911"}, {no_value, "E0911"}, {store_to_input, "E0911"},
 		{two_outputs, "E0914"}, {two_stores, "E0915"}, {two_sources, "E0914"}, {dest_backward, "E0916"},
 		{dest_no_user, "E0916"}, {dest_twice, "E0916"}, {dest_of_view, "E0916"}, {unknown_symbol, "E0917"}, {kernel_of_none, "E0918"},
-		{kernel_cycle, "E0918"},
+		{kernel_cycle, "E0918"}, {late_count, "E0919"}, {two_counts, "E0919"}, {counted_source, "E0919"},
 	};
 	for (int i = 0; i < COUNT(row); i++) {
 		Arena *a = arena_new();
@@ -117,6 +136,10 @@ static void type_rules(void **state) {
 		{"%9 = expand %0 : f32[5,4]", "cannot be expanded"},
 		{"%9 = transpose %0 {perm=[0,0]}", "no permutation"},
 		{"%9 = slice %0 {axis=1, start=3, len=2}", "2 elements from 3 on of an axis of 4"},
+		{"%9 = windows %0 {axis=1, len=5, step=1}", "windows of 5 elements, 1 apart, of an axis of 4"},
+		{"%9 = windows %0 {axis=1, len=2, step=0}", "windows of 2 elements, 0 apart"},
+		{"%9 = windows %0 {axis=1, len=T, step=1}", "windows of T elements"},
+		{"%9 = windows %0 {axis=2, len=1, step=1}", "axis 2 of a tensor of rank 2"},
 		{"%9 = concat %0, %2 {axis=0}", "do not fit"},
 		{"%9 = pad %0 {axis=2, lo=0, hi=0}", "axis 2 of a tensor of rank 2"},
 		{"%9 = contract %0, %2 {spec=\"ab,ab->a\"}", "letter b of \"ab,ab->a\" is both 4 and 3"},
@@ -132,6 +155,11 @@ static void type_rules(void **state) {
 		{"%9 = neg %0, %0", "neg with 2 operands"},
 		{"%9 = attention %0, %0, %0 {stream=0, causal=1, keys=0, bias=0, scale=1, dropout=0}", "must be f32 of rank 4"},
 		{"%9 = attention %3, %3, %3 {stream=0, causal=1, keys=1, bias=0, scale=1, dropout=0}", "operands do not match"},
+		{"%9 = attention %3, %3, %3, %1 {mask=1, scale=1}", "mask is i32[T], must broadcast to bool[1,4,T,T]"},
+		{"%9 = attention %3, %3, %3 {window=-1, scale=1}", "must not be negative"},
+		{"%9 = nonzero %0 : i32[M]", "must be bool of rank 1"},
+		{"%8 = lt %1, %1\n%9 = nonzero %8 : i32[2*M]", "one extent, a symbol"},
+		{"%8 = lt %1, %1\n%9 = nonzero %8 : f32[M]", "one extent, a symbol"},
 		{"%9 = attention %3, %4, %4 {stream=0, causal=1, keys=0, bias=0, scale=1, dropout=0}", "3 key heads do not divide 4 query heads"},
 	};
 	for (int i = 0; i < COUNT(row); i++) {

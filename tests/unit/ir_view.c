@@ -58,6 +58,10 @@ static void check_elements(const Value *v, const View *w, const Tensor *t, const
 static void resolved(void **state) {
 	static const char *const body[] = {
 		"%9 = transpose %0 {perm=[2,0,3,1]}",
+		"%9 = windows %0 {axis=3, len=3, step=1}",
+		"%8 = windows %0 {axis=3, len=3, step=2}\n%9 = windows %8 {axis=2, len=2, step=2}",
+		"%8 = transpose %0 {perm=[0,3,1,2]}\n%7 = windows %8 {axis=1, len=4, step=2}\n%9 = slice %7 {axis=1, start=1, len=1}",
+		"%8 = windows %0 {axis=3, len=3, step=3}\n%9 = reshape %8 : f32[B,T,4,6]",
 		"%9 = slice %0 {axis=2, start=1, len=2}",
 		"%2 = slice %0 {axis=3, start=2, len=3}\n%9 = slice %2 {axis=1, start=T - 1, len=1}",
 		"%9 = reshape %0 : f32[B*T,24]",

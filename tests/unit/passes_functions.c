@@ -29,7 +29,7 @@ static Graph *update_graph(void)
 	vec_push(m->arena, &m->params, ((Param){ .name = "p", .type = vector(2), .decay = true }));
 	vec_push(m->arena, &m->params, ((Param){ .name = "q", .type = vector(1) }));
 	vec_push(m->arena, &m->params, ((Param){ .name = "f", .type = vector(1), .decay = true, .frozen = true }));
-	Graph *g = optimizer_update(m, &(Entry){ .kind = ENTRY_TRAIN, .name = "train" });
+	Graph *g = optimizer_update(m->arena, m, &(Entry){ .kind = ENTRY_TRAIN, .name = "train" });
 	assert_true(graph_verify(g));
 	assert_string_equal(g->name, "train.update");
 	return g;
@@ -158,7 +158,7 @@ static void fill_states(Env *e, const Graph *prepare, const Dims *d)
 static void test_hoist(void **state)
 {
 	Graph *whole = hoistable(), *step = graph_copy(whole, whole->name);
-	Graph *prepare = hoist(step, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
+	Graph *prepare = hoist(&step, 1, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
 	assert_true(graph_verify(step) && graph_verify(prepare));
 	assert_string_equal(prepare->name, "generate.prepare");
 	assert_int_equal(count(prepare, OP_STORE), 3);
@@ -183,6 +183,20 @@ static void test_hoist(void **state)
 }
 
 /* A left operand's pack stays beside its contraction, even if it depends on parameters alone. */
+/* Two functions that use the same are prepared for once, and read the same states. */
+static void test_hoist_shares(void **state)
+{
+	const Entry e = { .kind = ENTRY_GENERATE, .name = "generate" };
+	Graph *one = hoistable(), *a = graph_copy(one, one->name), *b = graph_copy(one, "generate.encode");
+	Graph *alone = hoist(&one, 1, &e), *both = hoist((Graph *const[]){ a, b }, 2, &e);
+	assert_true(graph_verify(both) && graph_verify(a) && graph_verify(b));
+	assert_int_equal(both->vals.len, alone->vals.len);
+	assert_int_equal(a->vals.len, b->vals.len);
+	for (int i = 0; i < a->vals.len; i++)
+		if (a->vals.at[i]->op == OP_STATE)
+			assert_string_equal(a->vals.at[i]->a.name, b->vals.at[i]->a.name);
+}
+
 static void test_hoist_leaves_left_packs(void **state)
 {
 	Graph *g = graph_new(test_arena(), "generate.step");
@@ -192,7 +206,7 @@ static void test_hoist_leaves_left_packs(void **state)
 	Value *w = b_source(&b, OP_PARAM, "w", gpt_type(DT_F32, 2, dim_const(5), dim_const(3), NULL, NULL, NULL));
 	Value *x = b_source(&b, OP_INPUT, "x", gpt_type(DT_F32, 2, dim_sym("T"), dim_const(3), NULL, NULL, NULL));
 	b_output(&b, "y", b_contract(&b, packed(&b, w, 0, spec), x, spec));
-	Graph *prepare = hoist(g, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
+	Graph *prepare = hoist(&g, 1, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
 	assert_int_equal(count(g, OP_PACK), 1);
 	assert_int_equal(prepare->vals.len, 0);
 }
@@ -276,7 +290,7 @@ static void test_road_keeps_eval(void **state)
 static void test_road_keeps_update(void **state)
 {
 	Module *m = built(shape);
-	Graph *plain = optimizer_update(m, m->entries.at[0]), *update = entry_graph(m->entries.at[0], "update");
+	Graph *plain = optimizer_update(m->arena, m, m->entries.at[0]), *update = entry_graph(m->entries.at[0], "update");
 	Env *a = fill_env(plain, &dims, 1, 1), *b = fill_env(plain, &dims, 1, 1);
 	for (int i = 0; i < m->params.len; i++) {   /* second moments are squares */
 		const char *name = internf("v.%s", m->params.at[i].name);
@@ -306,7 +320,7 @@ static Tensor *advance(const Graph *g, Env *e, int from, int to, int batch)
 	env_set(e, "tokens", 2, (const int64_t[]){ batch, to - from }, ids);
 	env_dim(e, "B", batch);
 	env_dim(e, "T", to - from);
-	env_dim(e, "S", to);
+	env_dim(e, "T.all", to);
 	assert_true(graph_eval(g, e));
 	return env_get(e, "next");
 }
@@ -319,7 +333,7 @@ static void check_generation(int bound, int batch)
 	Module *m = built(s);
 	Entry *gen = m->entries.at[1];
 	Graph *whole = entry_graph(gen, "forward"), *step = entry_graph(gen, "step"), *prepare = entry_graph(gen, "prepare");
-	Dims d = { 3, { { "B", batch }, { "T", 1 }, { "S", 1 } } };
+	Dims d = { 3, { { "B", batch }, { "T", 1 }, { "T.all", 1 } } };
 	Env *a = fill_env(whole, &d, 3, 11), *b = fill_env(step, &d, 3, 11);
 	for (int i = 0; i < prepare->vals.len; i++)
 		if (prepare->vals.at[i]->op == OP_PARAM)
@@ -373,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_adamw_not_clipped),
 		cmocka_unit_test(test_adamw_without_gradient),
 		cmocka_unit_test(test_hoist),
+		cmocka_unit_test(test_hoist_shares),
 		cmocka_unit_test(test_hoist_leaves_left_packs),
 		cmocka_unit_test(test_road_makes_all_functions),
 		cmocka_unit_test(test_copies_are_whole),

@@ -131,7 +131,7 @@ static void test_passes_keep_values(void **state)
 	s.dropout = 0.1;
 	Module *m = gpt_module_of(test_arena(), s);
 	Graph *forward = entry_graph(m->entries.at[0], "forward"), *step = step_graph(m);
-	Graph *update = optimizer_update(m, m->entries.at[0]);
+	Graph *update = optimizer_update(m->arena, m, m->entries.at[0]);
 	for (int i = 0; i < COUNT(lists); i++) {
 		assert_true(changed_by(forward, lists[i], s.V) < 1e-13);
 		assert_true(changed_by(step, lists[i], s.V) < 1e-12);
@@ -188,7 +188,7 @@ static Tensor *advance(const Graph *g, Env *e, int from, int to, int batch)
 			ids[b * (to - from) + t - from] = (b * 5 + t * 3) % 11;
 	env_set(e, "tokens", 2, shape2, ids);
 	env_dim(e, "T", to - from);
-	env_dim(e, "S", to);
+	env_dim(e, "T.all", to);
 	assert_true(graph_eval(g, e));
 	return env_get(e, "next");
 }
@@ -201,7 +201,7 @@ static void generate_module(Module *m, const Graph *whole, int batch, const int 
 	assert_true(incremental(step, m, gen));
 	assert_true(graph_verify(step));
 	assert_true(passes_run(step, passes, &(PassOptions){ .verify_each = true }));
-	Dims d = { 3, { { "B", batch }, { "T", 1 }, { "S", 1 } } };
+	Dims d = { 3, { { "B", batch }, { "T", 1 }, { "T.all", 1 } } };
 	Env *a = fill_env(whole, &d, 3, 11), *b = fill_env(step, &d, 3, 11);
 	for (int at = 0; *chunks; at += *chunks++) {
 		Tensor *got = advance(step, b, at, at + *chunks, batch);

@@ -104,6 +104,16 @@ static Value *case_slices_of_one(Builder *b)
 	return b_binary(b, OP_MUL, first, end);
 }
 
+/* Windows apart, touching, overlapping, with a rest behind the last, of one axis and of two. */
+static Value *case_windows_apart(Builder *b) { return b_windows(b, par(b, "x", "T,7"), 1, dim_const(2), 3); }
+static Value *case_windows_touching(Builder *b) { return b_windows(b, par(b, "x", "7,B"), 0, dim_const(3), 3); }
+static Value *case_windows_1(Builder *b) { return b_windows(b, par(b, "x", "B,T"), 1, dim_const(3), 1); }
+static Value *case_windows_2(Builder *b) { return b_windows(b, par(b, "x", "B,T + 1"), 1, dim_const(3), 2); }
+static Value *case_windows_images(Builder *b)
+{
+	return b_windows(b, b_windows(b, par(b, "x", "B,5,6"), 1, dim_const(3), 2), 3, dim_const(4), 1);
+}
+
 static Value *case_expand(Builder *b) { return b_expand(b, par(b, "x", "T,1"), shape(DT_F32, "B,T,3")); }
 
 static Value *case_concat(Builder *b)
@@ -150,6 +160,21 @@ static Value *case_attention_masked(Builder *b)
 	return build(b, OP_ATTENTION, in, 5, &(Attrs){ .keys = 1, .bias = 1, .scale = 0.7 }, NULL);
 }
 
+static Value *case_attention_windowed(Builder *b)
+{
+	Value *in[] = { par(b, "q", "B,T,4,3"), par(b, "k", "B,T,2,3"), par(b, "v", "B,T,2,3"), flags(b, "4,1,T") };
+	return build(b, OP_ATTENTION, in, 4, &(Attrs){ .causal = 1, .window = 2, .mask = 1, .scale = 0.7, .softcap = 0.5 }, NULL);
+}
+
+/* Rows through a product, if chosen, as an expert's tokens are. */
+static Value *case_counted(Builder *b)
+{
+	Value *x = par(b, "x", "7,3"), *at = b_nonzero(b, flags(b, "7"), "M");
+	Value *y = b_contract(b, b_gather(b, x, at), par(b, "k", "3,4"), "md,dn->mn");
+	y = b_binary(b, OP_MUL, b_unary(b, OP_TANH, y), b_gather(b, par(b, "s", "7,1"), at));
+	return b_scatter_add(b, par(b, "base", "7,4"), at, y);
+}
+
 #define FOUR(OP, name) { OP, name##_same }, { OP, name##_lead }, { OP, name##_both }, { OP, name##_scalar }
 static const struct Case { Op op; Value *(*make)(Builder *); } cases[] = {
 	{ OP_NEG, case_neg }, { OP_ABS, case_abs }, { OP_EXP, case_exp }, { OP_LOG, case_log }, { OP_SQRT, case_sqrt },
@@ -160,11 +185,13 @@ static const struct Case { Op op; Value *(*make)(Builder *); } cases[] = {
 	{ OP_SELECT, case_select }, { OP_SUM, case_sum_last }, { OP_SUM, case_sum_first },
 	{ OP_RMAX, case_rmax_last }, { OP_RMAX, case_rmax_two }, { OP_RESHAPE, case_reshape },
 	{ OP_TRANSPOSE, case_transpose }, { OP_SLICE, case_slice }, { OP_SLICE, case_slices_of_one },
-	{ OP_EXPAND, case_expand }, { OP_CONCAT, case_concat }, { OP_PAD, case_pad },
+	{ OP_EXPAND, case_expand }, { OP_WINDOWS, case_windows_apart }, { OP_WINDOWS, case_windows_touching },
+	{ OP_WINDOWS, case_windows_1 }, { OP_WINDOWS, case_windows_2 }, { OP_WINDOWS, case_windows_images }, { OP_CONCAT, case_concat }, { OP_PAD, case_pad },
 	{ OP_CONTRACT, case_contract }, { OP_CONTRACT, case_contract_tied }, { OP_CONTRACT, case_contract_batch },
 	{ OP_CONTRACT, case_contract_outer }, { OP_CONTRACT, case_contract_all }, { OP_CONTRACT, case_contract_twice },
 	{ OP_GATHER, case_gather }, { OP_SCATTER_ADD, case_scatter_add },
 	{ OP_SOFTMAX, case_softmax }, { OP_ATTENTION, case_attention }, { OP_ATTENTION, case_attention_masked },
+	{ OP_ATTENTION, case_attention_windowed }, { OP_GATHER, case_counted },
 };
 
 /* loss = sum of w * y, w a random input */

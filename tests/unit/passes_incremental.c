@@ -33,7 +33,7 @@ static Graph *forward(Make *make)
 	Graph *g = graph_new(test_arena(), "generate.forward");
 	graph_sym(g, "B", 3);
 	graph_sym(g, "T", 9);
-	Builder b = { .g = g, .loc = { "m.sinter", 27, 3 } };
+	Builder b = { .g = g, .loc = { .file = "m.sinter", .line = 27, .col = 3 } };
 	Value *tokens = b_source(&b, OP_INPUT, "tokens", type(DT_I32, "B,T"));
 	Value *y = make(&b, b_gather(&b, par(&b, "wte", "11,4"), tokens));
 	for (int i = 0; i < y->type.rank; i++)
@@ -45,10 +45,21 @@ static Graph *forward(Make *make)
 	return g;
 }
 
+/* chunk: bound of T in the step; 0: what the pass takes. *encode (may be NULL): the function, or NULL. */
+static bool run_with(Graph *g, int chunk, Graph **encode)
+{
+	Entry e = { .kind = ENTRY_GENERATE, .name = "generate" };
+	if (chunk)
+		vec_push(g->arena, &e.settings, ((Setting){ .key = "chunk", .num = chunk, .is_num = true }));
+	bool good = incremental(g, module_new(g->arena), &e);
+	if (encode)
+		*encode = entry_graph(&e, "encode");
+	return good;
+}
+
 static bool run_incremental(Graph *g)
 {
-	Module *m = module_new(g->arena);
-	return incremental(g, m, &(Entry){ .kind = ENTRY_GENERATE, .name = "generate" });
+	return run_with(g, 0, NULL);
 }
 
 static Tensor *advance(const Graph *g, Env *e, int from, int to)
@@ -59,23 +70,40 @@ static Tensor *advance(const Graph *g, Env *e, int from, int to)
 			ids[b * (to - from) + t - from] = (b * 5 + t * 3) % 11;
 	env_set(e, "tokens", 2, (const int64_t[]){ 2, to - from }, ids);
 	env_dim(e, "T", to - from);
-	env_dim(e, "S", to);
+	for (int i = 0; i < g->syms.len; i++)
+		if (strncmp(g->syms.at[i].name, "T.", 2) == 0)
+			env_dim(e, g->syms.at[i].name, MIN(to, g->syms.at[i].bound));
 	assert_true(graph_eval(g, e));
 	return env_get(e, "next");
 }
 
+/* In calls of 2, 1, 1, .. tokens; `chunk` as run_with() has it: no call crosses a multiple of it. */
+static Graph *agrees_with(Make *make, int chunk, const int *calls, int n)
+{
+	Graph *whole = forward(make), *step = graph_copy(whole, "generate.step"), *encode;
+	assert_true(run_with(step, chunk, &encode));
+	assert_true(graph_verify(step));
+	Dims d = { 4, { { "B", 2 }, { "T", 1 }, { "T.all", 1 }, { "S", 5 } } };
+	for (int i = 0; i < step->syms.len; i++)
+		if (strncmp(step->syms.at[i].name, "T.ring", 6) == 0)
+			d.at[d.n++] = (Sym){ step->syms.at[i].name, 1 };
+	Env *a = fill_env(whole, &d, 3, 11), *b = fill_env(step, &d, 3, 11);
+	if (encode) {
+		assert_true(graph_verify(encode));
+		fill_into(b, encode, &d, 3, 11);
+		assert_true(graph_eval(encode, b));
+	}
+	for (int i = 0, at = 0; i < n; at += calls[i++]) {
+		Tensor *got = advance(step, b, at, at + calls[i]);
+		assert_true(difference(got, advance(whole, a, 0, at + calls[i])) < 1e-12);
+	}
+	return step;
+}
+
 static void agrees(Make *make)
 {
-	static const int chunks[] = { 2, 1, 1, 4, 1 };
-	Graph *whole = forward(make), *step = graph_copy(whole, "generate.step");
-	assert_true(run_incremental(step));
-	assert_true(graph_verify(step));
-	Dims d = { 3, { { "B", 2 }, { "T", 1 }, { "S", 1 } } };
-	Env *a = fill_env(whole, &d, 3, 11), *b = fill_env(step, &d, 3, 11);
-	for (int i = 0, at = 0; i < COUNT(chunks); at += chunks[i++]) {
-		Tensor *got = advance(step, b, at, at + chunks[i]);
-		assert_true(difference(got, advance(whole, a, 0, at + chunks[i])) < 1e-12);
-	}
+	static const int calls[] = { 2, 1, 1, 4, 1 };
+	agrees_with(make, 0, calls, COUNT(calls));
 }
 
 static Value *attend(Builder *b, Value *q, Value *k, Value *v, Attrs a, Value *extra)
@@ -130,6 +158,83 @@ static Value *constant_keys(Builder *b, Value *x)
 	return attend(b, heads(b, x, "B,T,1,4"), k, k, (Attrs){ 0 }, NULL);
 }
 
+/* keys(ids != 0), as where padding is masked */
+static Value *key_mask(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *y = b_reduce(b, OP_SUM, x, 4);
+	Value *keys = b_binary(b, OP_LT, b_const(b, DT_F32, -1.2), b_reshape(b, y, type(DT_F32, "B,T")));
+	return attend(b, h, h, h, (Attrs){ .causal = 1, .keys = 1 }, keys);
+}
+
+/* rows(t) - rows(s) of positions, as relative() makes it */
+static Value *distance(Builder *b)
+{
+	return b_binary(b, OP_SUB, b_iota(b, 0, type(DT_I32, "T,1")), b_iota(b, 1, type(DT_I32, "1,T")));
+}
+
+static Value *relative_bias(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,2,2");
+	Value *near = b_binary(b, OP_MAX, b_binary(b, OP_MIN, distance(b), b_const(b, DT_I32, 5)), b_const(b, DT_I32, 0));
+	Value *bias = b_transpose(b, b_gather(b, par(b, "rel", "6,2"), near), (const int8_t[]){ 2, 0, 1 });
+	return attend(b, h, h, h, (Attrs){ .causal = 1, .bias = 1 }, bias);
+}
+
+/* a bias that depends on both positions' tokens */
+static Value *content_bias(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *s = b_contract(b, x, b_binary(b, OP_MUL, x, par(b, "u", "4")), "btd,bsd->bts");
+	return attend(b, h, h, h, (Attrs){ .causal = 1, .bias = 1 }, b_reshape(b, s, type(DT_F32, "B,1,T,T")));
+}
+
+static Value *banded_mask(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *band = b_binary(b, OP_LT, distance(b), b_const(b, DT_I32, 3));
+	return attend(b, h, h, h, (Attrs){ .causal = 1, .mask = 1 }, band);
+}
+
+static Value *window(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4");
+	return attend(b, h, h, h, (Attrs){ .causal = 1, .window = 3, .softcap = 2 }, NULL);
+}
+
+static Value *last_against_keys(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *q = b_slice(b, h, 1, dim_sub(dim_sym("T"), dim_const(1)), dim_const(1));
+	Value *t = b_slice(b, b_iota(b, 0, type(DT_I32, "T,1")), 0, dim_sub(dim_sym("T"), dim_const(1)), dim_const(1));
+	Value *d = b_binary(b, OP_SUB, t, b_iota(b, 1, type(DT_I32, "1,T")));
+	return attend(b, q, h, h, (Attrs){ .causal = 1, .bias = 1 }, b_binary(b, OP_MUL, b_convert(b, d, DT_F32), par(b, "slope", "1,1")));
+}
+
+/* positions of all sequences in one axis, and back */
+static Value *merged(Builder *b, Value *x)
+{
+	Value *y = b_contract(b, b_reshape(b, x, type(DT_F32, "B*T,4")), par(b, "w", "4,4"), "nd,de->ne");
+	return b_reshape(b, y, type(DT_F32, "B,T,4"));
+}
+
+/* a source that does not run along T: its sum is computed once, by encode */
+static Value *source_of(Builder *b)
+{
+	graph_sym(b->g, "S", 7);
+	return b_gather(b, par(b, "src", "11,4"), b_source(b, OP_INPUT, "source", type(DT_I32, "B,S")));
+}
+
+static Value *cross(Builder *b, Value *x)
+{
+	Value *m = b_contract(b, source_of(b), par(b, "wk", "4,4"), "bsd,de->bse"), *k = heads(b, m, "B,S,2,2");
+	Value *real = b_source(b, OP_INPUT, "real", type(DT_BOOL, "B,S")), *q = heads(b, x, "B,T,2,2");
+	Value *in[] = { q, k, heads(b, b_unary(b, OP_TANH, m), "B,S,2,2"), real };
+	return build(b, OP_ATTENTION, in, 4, &(Attrs){ .scale = 0.5, .keys = 1 }, NULL);
+}
+
+static Value *mean_of_source(Builder *b, Value *x)
+{
+	Value *m = b_reduce(b, OP_SUM, source_of(b), 2);
+	return b_binary(b, OP_ADD, x, b_contract(b, x, m, "btd,bsd->bts"));
+}
+
 static Value *moved_about(Builder *b, Value *x)
 {
 	Value *y = b_transpose(b, x, (const int8_t[]){ 2, 1, 0 });             /* [4,T,B] */
@@ -142,9 +247,108 @@ static Value *moved_about(Builder *b, Value *x)
 static void test_allowed(void **state)
 {
 	static Make *const all[] = { positions_by_slice, rotation, causal, shared_keys, query_of_the_last, constant_keys,
-		moved_about };
+		moved_about, key_mask, relative_bias, content_bias, banded_mask, window, last_against_keys, merged, cross,
+		mean_of_source };
 	for (int i = 0; i < COUNT(all); i++)
 		agrees(all[i]);
+}
+
+/* Rings: a window of 1 or 3, calls of 2 at most: a ring of 2 or 4 positions of 9. */
+
+static Value *windowed(Builder *b, Value *x, int w)
+{
+	Value *h = heads(b, x, "B,T,2,2"), *k = b_binary(b, OP_MUL, h, par(b, "k", "2,2"));
+	return attend(b, h, k, h, (Attrs){ .causal = 1, .window = w }, NULL);
+}
+
+static Value *window_1(Builder *b, Value *x) { return windowed(b, x, 1); }
+static Value *window_3(Builder *b, Value *x) { return windowed(b, x, 3); }
+
+static Value *window_with_keys(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *y = b_reduce(b, OP_SUM, x, 4);
+	Value *keys = b_binary(b, OP_LT, b_const(b, DT_F32, -1.2), b_reshape(b, y, type(DT_F32, "B,T")));
+	return attend(b, h, h, h, (Attrs){ .causal = 1, .keys = 1, .window = 3 }, keys);
+}
+
+static Value *window_with_bias(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,2,2"), *table = b_slice(b, par(b, "pos", "9,1"), 0, dim_const(0), dim_sym("T"));
+	Value *near = b_binary(b, OP_MAX, b_binary(b, OP_MIN, distance(b), b_const(b, DT_I32, 5)), b_const(b, DT_I32, 0));
+	Value *bias = b_transpose(b, b_gather(b, par(b, "rel", "6,2"), near), (const int8_t[]){ 2, 0, 1 });
+	bias = b_binary(b, OP_ADD, bias, b_reshape(b, table, type(DT_F32, "1,T")));
+	Value *band = b_binary(b, OP_NE, distance(b), b_const(b, DT_I32, 1)), *in[] = { h, h, h, band, bias };
+	return build(b, OP_ATTENTION, in, 5, &(Attrs){ .causal = 1, .window = 3, .mask = 1, .bias = 1, .scale = 0.5 }, NULL);
+}
+
+/* two layers, two windows, the larger's keys shared: one ring for both readers */
+static Value *window_shared(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *y = attend(b, h, h, h, (Attrs){ .causal = 1, .window = 2 }, NULL);
+	return attend(b, y, h, b_binary(b, OP_MUL, h, h), (Attrs){ .causal = 1, .window = 4 }, NULL);
+}
+
+static Value *window_of_the_last(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *q = b_slice(b, h, 1, dim_sub(dim_sym("T"), dim_const(1)), dim_const(1));
+	return attend(b, q, h, h, (Attrs){ .causal = 1, .window = 3 }, NULL);
+}
+
+static Value *window_and_all(Builder *b, Value *x)
+{
+	Value *h = heads(b, x, "B,T,1,4"), *y = attend(b, h, h, h, (Attrs){ .causal = 1, .window = 2 }, NULL);
+	return attend(b, y, h, h, (Attrs){ .causal = 1 }, NULL);
+}
+
+/* The most positions that a cache of g has. */
+static int64_t positions(const Graph *g)
+{
+	int64_t most = 0, n;
+	for (int i = 0; i < g->vals.len; i++)
+		for (int k = 1; g->vals.at[i]->op == OP_STATE && k < g->vals.at[i]->type.rank; k++)
+			if (dim_is_const(g->vals.at[i]->type.dim[k], &n))
+				most = MAX(most, n);
+	return most;
+}
+
+static void test_rings(void **state)
+{
+	static const struct { Make *make; int64_t ring; } all[] = {
+		{ window_1, 2 }, { window_3, 4 }, { window_with_keys, 4 }, { window_with_bias, 4 }, { window_shared, 6 },
+		{ window_of_the_last, 4 }, { window_and_all, 9 },
+	};
+	static const int ones[] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, twos[] = { 2, 2, 2, 2, 1 }, mixed_calls[] = { 2, 1, 1, 2, 1, 1, 1 };
+	for (int i = 0; i < COUNT(all); i++) {
+		agrees_with(all[i].make, 2, ones, COUNT(ones));
+		agrees_with(all[i].make, 2, twos, COUNT(twos));
+		Graph *step = agrees_with(all[i].make, 2, mixed_calls, COUNT(mixed_calls));
+		if (positions(step) != all[i].ring)
+			fail_msg("case %d: caches of %lld positions, want %lld", i, (long long)positions(step), (long long)all[i].ring);
+	}
+}
+
+/* What depends on the source alone is not in the step; cross keys and values lie as the products want them. */
+static void test_once(void **state)
+{
+	Graph *g = forward(cross), *encode;
+	assert_true(run_with(g, 0, &encode));
+	assert_non_null(encode);
+	int gathers = 0, onces = 0;
+	for (int i = 0; i < g->vals.len; i++) {
+		const Value *v = g->vals.at[i];
+		gathers += v->op == OP_GATHER;
+		assert_false(v->op == OP_INPUT && strcmp(v->a.name, "tokens") != 0);
+		assert_false(v->op == OP_TANH || v->op == OP_CONTRACT);
+		if (v->op == OP_STATE && strncmp(v->a.name, "once.", 5) == 0) {
+			onces++;
+			const char *t = type_text(v->type);
+			assert_true(!strcmp(t, "f32[B,2,2,S]") || !strcmp(t, "f32[B,2,S,2]") || !strcmp(t, "bool[B,S]"));
+		}
+	}
+	assert_int_equal(gathers, 1);
+	assert_int_equal(onces, 3);
+	for (int i = 0; i < encode->vals.len; i++)
+		assert_false(encode->vals.at[i]->op == OP_INPUT && strcmp(encode->vals.at[i]->a.name, "tokens") == 0);
 }
 
 static void test_one_cache_for_shared_keys(void **state)
@@ -165,12 +369,6 @@ static Value *no_mask(Builder *b, Value *x)
 	return attend(b, h, h, h, (Attrs){ 0 }, NULL);
 }
 
-static Value *key_mask(Builder *b, Value *x)
-{
-	Value *h = heads(b, x, "B,T,1,4"), *keys = b_source(b, OP_INPUT, "keys", type(DT_BOOL, "B,T"));
-	return attend(b, h, h, h, (Attrs){ .causal = 1, .keys = 1 }, keys);
-}
-
 static Value *dropped(Builder *b, Value *x)
 {
 	Value *h = heads(b, x, "B,T,1,4"), *seed = b_source(b, OP_INPUT, "seed", type(DT_I32, ""));
@@ -178,7 +376,7 @@ static Value *dropped(Builder *b, Value *x)
 }
 
 static Value *mean(Builder *b, Value *x) { return b_binary(b, OP_ADD, x, b_reduce(b, OP_SUM, x, 2)); }
-static Value *merged(Builder *b, Value *x) { return b_reshape(b, x, type(DT_F32, "B*T,4")); }
+static Value *mixed(Builder *b, Value *x) { return b_reshape(b, x, type(DT_F32, "B,4,T")); }
 static Value *shifted(Builder *b, Value *x)
 {
 	Value *y = b_slice(b, x, 1, dim_const(0), dim_sub(dim_sym("T"), dim_const(1)));
@@ -195,6 +393,12 @@ static Value *by_length(Builder *b, Value *x)
 static Value *last_to_all(Builder *b, Value *x)
 {
 	return b_binary(b, OP_ADD, x, b_slice(b, x, 1, dim_sub(dim_sym("T"), dim_const(1)), dim_const(1)));
+}
+/* keys that know the last position */
+static Value *last_to_keys(Builder *b, Value *x)
+{
+	Value *h = heads(b, last_to_all(b, x), "B,T,1,4");
+	return attend(b, heads(b, x, "B,T,1,4"), h, h, (Attrs){ .causal = 1 }, NULL);
 }
 static Value *noise(Builder *b, Value *x)
 {
@@ -214,18 +418,18 @@ static Value *kept(Builder *b, Value *x)
 
 static const struct Refusal { Make *make; const char *code, *why; } refusals[] = {
 	{ no_mask, "E0801", "attention at line 27 has no causal mask" },
-	{ key_mask, "E0807", "attention at line 27 masks keys" },
 	{ dropped, "E0807", "attention at line 27 has dropout" },
 	{ mean, "E0802", "sum runs over the whole sequence" },
 	{ softmax_over_time, "E0802", "softmax runs over the whole sequence" },
 	{ covariance, "E0802", "a product is summed over the whole sequence" },
 	{ by_length, "E0803", "the length of the whole sequence is used" },
-	{ merged, "E0804", "a reshape mixes T with other axes" },
+	{ mixed, "E0804", "a reshape mixes T with other axes" },
 	{ shifted, "E0805", "neither all of it nor its last position" },
 	{ padded, "E0805", "padding shifts positions" },
 	{ doubled, "E0805", "a concatenation runs along the sequence" },
 	{ gram, "E0806", "sets every position against every other" },
 	{ last_to_all, "E0806", "gives the last position's value to earlier ones" },
+	{ last_to_keys, "E0806", "gives the last position's value to earlier ones" },
 	{ noise, "E0807", "random numbers are drawn" },
 	{ kept, "E0808", "store depends on the sequence" },
 };
@@ -271,6 +475,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_allowed),
+		cmocka_unit_test(test_rings),
+		cmocka_unit_test(test_once),
 		cmocka_unit_test(test_one_cache_for_shared_keys),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_without_tokens),

@@ -77,6 +77,18 @@ static Value *attend(Builder *b, int causal)
 static Value *causal(Builder *b) { return tail(b, attend(b, 1), 1); }
 static Value *first_of_all(Builder *b) { return b_slice(b, attend(b, 0), 1, dim_const(0), dim_const(1)); }
 static Value *first_of_causal(Builder *b) { return b_slice(b, attend(b, 1), 1, dim_const(0), dim_const(1)); }
+static Value *masked(Builder *b)
+{
+	Value *x[] = { in(b, "q", "B,T,4,3"), in(b, "k", "B,T,2,3"), in(b, "v", "B,T,2,3"),
+		b_source(b, OP_INPUT, "m", type(DT_BOOL, "B,1,T,1")), in(b, "bias", "4,T,T") };
+	return tail(b, build(b, OP_ATTENTION, x, 5, &(Attrs){ .scale = 0.6, .window = 2, .mask = 1, .bias = 1 }, NULL), 1);
+}
+/* Slices of one value through slices that are all of it: each keeps its own place. */
+static Value *two_of_one(Builder *b)
+{
+	Value *x = b_unary(b, OP_EXP, in(b, "x", "T,3")), *all = b_slice(b, x, 0, dim_const(0), dim_sym("T"));
+	return b_binary(b, OP_SUB, b_slice(b, all, 1, dim_const(0), dim_const(1)), b_slice(b, all, 1, dim_const(2), dim_const(1)));
+}
 static Value *reduced_axis(Builder *b)
 {
 	Value *x = in(b, "x", "B,T,3");
@@ -94,9 +106,9 @@ static const struct Case { Op op; Value *(*make)(Builder *); bool pushed; } case
 	{ OP_RMAX, top, true }, { OP_SOFTMAX, softmax, true }, { OP_PAD, pad, true }, { OP_TRANSPOSE, turn, true },
 	{ OP_RESHAPE, shape, true }, { OP_EXPAND, stretch, true }, { OP_CONCAT, join, true },
 	{ OP_CONTRACT, left, true }, { OP_CONTRACT, both, true }, { OP_CONTRACT, right, true }, { OP_GATHER, rows, true },
-	{ OP_ATTENTION, causal, true }, { OP_ATTENTION, first_of_all, true },
+	{ OP_ATTENTION, causal, true }, { OP_ATTENTION, first_of_all, true }, { OP_ATTENTION, masked, true },
 	{ OP_GATHER, columns, false }, { OP_ATTENTION, first_of_causal, false }, { OP_SOFTMAX, reduced_axis, false },
-	{ OP_EXP, also_whole, false },
+	{ OP_EXP, also_whole, false }, { OP_EXP, two_of_one, false },
 };
 
 /* Is a slice taken of an op of this kind? */

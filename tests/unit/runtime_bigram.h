@@ -142,12 +142,14 @@ static double step_flops(const int64_t *dims) {
 	return (double)(dims[0] * dims[1] * V * 6);
 }
 
-static const SnSlot step_slots[] = {{"tokens", 0, SN_I32, 2, TOKENS}, {"seed", 0, SN_I32, 0, SEED}, {"accumulate", 0, SN_BOOL, 0, ACC}, {"loss", 1, SN_F32, 0, LOSS}};
-static const SnSlot eval_slots[] = {{"tokens", 0, SN_I32, 2, TOKENS}, {"loss", 1, SN_F32, 0, LOSS}};
-#define SCALAR(name, i) {name, 0, SN_F32, 0, SCALARS + 64 * i}
+static const SnAxis token_axes[] = {{0, 1, 0, "B"}, {1, 1, 1, "T + 1"}}, next_axes[] = {{0, 1, 0, "B"}, {-1, 0, V, "V"}}, prompt_axes[] = {{0, 1, 0, "B"}, {1, 1, 0, "T"}};
+static const SnSlot step_slots[] = {{"tokens", 0, SN_I32, 2, TOKENS, token_axes, V, 0}, {"seed", 0, SN_I32, 0, SEED, NULL, 0, 0},
+	{"accumulate", 0, SN_BOOL, 0, ACC, NULL, 0, 0}, {"loss", 1, SN_F32, 0, LOSS, NULL, 0, 0}};
+static const SnSlot eval_slots[] = {{"tokens", 0, SN_I32, 2, TOKENS, token_axes, V, 0}, {"loss", 1, SN_F32, 0, LOSS, NULL, 0, 0}};
+#define SCALAR(name, i) {name, 0, SN_F32, 0, SCALARS + 64 * i, NULL, 0, 0}
 static const SnSlot update_slots[] = {SCALAR("lr", 0), SCALAR("beta1", 1), SCALAR("beta2", 2), SCALAR("eps", 3), SCALAR("decay", 4),
-	SCALAR("clip", 5), SCALAR("scale", 6), SCALAR("c1", 7), SCALAR("c2", 8), {"grad_norm", 1, SN_F32, 0, NORM}};
-static const SnSlot next_slots[] = {{"tokens", 0, SN_I32, 2, G_TOKENS}, {"next", 1, SN_F32, 2, G_NEXT}};
+	SCALAR("clip", 5), SCALAR("scale", 6), SCALAR("c1", 7), SCALAR("c2", 8), {"grad_norm", 1, SN_F32, 0, NORM, NULL, 0, 0}};
+static const SnSlot next_slots[] = {{"tokens", 0, SN_I32, 2, G_TOKENS, prompt_axes, V, 0}, {"next", 1, SN_F32, 2, G_NEXT, next_axes, 0, 0}};
 
 #define COUNT(a) (int64_t)(sizeof a / sizeof *a)
 static const SnFunction train_functions[] = {
@@ -161,22 +163,25 @@ static const SnFunction generate_functions[] = {
 };
 
 static const int64_t square[] = {V, V}, row[] = {V}, cache_dims[] = {S};
-#define WEIGHTS {"model.table.weight", 0, SN_F32, 2, square, TABLE, 4 * V * V, 2, 0, 0.02, 1, 0}, {"model.bias", 0, SN_F32, 1, row, TABLE + 4 * V * V, 4 * V, 0, 0, 0, 0, 0}
-#define LIKE(name, at) {name ".model.table.weight", 1, SN_F32, 2, square, at, 4 * V * V, 0, 0, 0, 0, 0}, {name ".model.bias", 1, SN_F32, 1, row, at + 4 * V * V, 4 * V, 0, 0, 0, 0, 0}
+#define WEIGHTS {"model.table.weight", 0, SN_F32, 2, square, TABLE, 4 * V * V, 2, 0, 0.02, 1, 0, 0, NULL}, \
+	{"model.bias", 0, SN_F32, 1, row, TABLE + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL}
+#define LIKE(name, at) {name ".model.table.weight", 1, SN_F32, 2, square, at, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL}, \
+	{name ".model.bias", 1, SN_F32, 1, row, at + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL}
 static const SnTensor train_tensors[] = {WEIGHTS, LIKE("grad", GRAD), LIKE("m", M), LIKE("v", VEL)};
-static const SnTensor generate_tensors[] = {WEIGHTS, {"ready", 1, SN_F32, 2, square, G_READY, 4 * V * V, 0, 0, 0, 0, 0},
-	{"cache.0", 1, SN_I32, 1, cache_dims, G_CACHE, 4 * S, 0, 0, 0, 0, 0}};
+static const SnTensor generate_tensors[] = {WEIGHTS, {"ready", 1, SN_F32, 2, square, G_READY, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL},
+	{"cache.0", 1, SN_I32, 1, cache_dims, G_CACHE, 4 * S, 0, 0, 0, 0, 0, 0, NULL}};
 
 #define NUM(key, x) {key, NULL, 1, x, NULL}
 #define TEXT(key, s) {key, s, 0, 0, NULL}
-static const SnSetting train_settings[] = {TEXT("data.kind", "text"), TEXT("data.file", "default.txt"), TEXT("data.valid", "valid.txt"), TEXT("data.tokenizer", "char"), TEXT("optimizer.kind", "adamw"),
+static const SnSetting train_settings[] = {TEXT("data.kind", "text"), TEXT("data.file", "default.txt"),
+	TEXT("data.valid", "valid.txt"), TEXT("data.tokenizer", "char"), TEXT("optimizer.kind", "adamw"),
 	NUM("optimizer.lr", 0.05), NUM("optimizer.weight_decay", 0.01), TEXT("schedule.kind", "cosine"), NUM("schedule.warmup", 5),
 	NUM("schedule.final", 0.001), NUM("schedule.steps", 60), NUM("clip", 1), NUM("batch", 8), NUM("validate.every", 10), NUM("save.every", 4)};
 static const SnSetting docs_settings[] = {TEXT("data.field", "text"), TEXT("data.tokenizer", "char"), NUM("schedule.steps", 2), NUM("data.valid_fraction", 0)};
 static const SnSetting generate_settings[] = {NUM("limit", 12), NUM("sample.temperature", 0), TEXT("stop.0", "!")};
 static const SnSetting config[] = {{"V", NULL, 1, V, "vocabulary"}};
 
-static const SnSym train_syms[] = {{"B", B}, {"T", T}}, generate_syms[] = {{"B", 1}, {"T", 5}, {"S", S}};
+static const SnSym train_syms[] = {{"B", B}, {"T", T}}, generate_syms[] = {{"B", 1}, {"T", 5}, {"T.all", S}};
 static const SnEntry entries[] = {
 	{SN_TRAIN, "train", "", train_settings, COUNT(train_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
 	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V},
@@ -186,7 +191,9 @@ static const SnEntry entries[] = {
 	 generate_tensors, COUNT(generate_tensors), generate_syms, COUNT(generate_syms), G_BYTES, 0},
 };
 static const char *const ignore[] = {"*.mask"};
-const SnProgram sn_program = {"Bigram", "A bigram model, by hand.", "0.1", "test", "model.", config, COUNT(config), entries, COUNT(entries), ignore, COUNT(ignore)};
+static const SnRename renames[] = {{"tabel", "table"}, {"old.*.gamma", "model.*.weight"}};
+const SnProgram sn_program = {"Bigram", "A bigram model, by hand.", "0.1", "test", "model.", config, COUNT(config), entries, COUNT(entries),
+	ignore, COUNT(ignore), renames, COUNT(renames)};
 
 /* --- running it: each run in a process of its own, output in files of the test's directory */
 

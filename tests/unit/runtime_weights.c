@@ -116,6 +116,16 @@ static void names(void **state) {
 	expect_in("err", "(with the prefix \"net.\")");
 	put_st("s", "{" TABLE_T("model.table.weight") "," BIAS_T("model.bias") "," TENSOR("model.attn.mask", "BOOL", "[4]", 2400, 2404) "}", 2404);
 	expect_run(0, TRY);   /* ignored by the program's glob */
+	put_st("s", "{" TABLE_T("net.tabel.weight") "," BIAS_T("net.bias") "}", 2400);
+	expect_run(3, TRY);   /* two prefixes at once are none */
+	put_st("s", "{" TABLE_T("tabel.weight") "," BIAS_T("bias") "}", 2400);
+	expect_run(0, TRY);
+	expect_in("err", "2/2 tensors matched (no \"model.\" prefix), 1 of the file's renamed");
+	put_st("s", "{" TABLE_T("old.tabel.gamma") "," BIAS_T("model.bias") "}", 2400);
+	expect_run(0, TRY);
+	put_st("s", "{" TABLE_T("model.table.weight") "," TENSOR("model.tabel.weight", "F32", "[24]", 2304, 2400) "}", 2400);
+	expect_run(3, TRY);
+	expect_in("err", "model.tabel.weight becomes model.table.weight");
 	put_st("s", "{" TABLE_T("model.table.weight") "," BIAS_T("model.biass") "}", 2400);
 	expect_run(3, TRY);
 	expect_in("err", "model.bias: not in the file; nearest: model.biass");

@@ -1,0 +1,233 @@
+/* infer.c: infer entries: a file of inputs goes through the model in calls of at most B's bound, and the results, put
+ * together along B, leave as a safetensors file or as JSON. */
+#include "runtime/sn.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_PRINTED = 1 << 16 };   /* elements on standard output that nobody asked for */
+
+/* One output of all examples. */
+typedef struct Result {
+	const SnSlot *slot;
+	int axis;                     /* the one that counts examples; -1: none */
+	int64_t shape[SN_MAX_RANK], elems;
+	char *at;
+} Result;
+
+typedef struct Infer {
+	const SnOptions *o;
+	const SnFunction *run;
+	SnSession s;
+	SnInputs in;
+	Result results[SN_MAX_METRICS];
+	int n;
+	int64_t rows;                 /* examples a call */
+} Infer;
+
+static int64_t size_of(const SnSlot *s)
+{
+	return s->dtype == SN_BOOL ? 1 : 4;
+}
+
+/* --- results */
+
+/* The one axis that grows with B, in proportion; -1 where there is none or several: results that exist only whole. */
+static int example_axis(Infer *f, const Result *r)
+{
+	int64_t more[SN_MAX_RANK] = {0};
+	const SnAxis *axes = r->slot->axes;
+	int found = -1;
+	if (f->in.batch < 0)
+		return -1;
+	f->s.dims[f->in.batch]++;
+	sn_slot_shape(&f->s, f->run, r->slot, more);
+	f->s.dims[f->in.batch]--;
+	for (int i = 0; i < r->slot->rank; i++) {
+		if (more[i] == r->shape[i])
+			continue;
+		if (found >= 0 || axes[i].sym != f->in.batch || axes[i].offset)
+			return -1;
+		found = i;
+	}
+	return found;
+}
+
+/* s->dims has the file's values, B the number of all examples. */
+static int open_result(Infer *f, const SnSlot *slot)
+{
+	if (f->n == SN_MAX_METRICS)
+		return sn_fail(SN_FAIL, "%s has more than %d outputs", sn_text(f->o->entry->name), SN_MAX_METRICS);
+	Result *r = &f->results[f->n++];
+	*r = (Result){.slot = slot, .elems = 1};
+	sn_slot_shape(&f->s, f->run, slot, r->shape);
+	for (int i = 0; i < slot->rank; i++)
+		r->elems *= r->shape[i];
+	r->axis = example_axis(f, r);
+	if (r->axis < 0 && f->in.examples > f->rows)
+		return sn_fail(SN_DATA, "%s: the result %s belongs to all examples together, and they are %lld; this program takes %lld at a time: build it with --set %s.B=%lld",
+		               f->in.file.path, sn_text(slot->name), (long long)f->in.examples, (long long)f->rows, sn_text(f->o->entry->name), (long long)f->in.examples);
+	r->at = sn_alloc((size_t)(r->elems * size_of(slot)));
+	return SN_OK;
+}
+
+static int open_results(Infer *f)
+{
+	const SnSlot *s = f->run->slots;
+	int code = SN_OK;
+	for (int64_t i = 0; i < f->s.entry->nsym; i++)
+		if (f->in.dims[i])
+			f->s.dims[i] = f->in.dims[i];
+	for (int64_t i = 0; i < f->run->nslot && !code; i++)
+		if (s[i].output)
+			code = open_result(f, &s[i]);
+	return code;
+}
+
+/* Copies what a call of n examples from `first` on put out. */
+static void keep(Infer *f, Result *r, int64_t first, int64_t n)
+{
+	const char *from = f->s.arena + r->slot->offset;
+	int64_t outer = 1, inner = size_of(r->slot), all = f->in.examples;
+	if (r->axis < 0) {
+		memcpy(r->at, from, (size_t)(r->elems * inner));
+		return;
+	}
+	for (int i = 0; i < r->axis; i++)
+		outer *= r->shape[i];
+	for (int i = r->axis + 1; i < r->slot->rank; i++)
+		inner *= r->shape[i];
+	inner *= r->shape[r->axis] / all;
+	for (int64_t o = 0; o < outer; o++)
+		memcpy(r->at + (o * all + first) * inner, from + o * n * inner, (size_t)(n * inner));
+}
+
+static void run_all(Infer *f)
+{
+	int64_t *pick = sn_alloc(sizeof *pick * (size_t)f->rows);
+	for (int64_t done = 0; done < f->in.examples; done += f->rows) {
+		int64_t n = f->in.examples - done < f->rows ? f->in.examples - done : f->rows;
+		for (int64_t i = 0; i < n; i++)
+			pick[i] = done + i;
+		sn_inputs_fill(&f->in, &f->s, pick, n);
+		sn_call(&f->s, f->run);
+		for (int i = 0; i < f->n; i++)
+			keep(f, &f->results[i], done, n);
+	}
+	free(pick);
+}
+
+/* --- out */
+
+static void print_element(SnStr *out, const Result *r, int64_t i)
+{
+	if (r->slot->dtype == SN_F32)
+		sn_json_number(out, (double)((const float *)r->at)[i]);
+	else if (r->slot->dtype == SN_I32)
+		sn_str_printf(out, "%d", ((const int32_t *)r->at)[i]);
+	else
+		sn_str_printf(out, r->at[i] ? "true" : "false");
+}
+
+/* Nested lists, as the axes are. */
+static void print_axis(SnStr *out, const Result *r, int axis, int64_t *at)
+{
+	if (axis == r->slot->rank) {
+		print_element(out, r, (*at)++);
+		return;
+	}
+	sn_str_printf(out, "[");
+	for (int64_t i = 0; i < r->shape[axis]; i++) {
+		sn_str_printf(out, i ? "," : "");
+		print_axis(out, r, axis + 1, at);
+	}
+	sn_str_printf(out, "]");
+}
+
+static int print(const Infer *f)
+{
+	SnStr s = {0};
+	int64_t elems = 0, at;
+	for (int i = 0; i < f->n; i++)
+		elems += f->results[i].elems;
+	if (elems > MOST_PRINTED && !sn_given(f->o, "json"))
+		return sn_fail(SN_USAGE, "the results have %lld numbers: give -o FILE, or --json to have them printed all the same", (long long)elems);
+	sn_str_printf(&s, "{");
+	for (int i = 0; i < f->n; i++) {
+		sn_str_printf(&s, i ? "," : "");
+		sn_json_string(&s, f->results[i].slot->name);
+		sn_str_printf(&s, ":");
+		print_axis(&s, &f->results[i], 0, (at = 0, &at));
+	}
+	sn_str_printf(&s, "}\n");
+	fwrite(s.s, 1, s.n, stdout);
+	free(s.s);
+	return SN_OK;
+}
+
+static int write_file(const Infer *f, const char *path)
+{
+	SnStPart parts[SN_MAX_METRICS];
+	for (int i = 0; i < f->n; i++) {
+		const Result *r = &f->results[i];
+		parts[i] = (SnStPart){r->slot->name, (int)r->slot->dtype, (int)r->slot->rank, r->shape, r->at};
+	}
+	return sn_st_write_parts(path, parts, f->n);
+}
+
+/* --- the command */
+
+static int open_all(Infer *f, const char *checkpoint)
+{
+	const SnOptions *o = f->o;
+	int64_t bound = sn_bound(o->entry, "B");
+	f->rows = bound > 0 ? bound : 1;
+	int code = sn_inputs_open(&f->in, o->entry, f->run, sn_str(o, "data.inputs", NULL), NULL);
+	if (!code)
+		code = sn_session_open(&f->s, o->entry, (int)sn_num(o, "threads", sn_cores()));
+	if (!code)
+		code = open_results(f);
+	return code ? code : sn_model_load(&f->s, o, checkpoint);
+}
+
+static int infer(Infer *f, const char *checkpoint)
+{
+	const SnFunction *prepare = sn_function(f->o->entry, "prepare");
+	const char *path = sn_str(f->o, "output", NULL);
+	int code = open_all(f, checkpoint);
+	if (code)
+		return code;
+	if (prepare)
+		sn_call(&f->s, prepare);
+	double started = sn_clock();
+	run_all(f);
+	double seconds = sn_clock() - started;
+	if (path)
+		code = write_file(f, path);
+	if (!code && (!path || sn_given(f->o, "json")))
+		code = print(f);
+	if (!code && !sn_given(f->o, "quiet"))
+		sn_note("%lld examples, %.2f s, %.0f/s", (long long)f->in.examples, seconds, (double)f->in.examples / seconds);
+	return code;
+}
+
+int sn_infer_main(const SnOptions *o)
+{
+	Infer f = {.o = o, .run = sn_function(o->entry, "run")};
+	char *checkpoint = NULL;
+	bool inputs;
+	if (!f.run)
+		return sn_fail(SN_FAIL, "%s has no run function", sn_text(o->entry->name));
+	int code = sn_source_kind(o, f.run, &inputs);
+	if (!code)
+		code = sn_model_find(o, &checkpoint);
+	if (!code)
+		code = infer(&f, checkpoint);
+	for (int i = 0; i < f.n; i++)
+		free(f.results[i].at);
+	sn_inputs_close(&f.in);
+	sn_session_close(&f.s);
+	free(checkpoint);
+	return code;
+}

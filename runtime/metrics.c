@@ -1,0 +1,91 @@
+/* metrics.c: the numbers a function puts out (its f32[] outputs: the loss and the entry's metrics), averaged over calls. */
+#include "runtime/sn.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_slot(SnMeans *m, const SnSlot *s)
+{
+	if (m->n < SN_MAX_METRICS)
+		m->slot[m->n++] = s;
+}
+
+void sn_means_open(SnMeans *m, const SnFunction *f)
+{
+	*m = (SnMeans){0};
+	const SnSlot *loss = sn_slot(f, "loss", true), *s = f->slots;
+	if (loss)
+		add_slot(m, loss);
+	for (int64_t i = 0; i < f->nslot; i++)
+		if (s[i].output && s[i].dtype == SN_F32 && s[i].rank == 0 && &s[i] != loss)
+			add_slot(m, &s[i]);
+}
+
+void sn_means_add(SnMeans *m, const SnSession *s, double weight)
+{
+	for (int i = 0; i < m->n; i++) {
+		float x;
+		memcpy(&x, s->arena + m->slot[i]->offset, sizeof x);
+		m->sum[i] += (double)x * weight;
+	}
+	m->weight += weight;
+}
+
+double sn_means_at(const SnMeans *m, int i)
+{
+	return m->weight > 0 ? m->sum[i] / m->weight : NAN;
+}
+
+double sn_means_find(const SnMeans *m, const char *name)
+{
+	for (int i = 0; i < m->n; i++)
+		if (!strcmp(m->slot[i]->name, name))
+			return sn_means_at(m, i);
+	return NAN;
+}
+
+bool sn_metric_grows(const char *name)
+{
+	static const char *const small[] = {"loss", "perplexity", "ppl", "error", "mse", "mae", "nll"};
+	for (size_t i = 0; i < sizeof small / sizeof *small; i++)
+		if (strstr(name, small[i]))
+			return false;
+	return true;
+}
+
+void sn_json_number(SnStr *out, double x)
+{
+	if (isfinite(x))
+		sn_str_printf(out, "%.9g", x);
+	else
+		sn_str_printf(out, "null");
+}
+
+void sn_json_string(SnStr *out, const char *s)
+{
+	json_t *j = json_string(s);
+	char *text = j ? json_dumps(j, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	sn_str_printf(out, "%s", text ? text : "null");
+	free(text);
+	json_decref(j);
+}
+
+void sn_means_json(SnStr *out, const SnMeans *m, const char *without)
+{
+	int n = 0;
+	for (int i = 0; i < m->n; i++) {
+		if (without && !strcmp(m->slot[i]->name, without))
+			continue;
+		sn_str_printf(out, "%s\"%s\":", n++ ? "," : "", sn_text(m->slot[i]->name));
+		sn_json_number(out, sn_means_at(m, i));
+	}
+}
+
+void sn_means_text(SnStr *out, const SnMeans *m, const char *without, int digits)
+{
+	int n = 0;
+	for (int i = 0; i < m->n; i++)
+		if (!without || strcmp(m->slot[i]->name, without))
+			sn_str_printf(out, "%s%s %.*f", n++ ? "  " : "", sn_text(m->slot[i]->name), digits, sn_means_at(m, i));
+}

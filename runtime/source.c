@@ -1,0 +1,154 @@
+/* source.c: where a training entry's examples come from: windows of a text, or a file of named inputs. Of a file the
+ * examples come in an order shuffled anew for each pass, a function of the seed and the pass's number alone; passes follow
+ * one another without a break, so that each step is a whole batch and each example is seen equally often. */
+#include "runtime/sn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { STREAM = 0x6F726472 };   /* apart from the streams of weights, windows and samples */
+
+static void inputs_text(SnStr *out, const SnFunction *f)
+{
+	const SnSlot *s = f->slots;
+	for (int64_t i = 0; i < f->nslot; i++)
+		if (sn_slot_is_fed(&s[i])) {
+			sn_str_printf(out, out->n ? ", " : "");
+			sn_slot_text(out, &s[i]);
+		}
+}
+
+/* One i32[B,n] input, and a loss a token. */
+static bool takes_text(const SnFunction *f)
+{
+	const SnSlot *s = f->slots;
+	int n = 0;
+	bool fits = true;
+	for (int64_t i = 0; i < f->nslot; i++)
+		if (sn_slot_is_fed(&s[i])) {
+			n++;
+			fits &= s[i].dtype == SN_I32 && s[i].rank == 2;
+		}
+	return fits && n == 1 && sn_slot(f, "loss", true);
+}
+
+int sn_source_kind(const SnOptions *o, const SnFunction *f, bool *inputs)
+{
+	const char *kind = sn_str(o, "data.kind", "text");
+	if (sn_given(o, "data.inputs") && sn_given(o, "data.file"))
+		return sn_fail(SN_USAGE, "--inputs and --data exclude each other");
+	*inputs = sn_str(o, "data.inputs", NULL) && !sn_given(o, "data.file");
+	if (sn_given(o, *inputs ? "data.valid" : "data.valid_inputs"))
+		return sn_fail(SN_USAGE, *inputs ? "--valid is a text: --inputs goes with --valid-inputs" : "--valid-inputs goes with --inputs");
+	if (*inputs)
+		return SN_OK;
+	if (strcmp(kind, "text"))
+		return sn_fail(SN_USAGE, "data source `%s` is not in this version: give --inputs FILE", kind);
+	if (takes_text(f))
+		return SN_OK;
+	SnStr s = {0};
+	inputs_text(&s, f);
+	int code = sn_fail(SN_USAGE, "%s can't be fed from a text: give --inputs FILE with %s", sn_text(o->entry->name), s.s ? s.s : "nothing");
+	free(s.s);
+	return code;
+}
+
+/* --- a text */
+
+static int open_text(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
+{
+	int code = sn_data_open(&src->data, o, checkpoint, false);
+	if (code)
+		return code;
+	int64_t shape[SN_MAX_RANK] = {0}, *B = sn_dim(s, "B"), *T = sn_dim(s, "T");
+	src->tokens = sn_tokens_slot(f);
+	*B = b->rows;
+	*T = b->context;
+	sn_slot_shape(s, f, src->tokens, shape);
+	src->context = b->context;
+	src->len = shape[1];
+	src->hash = src->data.hash;
+	if (shape[0] != b->rows || src->len < 2)
+		return sn_fail(SN_FAIL, "the input %s is [%lld,%lld]: not sequences of 2 or more tokens", sn_text(src->tokens->name), (long long)shape[0], (long long)shape[1]);
+	if (src->data.train.n < src->len)
+		return sn_fail(SN_DATA, "the training text has %lld tokens; one sequence needs %lld (or give a smaller --context)", (long long)src->data.train.n, (long long)src->len);
+	src->unit = "tok";
+	src->units = b->rows * (src->len - 1);
+	src->pass = src->data.train.n / (src->len - 1);
+	return SN_OK;
+}
+
+/* --- a file of inputs */
+
+static int open_inputs(SnSource *src, const SnOptions *o, const SnFunction *f, const SnBatch *b)
+{
+	int64_t wanted = b->rows * b->accumulate;
+	int code = sn_inputs_open(&src->in, o->entry, f, sn_str(o, "data.inputs", NULL), NULL);
+	if (code)
+		return code;
+	double share = sn_str(o, "data.valid_inputs", NULL) ? 0 : sn_num(o, "data.valid_fraction", 0.1);
+	src->ntrain = src->in.examples - (int64_t)((double)src->in.examples * share);
+	if (src->ntrain < 1)
+		return sn_fail(SN_DATA, "%s: all %lld examples are kept for validation", src->in.file.path, (long long)src->in.examples);
+	if (src->ntrain < wanted)
+		return sn_fail(SN_DATA, "%s: %lld examples to train on, a step takes %lld: give a smaller --batch", src->in.file.path, (long long)src->ntrain, (long long)wanted);
+	src->hash = 0;
+	for (int i = 0; i < src->in.file.nshard; i++)
+		src->hash = src->hash * 31 + sn_sum(src->in.file.shards[i].file.at, src->in.file.shards[i].file.n);
+	src->order = sn_alloc(sizeof *src->order * (size_t)src->ntrain);
+	src->pick = sn_alloc(sizeof *src->pick * (size_t)b->rows);
+	src->epoch = -1;
+	src->unit = "examples";
+	src->units = b->rows;
+	src->pass = src->ntrain;
+	return SN_OK;
+}
+
+/* Fisher and Yates' shuffle (Durstenfeld 1964), drawn from the pass's own stream. */
+static void shuffle(SnSource *src, int64_t epoch)
+{
+	uint32_t key = sn_hash32(&epoch, sizeof epoch, sn_hash32(&src->seed, sizeof src->seed, STREAM));
+	for (int64_t i = 0; i < src->ntrain; i++)
+		src->order[i] = i;
+	for (int64_t i = src->ntrain - 1; i > 0; i--) {
+		int64_t k = sn_below(i + 1, (uint32_t)i, (uint32_t)(i >> 32), key), x = src->order[i];
+		src->order[i] = src->order[k];
+		src->order[k] = x;
+	}
+	src->epoch = epoch;
+}
+
+int sn_source_open(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
+{
+	*src = (SnSource){.rows = b->rows, .seed = (uint32_t)sn_num(o, "seed", 1), .epoch = -1};
+	int code = sn_source_kind(o, f, &src->inputs);
+	if (code)
+		return code;
+	return src->inputs ? open_inputs(src, o, f, b) : open_text(src, s, o, f, checkpoint, b);
+}
+
+void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
+{
+	if (!src->inputs) {
+		*sn_dim(s, "B") = src->rows;
+		*sn_dim(s, "T") = src->context;
+		sn_data_batch(&src->data.train, (int32_t *)(s->arena + src->tokens->offset), src->rows, src->len, src->seed, micro);
+		return;
+	}
+	for (int64_t i = 0; i < src->rows; i++) {
+		int64_t epoch = (example + i) / src->ntrain;
+		if (epoch != src->epoch)
+			shuffle(src, epoch);
+		src->pick[i] = src->order[(example + i) % src->ntrain];
+	}
+	sn_inputs_fill(&src->in, s, src->pick, src->rows);
+}
+
+void sn_source_close(SnSource *src)
+{
+	sn_data_close(&src->data);
+	sn_inputs_close(&src->in);
+	free(src->order);
+	free(src->pick);
+	*src = (SnSource){0};
+}
