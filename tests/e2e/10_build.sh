@@ -25,7 +25,7 @@ for stage in ast graph plan llvm asm obj; do
 done
 check "every emitted graph reads back to the same text" sh -c "'$sinter' opt $tmp/stage.graph | cmp - $tmp/stage.graph"
 exits "an unknown stage is named" 2 "did you mean --emit=graph" "$sinter" build models/gpt2.sinter --emit=grph
-exits "an unknown target is named" 1 "x86-64-v3" "$sinter" build models/gpt2.sinter --target x86-64-v9
+exits "an unknown target is named" 2 "x86-64-v3" "$sinter" build models/gpt2.sinter --target x86-64-v9
 exits "a missing file" 1 "no/such" "$sinter" build no/such.sinter
 exits "an unwritable output" 1 "no/such/dir" "$sinter" build models/gpt2.sinter $tiny -o /no/such/dir/exe
 check "llama builds" "$sinter" build models/llama.sinter --set V=256 --set N=64 --set D=64 --set F=96 --set H=4 --set G=2 --set L=2 --entry train,generate --set train.micro=2 --set train.batch=4 --set train.T=32 -o "$tmp/llama"

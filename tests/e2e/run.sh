@@ -23,7 +23,7 @@ exits() {  # NAME CODE PATTERN COMMAND...: exit code and a pattern in the output
 	else bad "$name" "exit $got, wanted $code and /$pattern/ in:" "$(tail -n 5 "$tmp/out")"; fi
 }
 # Sanitizers are slow and large, and their programs need their libraries: what is promised of plain builds is skipped.
-sanitized=0; nm "$sinter" | grep -qE '__(asan|tsan)_init' && sanitized=1
+sanitized=0; nm "$sinter" | grep -qE '__(asan|tsan|gcov)_init' && sanitized=1
 losses() { sed -nE 's/.*"loss": ?([^,}]*).*"grad_norm": ?([^,}]*).*/\1 \2/p' "$1/metrics.jsonl"; }
 
 tiny="--set V=256 --set N=32 --set D=48 --set H=3 --set L=2 --set train.micro=3 --set train.batch=6 --set train.T=32"
