@@ -161,7 +161,11 @@ static void unknown_config(Elab *e, Loc loc, const char *name)
 	unit_names(e, e->root, I_CONFIG, &names);
 	unit_names(e, e->root, I_DIM, &names);
 	err(e, loc, "E0701", "the config has no `%s`", name);
-	suggest(e, name, names.at, names.len);
+	if (setting_called(name))
+		help(e, "a setting of an entry is set by its key, `--set train.%s=..`; many are flags of the program that is built, too",
+		     setting_called(name));
+	else
+		suggest(e, name, names.at, names.len);
 }
 
 /* A dim computed from others is an abbreviation that nothing can set, unless it has a `from` key. */

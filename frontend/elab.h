@@ -316,6 +316,7 @@ Value *adapter_apply(Elab *, Layer *, Value *x, Value *y);
 /* settings.c: entries' settings as flat keys */
 void setting_flatten(Elab *, Entry *, Stmt *);
 void setting_override(Elab *, Entry *);                     /* --set train.micro=4 */
+const char *setting_called(const char *name);               /* lr: optimizer.lr; NULL */
 bool setting_asked(Elab *, const Entry *, const char *key); /* by --set train.T=64 */
 void setting_put(Elab *, Entry *, const char *key, double);
 void setting_put_string(Elab *, Entry *, const char *key, const char *);
@@ -379,6 +380,7 @@ struct Elab {
 	Item *entry;                    /* the one being elaborated */
 	Vec(Weight *) weights;          /* of mod->params, in the same order */
 	Weight **by_name; int names_cap;   /* the same by name: open addressing */
+	NameList unknown;               /* dims reported as unknown */
 	Vec(Reported) reported;
 	int64_t work;                   /* expressions evaluated and layers made; see work_left() */
 	bool spent;                     /* given up: what is evaluated from here on is poison */

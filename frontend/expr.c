@@ -134,11 +134,18 @@ static Val int_mod(Elab *e, Loc loc, const Dim *a, const Dim *b)
 	return val_int(dim_sub(a, dim_mul(b, dim_div(a, b))));
 }
 
+/* Of an exponent that check mode does not know: written with a minus, as K^-n. */
+static bool below_zero(const Dim *d)
+{
+	return dim_text(d)[0] == '-' && !strstr(dim_text(d), " + ");
+}
+
+/* 2^i of an unknown i is an integer of its own. */
 static Val int_pow(const Dim *a, const Dim *b)
 {
 	int64_t x, n;
 	if (!dim_is_const(b, &n))
-		return val_unknown(V_FLOAT);
+		return below_zero(b) ? val_unknown(V_FLOAT) : val_int(dim_sym(internf("(%s)^(%s)", dim_text(a), dim_text(b))));
 	if (n < 0)
 		return dim_is_const(a, &x) ? val_float(pow((double)x, (double)n)) : val_unknown(V_FLOAT);
 	const Dim *r = dim_const(1);

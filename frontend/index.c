@@ -154,11 +154,11 @@ static Val index_layers(Elab *e, Layer *l, Expr *at)
 		return fail(e, at->loc, "E0306", "`%s` is not a repeated layer", l->name);
 	if (!one_index(e, at, &i))
 		return (Val){ .kind = V_POISON };
+	if (!compile_time(e, at->kids->loc, i, "a layer's number"))
+		return (Val){ .kind = V_POISON };
 	i = from_end(i, l->count);
 	if (negative(i) || surely_above(e, dim_add(i, dim_const(1)), l->count))
 		return fail(e, at->kids->loc, "E0412", "`%s` has %s layers", l->name, show_dim(e, l->count));
-	if (!compile_time(e, at->kids->loc, i, "a layer's number"))
-		return (Val){ .kind = V_POISON };
 	if (e->symbolic || !dim_is_const(i, &n))
 		n = 0;
 	if (l->kids[n]->kind == LK_PARAM)

@@ -25,7 +25,13 @@ static bool labelled(Call *c, Labelled *out)
 {
 	Elab *e = c->e;
 	Val l = c->arg[1];
-	Value *z = want_float(c, 0);
+	Val first = c->arg[0];
+	bool swapped = first.kind == V_TENSOR && first.t->type.dt == DT_I32 && l.kind == V_TENSOR && l.t->type.dt == DT_F32;
+	Value *z = swapped ? NULL : want_float(c, 0);
+	if (swapped) {
+		err(e, c->loc, "E0455", "`%s` wants logits, then labels, got %s and %s", c->fn, val_describe(e, first), val_describe(e, l));
+		help(e, "exchange the two arguments");
+	}
 	if (!z)
 		return false;
 	if (z->type.rank < 1 || !labels_fit(z->type, l)) {

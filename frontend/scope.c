@@ -107,6 +107,12 @@ static Val unknown_name(Elab *e, Expr *x)
 	unit_names(e, f->unit, I_CONFIG, &names);
 	unit_names(e, f->unit, I_DIM, &names);
 	vec_push(e->arena, &names, "causal");
+	if (x->name[0] >= 'A' && x->name[0] <= 'Z') {   /* a dim: one error, wherever it is used */
+		for (int i = 0; i < e->unknown.len; i++)
+			if (e->unknown.at[i] == x->name)
+				return (Val){ .kind = V_POISON };
+		vec_push(e->arena, &e->unknown, x->name);
+	}
 	Val v = fail(e, x->loc, "E0301", "nothing here is called `%s`", x->name);
 	if (diag_nearest(x->name, names.at, names.len))
 		suggest(e, x->name, names.at, names.len);

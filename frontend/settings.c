@@ -356,6 +356,16 @@ void setting_flatten(Elab *e, Entry *entry, Stmt *s)
 	suggest(e, s->setting, names, COUNT(names));
 }
 
+const char *setting_called(const char *name)
+{
+	for (int i = 0; i < COUNT(docs); i++) {
+		const char *last = strrchr(docs[i].key, '.');
+		if (strcmp(docs[i].key, name) == 0 || (last && strcmp(last + 1, name) == 0))
+			return docs[i].key;
+	}
+	return NULL;
+}
+
 /* --set train.micro=4 */
 
 static bool key_known(Elab *e, const Entry *entry, const char *key)
@@ -370,11 +380,13 @@ static bool key_known(Elab *e, const Entry *entry, const char *key)
 		if (strcmp(names.at[i], key) == 0)
 			return true;
 	err(e, (Loc){0}, "E0624", "--set: `%s` has no setting `%s`", entry->name, key);
-	for (int i = 0; i < names.len; i++)
-		if (strncmp(names.at[i], key, strlen(key)) == 0) {   /* the beginning of one */
+	for (int i = 0; i < names.len; i++) {
+		const char *last = strrchr(names.at[i], '.');
+		if (strncmp(names.at[i], key, strlen(key)) == 0 || (last && strncmp(last + 1, key, strlen(key)) == 0)) {   /* the beginning of it or of its last piece */
 			help(e, "did you mean `%s`?", names.at[i]);
 			return false;
 		}
+	}
 	suggest(e, key, names.at, names.len);
 	return false;
 }

@@ -558,6 +558,25 @@ static const Dim *join_floors(const Dim *a, const Dim *b)
 	return divide(f->num, dim_mul(f->den, b), false);
 }
 
+/* By an exact quotient: I / (I/P) = I*P / I = P. NULL unless it comes out even. */
+static const Dim *divide_by_quotient(const Dim *a, const Dim *b)
+{
+	const Mono *m = b->t[0].m;
+	for (int i = 0; b->n == 1 && i < m->n; i++) {
+		if (!m->f[i].exact)
+			continue;
+		DimFactor one = m->f[i];
+		one.power = 1;
+		const Dim *rest = from_term(b->t[0].coef, mono_div(m, intern_mono(&one, 1)));
+		const Dim *num = dim_mul(a, one.den), *den = dim_mul(one.num, rest), *q = divide_exactly(num, den);
+		if (!q)
+			q = divide_by_quotient(num, den);
+		if (q)
+			return q;
+	}
+	return NULL;
+}
+
 static const Dim *divide(const Dim *a, const Dim *b, bool exact)
 {
 	if (b->n == 0)
@@ -565,6 +584,8 @@ static const Dim *divide(const Dim *a, const Dim *b, bool exact)
 	if (a->n == 0 || dim_is(b, 1))
 		return a;
 	const Dim *q = divide_exactly(a, b);
+	if (!q)
+		q = divide_by_quotient(a, b);
 	if (q)
 		return q;
 	if (b->t[0].coef < 0) {

@@ -94,6 +94,8 @@ static const SnCommand *find(const Commands *c, const char *name)
 
 static int run(SnOptions *o, const SnCommand *c)
 {
+	if (sn_given(o, "example"))
+		return sn_example_main(o);
 	switch (c->kind) {
 	case SN_TRAIN: return sn_train_main(o);
 	case SN_EVAL: return sn_eval_main(o);

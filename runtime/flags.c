@@ -27,6 +27,7 @@ static const Flag flags[] = {
 	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
 	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
 	{"inputs", 'i', T_PATH, "data.inputs", F_KEPT | F_RUN, "FILE", "safetensors file with the entry's inputs by name"},
+	{"example-inputs", 0, T_STR, "example", F_RUN, "FILE", "run nothing: write random inputs of this command's shapes, as --inputs takes them"},
 	{"valid-inputs", 0, T_PATH, "data.valid_inputs", F_KEPT, "FILE", "such a file to validate on (without: the last part of --inputs)"},
 	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_KEPT | F_TEXT, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
 	{"weights", 'm', T_STR, "model", F_RUN, "DIR", "run directory, or a directory or file of safetensors"},
@@ -120,7 +121,21 @@ static const Flag *by_key(const char *key)
 	return NULL;
 }
 
-static int unknown(const char *arg, const SnCommand *c)
+/* How `sinter build --set` calls what is no flag because the program was compiled for one value of it; NULL: it is nothing of the kind. */
+static char *fixed_when_compiled(const SnOptions *o, const SnEntry *e, const char *name)
+{
+	const SnProgram *p = o->program;
+	const char *entry = e ? e->name : NULL;
+	const SnSym *syms = e ? e->syms : NULL;
+	if (p && sn_setting(p->config, p->nconfig, name))
+		return sn_format("%s", name);
+	for (int64_t i = 0; e && i < e->nsym; i++)
+		if (!strcmp(syms[i].name, name))
+			return sn_format("%s.%s", entry, name);
+	return e && sn_setting(e->settings, e->nsetting, name) ? sn_format("%s.%s", entry, name) : NULL;
+}
+
+static int unknown(const SnOptions *o, const char *arg, const SnCommand *c)
 {
 	const char *names[NFLAGS], *near = NULL;
 	int n = 0;
@@ -128,10 +143,13 @@ static int unknown(const char *arg, const SnCommand *c)
 		if (flags[i].kinds & 1u << c->kind)
 			names[n++] = flags[i].name;
 	char *bare = sn_format("%.*s", (int)strcspn(arg, "="), arg);
+	char *fixed = !strncmp(bare, "--", 2) ? fixed_when_compiled(o, c->entry, bare + 2) : NULL;
 	if (!strncmp(bare, "--", 2))
 		near = sn_nearest(bare + 2, names, n);
-	int code = near ? sn_fail(SN_USAGE, "%s: unknown flag %s; did you mean --%s?", c->name, bare, near)
+	int code = fixed ? sn_fail(SN_USAGE, "%s: %s is fixed when the program is compiled: sinter build MODEL --set %s=..", c->name, bare, fixed)
+	         : near ? sn_fail(SN_USAGE, "%s: unknown flag %s; did you mean --%s?", c->name, bare, near)
 	                : sn_fail(SN_USAGE, "%s: unknown flag %s (see %s --help)", c->name, bare, c->name);
+	free(fixed);
 	free(bare);
 	return code;
 }
@@ -178,7 +196,7 @@ static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv)
 		value = arg[2] ? arg + 2 : NULL;
 	}
 	if (!f) {
-		unknown(arg, c);
+		unknown(o, arg, c);
 		return -1;
 	}
 	if (f->type == T_SWITCH) {

@@ -391,6 +391,7 @@ int sn_info_json(FILE *, const SnProgram *, const SnEntry *full, int threads, bo
 /* train.c, generate.c, infer.c, info.c, init.c */
 int sn_train_main(SnOptions *);
 int sn_grads_main(const SnOptions *);                         /* train --grads-out */
+int sn_example_main(const SnOptions *);                       /* --example-inputs */
 int sn_infer_main(const SnOptions *);
 int sn_init_main(const SnOptions *);
 int sn_generate_main(const SnOptions *);

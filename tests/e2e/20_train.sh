@@ -46,5 +46,7 @@ exits "eval" 0 "perplexity" "$tmp/gpt" eval -m "$tmp/run1" --data "$corpus"
 exits "info" 0 "parameters" "$tmp/gpt" info
 exits "help names the model's settings" 0 "--lr" "$tmp/gpt" train --help
 exits "an unknown flag" 2 "did you mean" "$tmp/gpt" train --stepz 3
+exits "a flag that is fixed when compiling" 2 "is fixed when the program is compiled: sinter build MODEL --set D=" "$tmp/gpt" train --D 5
+exits "a bound that is fixed when compiling" 2 "--set train.T=" "$tmp/gpt" train --T 5
 exits "a missing data file" 3 "no-such" "$tmp/gpt" train --data no-such.txt --tokenizer byte
 exits "llama trains" 0 "" "$tmp/llama" train --tokenizer byte --data "$corpus" --steps 20 --out "$tmp/llama-run"

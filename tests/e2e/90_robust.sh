@@ -16,7 +16,7 @@ ends() {  # NAME PATTERN COMMAND...: standard input is the file; %s in the comma
 	if [ "$(cat "$tmp/code")" = 1 ] && grep -qE -- "$pattern" "$tmp/said" && [ "$(wc -l < "$tmp/said")" -lt 120 ]; then ok "$name"
 	else bad "$name" "exit $(cat "$tmp/code"), wanted 1 and /$pattern/ in:" "$(head -c 400 "$tmp/said")"; fi
 }
-emit="build %s --emit=graph -o $tmp/never"
+emit="build %s --emit=graph -o $tmp/no-graph"
 
 { printf "$dims$block  return "; times 100000 '('; printf 'x\n}\n'; } | ends "100000 open brackets" E0109 check %s
 { printf "$dims$block  return "; times 100000 '('; printf x; times 100000 ')'; printf '\n}\n'; } | ends "100000 pairs of brackets" E0109 check %s

@@ -64,6 +64,9 @@ static void exact_division(void **state) {
 	assert_ptr_equal(dim_div(dim_mul(h, dim_mul(k, b)), d), b);
 	assert_ptr_equal(dim_mul(dim_const(2), dim_div_exact(d, dim_const(2))), d);
 	assert_ptr_equal(dim_mul(dim_div_exact(d, dim_add(h, b)), dim_add(b, h)), d);
+	assert_ptr_equal(dim_div_exact(d, k), h);
+	assert_ptr_equal(dim_div_exact(dim_mul(dim_const(6), dim_mul(d, b)), dim_mul(dim_const(2), k)), dim_mul(dim_const(3), dim_mul(h, b)));
+	assert_ptr_equal(dim_mul(dim_div_exact(b, k), k), b);
 	assert_ptr_not_equal(dim_mul(dim_div(d, h), h), d);
 	assert_ptr_equal(dim_mul(dim_mul(dim_div(d, h), k), h), dim_mul(dim_div(d, h), d));
 	assert_ptr_equal(dim_mul(dim_mul(k, dim_div(d, h)), h), dim_mul(dim_div(d, h), d));
