@@ -80,7 +80,7 @@ $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
-.PHONY: check check-unit check-text check-errors check-e2e bless
+.PHONY: check check-unit check-text check-errors check-e2e check-reference bless
 check:
 	@tests/check.sh $(BUILD)
 check-unit: $(unit_bin)
@@ -89,6 +89,8 @@ check-text: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter
 check-errors: $(BUILD)/sinter
 	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
+check-reference: all
+	@tests/reference/run.sh $(BUILD)
 check-e2e: all $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 	@tests/e2e/run.sh $(BUILD)
 $(BUILD)/tools/%: tests/tools/%.c $(BUILD)/libsinter_rt.a

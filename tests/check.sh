@@ -27,6 +27,7 @@ stage unit make --no-print-directory -j"$(nproc)" BUILD="$build" check-unit
 stage text make --no-print-directory BUILD="$build" check-text
 stage errors make --no-print-directory BUILD="$build" check-errors
 stage e2e make --no-print-directory BUILD="$build" check-e2e
+stage reference make --no-print-directory BUILD="$build" check-reference
 stage style make --no-print-directory BUILD="$build" fmt-check
 stage docs make --no-print-directory BUILD="$build" docs-check
 echo "$passed passed, $failed failed"
