@@ -72,8 +72,19 @@ void make_conv2d(LayerArgs *a, Layer *l)
 
 /* Calls */
 
-/* Kernels that neither overlap nor leave gaps make n/kernel windows; where the file has a dim of that (R: dim = I / P),
- * which says that the kernel divides n, it is that dim. NULL: it has none. */
+/* Whether v, or its product with another of the unit's dims, is q. */
+static bool tells_quotient(Elab *e, Unit *u, const Dim *v, const Dim *q)
+{
+	for (int i = 0; v != q && i < u->config.len; i++) {
+		Val w = config_value(e, u, &u->config.at[i]);
+		if (w.kind == V_INT && dim_mul(v, w.n) == q)
+			return true;
+	}
+	return v == q;
+}
+
+/* Kernels that neither overlap nor leave gaps make n/kernel windows; where the file has a dim of that (R: dim = I / P, or
+ * I / P / M), which says that the kernel divides n, it is that dim. NULL: it has none. */
 static const Dim *declared_quotient(Elab *e, const Dim *n, const Dim *kernel)
 {
 	if (!e->symbolic || !e->frame)
@@ -82,7 +93,7 @@ static const Dim *declared_quotient(Elab *e, const Dim *n, const Dim *kernel)
 	Unit *u = e->frame->unit;
 	for (int i = 0; i < u->config.len; i++) {
 		Val v = config_value(e, u, &u->config.at[i]);
-		if (v.kind == V_INT && v.n == q)
+		if (v.kind == V_INT && u->config.at[i].computed && tells_quotient(e, u, v.n, q))
 			return q;
 	}
 	return NULL;

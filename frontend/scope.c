@@ -2,6 +2,8 @@
  * caller bound the run-time dims to. Looking outward: the unit's config and dims, then those of used files. */
 #include "frontend/elab.h"
 
+#include <ctype.h>
+
 Frame *frame_new(Elab *e, Unit *u, Item *item)
 {
 	Frame *f = NEW(e->arena, Frame);
@@ -57,10 +59,24 @@ static bool rides_along(const Frame *f, const Var *v)
 	return false;
 }
 
+/* Whether the file says `.name` somewhere: an entry or another block may use a layer as a field, `M.head(h)`. */
+static bool is_field_somewhere(const Frame *f, const char *name)
+{
+	const Source *src = f->unit->file->src;
+	size_t n = strlen(name);
+	const char *end = src->text + src->len;
+	for (const char *p = src->text; (p = memmem(p, (size_t)(end - p), name, n)); p += n)
+		if (p > src->text && p[-1] == '.' && (p + n == end || (!isalnum((unsigned char)p[n]) && p[n] != '_')))
+			return true;
+	return false;
+}
+
 void frame_unused(Elab *e, Frame *f)
 {
 	for (int i = 0; i < f->vars.len; i++) {
 		Var *v = &f->vars.at[i];
+		if (v->declared && !v->used && is_field_somewhere(f, v->name))
+			continue;
 		if (v->declared && !v->used)
 			warn(e, v->loc, "W0301", "`%s` is declared but never used", v->name);
 		else if (v->param && !v->used)

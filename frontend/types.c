@@ -214,6 +214,15 @@ static bool within_bounds(Elab *e, Frame *f, Loc at, const char *callee)
 	return true;
 }
 
+/* A quotient that is known to come out even and one that rounds down are written alike. */
+static void note_axis(Elab *e, Loc loc, int axis, const Dim *want, const Dim *got)
+{
+	const char *w = show_dim(e, want), *g = show_dim(e, got);
+	note(e, loc, "axis %d must be %s, here it is %s%s", axis, w, g, strcmp(w, g) == 0 ? ": one of them rounds down" : "");
+	if (strcmp(w, g) == 0)
+		help(e, "a config value such as `R: dim = I / P` says that a division comes out even");
+}
+
 static bool mismatch(Elab *e, ParamDecl *p, Val v, Loc at, const char *callee)
 {
 	err(e, at, "E0420", "`%s` wants %s: %s, got %s", callee, p->name, loc_text(p->type->loc), val_describe(e, v));
@@ -238,7 +247,7 @@ static bool match_tensor(Elab *e, Frame *f, ParamDecl *p, Want w, Val *v, Loc at
 	if (axis < v->t->type.rank) {
 		mismatch(e, p, *v, at, callee);
 		if (axis >= 0)
-			note(e, p->loc, "axis %d must be %s, here it is %s", axis, show_dim(e, want), show_dim(e, v->t->type.dim[axis]));
+			note_axis(e, p->loc, axis, want, v->t->type.dim[axis]);
 		return false;
 	}
 	if (w.rows && v->rows && v->rows != w.rows && !never_above(e, v->rows, w.rows)) {
