@@ -2,7 +2,8 @@
  *
  * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
  *
- *   for each block of k:                        at most k_block(): a panel's share of it stays in first-level cache;
+ *   for each block of k:                        as choose_blocks() has it: shallow, a panel's share of it stays in
+ *                                               first-level cache; deep, a left tile's;
  *                                               left operands whose columns are consecutive are packed here, into scratch
  *     for each panel of the group:              raw right operands are packed here, into scratch
  *       for each left tile of the row block:    the block's k share of all of them stays in second-level cache
@@ -27,7 +28,8 @@ typedef struct Contract {
 	Access a, b;                              /* raw operands 0 and 1 */
 	bool packed;                              /* operand 1 is in panel order */
 	const Dim *ld, *sk, *sn;                  /* of a raw operand 0: between rows or columns; of a raw operand 1 */
-	int64_t kc, rows;                         /* largest block of k; left tiles of a row block */
+	int64_t kc, rows;                         /* largest block of k; largest row block, left tiles */
+	LLVMValueRef kmost, most;                 /* the same, as this launch's extents have it */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
 	LLVMValueRef group;                       /* panels of a group: the lower the row block, the more */
@@ -73,29 +75,82 @@ static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
 	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, n, one, ""), n, one, "");
 }
 
+/* Tiles from which on the packing of a deep block is small beside their multiply-adds, and the panels that are enough to
+ * share out among threads without cutting rows as well. */
+enum { DEEP_TILES = 64, DEEP_PANELS = 16 };
+
+/* A left tile's deep block takes half of the first-level cache, and panels come from the second: accumulators wait in
+ * memory less often. 0 where that is not twice as deep at least. */
+static int64_t deep_block(const Target *t)
+{
+	int64_t deep = t->l1 / 2 / (t->mr * 4) / 16 * 16;
+	return deep >= 2 * k_block(t) ? deep : 0;
+}
+
+/* A raw panel that is copied row by row leaves room beside it, where that makes few blocks. */
+static int64_t shallow_block(const Contract *c, bool across)
+{
+	int64_t most = k_block(c->g->t), fixed;
+	bool few = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed > most && fixed <= 3 * most;
+	return few && across && deep_block(c->g->t) ? most * 3 / 4 / 16 * 16 : most;
+}
+
+/* Raw panels that are transposed gain from deep blocks only where there would be many shallow ones. */
+static bool may_be_deep(const Contract *c, bool across)
+{
+	int64_t fixed;
+	bool few = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed <= 3 * k_block(c->g->t);
+	return deep_block(c->g->t) && c->left != COLUMNS && (c->packed || across || !few);
+}
+
+/* Deep blocks, where they may be, for packed panels and for raw ones that many tiles share. Deep row blocks are higher than the
+ * second-level cache: left tiles are used so long that they come from behind it in time. */
+static void choose_blocks(Contract *c)
+{
+	Gen *g = c->g;
+	bool across = !c->packed && dim_is(c->sn, 1);
+	int64_t shallow = shallow_block(c, across), low = row_tiles(g->t, shallow), fixed;
+	const Dim *k = axes_extent(&c->x, c->x.k);
+	c->kc = shallow;
+	c->rows = low;
+	c->kmost = gen_i64(g, shallow);
+	c->most = gen_i64(g, low);
+	if (may_be_deep(c, across)) {
+		LLVMValueRef panels = LLVMBuildICmp(g->b, LLVMIntSGE, c->panels, gen_i64(g, DEEP_PANELS), "");
+		LLVMValueRef tiles = LLVMBuildICmp(g->b, LLVMIntSGE, c->tiles, gen_i64(g, DEEP_TILES), "");
+		LLVMValueRef deep = LLVMBuildAnd(g->b, panels, tiles, "");
+		c->kc = deep_block(g->t);
+		c->rows = MAX(low, 3 * g->t->l2 / (g->t->mr * c->kc * 4));
+		c->kmost = c->packed ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, deep, gen_i64(g, c->kc), c->kmost, "");
+		c->most = LLVMBuildSelect(g->b, c->packed ? panels : deep, gen_i64(g, c->rows), c->most, "");
+	}
+	c->once = dim_is_const(k, &fixed) && fixed <= (c->packed ? c->kc : shallow);
+}
+
+static LLVMValueRef several_blocks(Contract *c)
+{
+	return LLVMBuildICmp(c->g->b, LLVMIntSGT, c->k, c->kmost, "");
+}
+
 /* Extents may be 0 at run time (rows that were counted: ir/counted.c), what is divided by never is. */
 static void extents(Contract *c)
 {
 	Gen *g = c->g;
-	const Dim *k = axes_extent(&c->x, c->x.k);
-	int64_t fixed;
 	c->m = gen_dim(g, axes_extent(&c->x, c->x.m));
 	c->n = gen_dim(g, axes_extent(&c->x, c->x.n));
-	c->k = gen_dim(g, k);
-	c->kc = k_block(g->t);
-	c->rows = row_tiles(g->t, c->kc);
-	c->once = dim_is_const(k, &fixed) && fixed <= c->kc;
+	c->k = gen_dim(g, axes_extent(&c->x, c->x.k));
 	c->tiles = at_least_1(g, ceil_div(g, c->m, gen_i64(g, g->t->mr)));
 	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
-	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
-	LLVMValueRef most = gen_i64(g, c->rows);
+	choose_blocks(c);
+	LLVMValueRef several = several_blocks(c), most = c->most;
 	if (c->left == COLUMNS)   /* lower blocks leave room for more panels, that the packing of a block is for */
 		most = LLVMBuildSelect(g->b, several, gen_i64(g, MAX(1, c->rows / 2)), most, "");
 	c->blocks = ceil_div(g, c->tiles, most);
 	c->step = ceil_div(g, c->tiles, c->blocks);
-	c->group = smaller(g, gen_bin(g, LLVMUDiv, gen_i64(g, GROUP * c->rows), c->step), gen_i64(g, MOST_GROUP));
+	LLVMValueRef room = mul(g, c->most, gen_i64(g, GROUP));
+	c->group = smaller(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
 	c->group = LLVMBuildSelect(g->b, several, c->group, c->panels, "");
-	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, gen_i64(g, c->kc))));
+	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, c->kmost)));
 	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, 16))), gen_i64(g, 16));
 }
 
@@ -221,8 +276,7 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	if (c->once)
 		return g->scratch;
 	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->tile));
-	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
-	at = LLVMBuildSelect(g->b, several, at, gen_i64(g, 0), "");
+	at = LLVMBuildSelect(g->b, several_blocks(c), at, gen_i64(g, 0), "");
 	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
 
@@ -292,7 +346,7 @@ static Ahead left_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef
 	switch (c->left) {
 	case PANELS:
 		at = left_source(c, t, i, k, height(c, i));
-		return (Ahead){ gen_at(g, at, mul(g, turn, gen_i64(g, c->kc * g->t->mr * 4 / GROUP)), 1), gen_i64(g, 64) };
+		return (Ahead){ gen_at(g, at, mul(g, mul(g, turn, c->kstep), gen_i64(g, g->t->mr * 4 / GROUP)), 1), gen_i64(g, 64) };
 	case COLUMNS:
 		at = left_source(c, t, i, add(g, k, mul(g, turn, share)), NULL);
 		return (Ahead){ at, mul(g, gen_dim(g, c->ld), gen_i64(g, 4)) };
@@ -413,8 +467,8 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	Value *v = cluster->anchor;
 	Contract c = { .g = g, .x = axes_of(v->a.spec, &v->in[0]->type, &v->in[1]->type) };
 	left_operand(&c, v);
-	extents(&c);
 	right_operand(&c, v);
+	extents(&c);
 	c.e = epilogue_of(g, cluster, &c.x);
 	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, scratch = (c.once ? 1 : GROUP * c.rows) * tile;
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, scratch), 1);

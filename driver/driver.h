@@ -80,8 +80,7 @@ FrontendOptions options_of(Arena *, const Flags *);
 /* library.c: where the runtime library lies: beside the compiler (build tree) or ../lib/sinter (installed). */
 const char *library_path(Arena *, const char *file);            /* fatal() if it isn't there */
 
-/* output.c: text and JSON for standard output. Text is padded by columns, not bytes. */
-void put_json_string(Str *, const char *);                      /* quoted; NULL as null */
+/* output.c: text for standard output. Text is padded by columns, not bytes. */
 void put_grouped(Str *, int64_t);                               /* 124439808 as 124,439,808 */
 int text_width(const char *);                                   /* UTF-8 characters */
 void put_padded(Str *, const char *, int width);                /* at least one blank after */

@@ -141,18 +141,18 @@ static void put_json(Str *s, Arena *a, const Page *page)
 {
 	Parts parts = parts_of(a, page);
 	str_printf(s, "{\"code\":\"%s\",\"title\":", page->code);
-	put_json_string(s, page->title);
+	str_json(s, page->title);
 	str_puts(s, ",\"text\":");
-	put_json_string(s, parts.text);
+	str_json(s, parts.text);
 	str_puts(s, ",\"examples\":[");
 	for (int i = 0; i < parts.examples.len; i++) {
 		Example x = parts.examples.at[i];
 		str_puts(s, i ? ",{\"kind\":" : "{\"kind\":");
-		put_json_string(s, x.kind);
+		str_json(s, x.kind);
 		str_puts(s, ",\"command\":");
-		put_json_string(s, x.command);
+		str_json(s, x.command);
 		str_puts(s, ",\"text\":");
-		put_json_string(s, x.text);
+		str_json(s, x.text);
 		str_puts(s, "}");
 	}
 	str_puts(s, "]}\n");
@@ -179,7 +179,7 @@ static void put_list(Str *s, const Pages *pages, bool json)
 	for (int i = 0; i < pages->len; i++) {
 		if (json) {
 			str_printf(s, "{\"code\":\"%s\",\"title\":", pages->at[i].code);
-			put_json_string(s, pages->at[i].title);
+			str_json(s, pages->at[i].title);
 			str_puts(s, "}\n");
 		} else {
 			str_printf(s, "%s  %s\n", pages->at[i].code, pages->at[i].title);

@@ -118,7 +118,8 @@ static bool operands_ok(Arena *a, const Flags *f)
 	if (f->rest.len < c->least || (c->most >= 0 && f->rest.len > c->most)) {
 		diag_error((Loc){0}, NULL, "`sinter %s` %s %s, got %d operand%s", c->name, c->most ? "wants" : "takes no operand",
 		           c->operands, f->rest.len, f->rest.len == 1 ? "" : "s");
-		diag_help("usage: sinter %s %s", c->name, c->operands);
+		bool choice = c->wanted.kind == KIND_CHOICE;
+		diag_help("usage: sinter %s %s%s%s", c->name, c->operands, choice ? "; one of: " : "", choice ? c->wanted.choices : "");
 		return false;
 	}
 	bool ok = true;

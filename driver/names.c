@@ -25,11 +25,11 @@ static void put_json(Str *s, const OutlineWeight *w, const char *shape)
 {
 	const Param *p = w->param;
 	str_puts(s, "{\"name\":");
-	put_json_string(s, p->name);
+	str_json(s, p->name);
 	str_printf(s, ",\"shape\":%s,\"dtype\":\"%s\",\"path\":", shape, dtype_name[p->type.dt]);
-	put_json_string(s, w->path);
+	str_json(s, w->path);
 	str_puts(s, ",\"file\":");
-	put_json_string(s, w->loc.file);
+	str_json(s, w->loc.file);
 	str_printf(s, ",\"line\":%d,\"column\":%d,\"decay\":%s,\"frozen\":%s}\n", w->loc.line, w->loc.col, p->decay ? "true" : "false",
 	           p->frozen ? "true" : "false");
 }

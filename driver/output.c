@@ -1,25 +1,7 @@
-/* output.c: text and JSON for standard output. */
+/* output.c: text for standard output. */
 #include "driver/driver.h"
 
 #include <inttypes.h>
-
-void put_json_string(Str *s, const char *p)
-{
-	if (!p) {
-		str_puts(s, "null");
-		return;
-	}
-	str_puts(s, "\"");
-	for (; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			str_printf(s, "\\%c", *p);
-		else if ((unsigned char)*p < 32)
-			str_printf(s, "\\u%04x", *p);
-		else
-			str_put(s, p, 1);
-	}
-	str_puts(s, "\"");
-}
 
 void put_grouped(Str *s, int64_t n)
 {

@@ -179,7 +179,7 @@ static void put_setting(Str *s, const Setting *x, int *column)
 	if (x->is_num)
 		str_printf(&one, "%.10g", x->num);
 	else
-		put_json_string(&one, x->str ? x->str : "none");
+		str_json(&one, x->str ? x->str : "none");
 	if (*column + text_width(one.at) > PAGE) {
 		str_puts(s, "\n ");
 		*column = 1;
@@ -221,25 +221,40 @@ static void put_entry(Str *s, const Outline *o, const OutlineEntry *e)
 		str_printf(s, "  not compiled by this version: %s\n", e->left_out);
 }
 
-static int64_t trainable(const Outline *o)
+/* The model's own weights, and those that adapters add to it. */
+typedef struct Totals { int tensors, added_tensors; int64_t trainable, added; } Totals;
+
+static Totals totals(const Outline *o)
 {
-	int64_t total = 0, n;
-	for (int i = 0; i < o->weights.len; i++)
-		if (!o->weights.at[i].param->frozen && dim_is_const(type_elems(o->weights.at[i].param->type), &n))
-			total += n;
-	return total;
+	Totals t = {0};
+	for (int i = 0; i < o->weights.len; i++) {
+		const Param *p = o->weights.at[i].param;
+		int64_t n = 0;
+		dim_is_const(type_elems(p->type), &n);
+		t.tensors += !p->adapter;
+		t.added_tensors += p->adapter;
+		t.trainable += p->adapter || p->frozen ? 0 : n;
+		t.added += p->adapter ? n : 0;
+	}
+	return t;
 }
 
 static void put_text(Str *s, Arena *a, const Outline *o)
 {
 	for (int i = 0; i < o->models.len; i++)
 		put_model(s, a, o, o->models.at[i]);
+	Totals t = totals(o);
 	put_grouped(s, o->parameters);
-	str_printf(s, " parameters in %d tensors, ", o->weights.len);
-	put_grouped(s, trainable(o));
+	str_printf(s, " parameters in %d tensors, ", t.tensors);
+	put_grouped(s, t.trainable);
 	str_puts(s, " trainable; ");
 	put_grouped(s, 4 * o->parameters);
 	str_puts(s, " bytes in f32\n");
+	if (t.added_tensors) {
+		str_puts(s, "adapters add ");
+		put_grouped(s, t.added);
+		str_printf(s, " parameters in %d tensors\n", t.added_tensors);
+	}
 	for (int i = 0; i < o->entries.len; i++)
 		put_entry(s, o, &o->entries.at[i]);
 }
@@ -249,7 +264,7 @@ static void put_text(Str *s, Arena *a, const Outline *o)
 static void json_key(Str *s, const char *key, const char *value)
 {
 	str_printf(s, ",\"%s\":", key);
-	put_json_string(s, value);
+	str_json(s, value);
 }
 
 static void json_names(Str *s, const Outline *o, const char *key, const int *at, int n)
@@ -257,7 +272,7 @@ static void json_names(Str *s, const Outline *o, const char *key, const int *at,
 	str_printf(s, ",\"%s\":[", key);
 	for (int i = 0; i < n; i++) {
 		str_puts(s, i ? "," : "");
-		put_json_string(s, o->weights.at[at[i]].param->name);
+		str_json(s, o->weights.at[at[i]].param->name);
 	}
 	str_puts(s, "]");
 }
@@ -265,7 +280,7 @@ static void json_names(Str *s, const Outline *o, const char *key, const int *at,
 static void json_layer(Str *s, const Outline *o, const OutlineLayer *l)
 {
 	str_puts(s, "{\"name\":");
-	put_json_string(s, l->name);
+	str_json(s, l->name);
 	json_key(s, "declared", l->text);
 	json_key(s, "path", l->path);
 	str_printf(s, ",\"line\":%d,\"parameters\":%" PRId64 ",\"repeat\":%s", l->loc.line, l->parameters, l->repeat ? "true" : "false");
@@ -282,14 +297,14 @@ static void json_layer(Str *s, const Outline *o, const OutlineLayer *l)
 static void json_entry(Str *s, const OutlineEntry *e)
 {
 	str_puts(s, "{\"name\":");
-	put_json_string(s, e->entry->name);
+	str_json(s, e->entry->name);
 	json_key(s, "kind", kind_name[e->entry->kind]);
 	str_printf(s, ",\"line\":%d,\"trained\":%" PRId64, e->loc.line, e->trained);
 	json_key(s, "not_compiled", e->left_out);
 	str_puts(s, ",\"bounds\":{");
 	for (int i = 0; i < e->dims.len; i++) {
 		str_puts(s, i ? "," : "");
-		put_json_string(s, e->dims.at[i].name);
+		str_json(s, e->dims.at[i].name);
 		if (e->dims.at[i].bound)
 			str_printf(s, ":%" PRId64, e->dims.at[i].bound);
 		else
@@ -299,12 +314,12 @@ static void json_entry(Str *s, const OutlineEntry *e)
 	for (int i = 0; i < e->entry->settings.len; i++) {
 		const Setting *x = &e->entry->settings.at[i];
 		str_puts(s, i ? "," : "");
-		put_json_string(s, x->key);
+		str_json(s, x->key);
 		str_puts(s, ":");
 		if (x->is_num)
 			str_printf(s, "%.17g", x->num);
 		else
-			put_json_string(s, x->str);
+			str_json(s, x->str);
 	}
 	str_puts(s, "}}");
 }
@@ -312,9 +327,10 @@ static void json_entry(Str *s, const OutlineEntry *e)
 static void put_json(Str *s, const Outline *o)
 {
 	str_puts(s, "{\"file\":");
-	put_json_string(s, o->mod->file);
-	str_printf(s, ",\"parameters\":%" PRId64 ",\"trainable\":%" PRId64 ",\"tensors\":%d,\"models\":[", o->parameters, trainable(o),
-	           o->weights.len);
+	str_json(s, o->mod->file);
+	Totals t = totals(o);
+	str_printf(s, ",\"parameters\":%" PRId64 ",\"trainable\":%" PRId64 ",\"tensors\":%d,\"adapters\":%" PRId64 ",\"models\":[", o->parameters,
+	           t.trainable, t.tensors, t.added);
 	for (int i = 0; i < o->models.len; i++) {
 		str_puts(s, i ? "," : "");
 		json_layer(s, o, o->models.at[i]);

@@ -283,7 +283,8 @@ static Val unknown_function(Elab *e, Expr *x)
 		help(e, "`%s` is a model: entries call models; a block has layers and other blocks", name);
 	else if (unit_item(e->frame->unit, I_BLOCK, name, NULL))
 		help(e, "`%s` is a block: declare a layer of it first, `layer: %s`", name, name);
-	else if (strcmp(name, "linear") == 0 || strcmp(name, "embedding") == 0 || strcmp(name, "rmsnorm") == 0)
+	else if (strcmp(name, "linear") == 0 || strcmp(name, "embedding") == 0 || strcmp(name, "rmsnorm") == 0 ||
+	         strcmp(name, "layernorm") == 0 || strcmp(name, "conv1d") == 0 || strcmp(name, "conv2d") == 0)
 		help(e, "`%s` is a kind of layer: declare one first, `layer: %s(..)`", name, name);
 	else
 		suggest(e, name, names.at, names.len);

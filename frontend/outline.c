@@ -60,6 +60,17 @@ static void add_weight(Walk *w, OutlineLayer *to, const Weight *x, const char *f
 	vec_push(a, &to->weights, i);
 }
 
+/* What an adapter adds has a place, but is none of the layer's own parameters. */
+static void place_adapter(Walk *w, const Layer *l, const char *field)
+{
+	static const char *const leaf[] = { "lora_A.weight", "lora_B.weight" };
+	for (int k = 0; l->adapter && k < COUNT(leaf); k++) {
+		OutlineWeight *o = &w->out->weights.at[weight_index(w, l->lora[k])];
+		o->path = internf("%s.%s", field, leaf[k]);
+		o->loc = where_of(l->loc);
+	}
+}
+
 static void add_kid(Walk *w, OutlineLayer *to, OutlineLayer *kid)
 {
 	to->parameters += kid->parameters;
@@ -101,10 +112,11 @@ static OutlineLayer *walk(Walk *w, Layer *l, Ctor *c, const char *name, const ch
 		walk_fields(w, o, l, field);
 	add_weight(w, o, l->weight, field, l->kind == LK_PARAM ? "" : "weight");
 	add_weight(w, o, l->bias, field, "bias");
+	place_adapter(w, l, field);
 	return o;
 }
 
-/* Elements of the parameters that this train entry's `freeze` lines, and the weights block's, leave to be trained. */
+/* Elements of the parameters that this train entry's `freeze` lines, and the weights block's, leave to be trained; of adapters' its own. */
 static int64_t trained_by(Elab *e, Item *it)
 {
 	Module *m = e->mod;
@@ -115,6 +127,8 @@ static int64_t trained_by(Elab *e, Item *it)
 			weights_freeze(e, &own, s);
 	for (int i = 0; i < m->params.len; i++) {
 		int64_t n = 0;
+		if (m->params.at[i].adapter && !adapter_is_of(e, e->weights.at[i], it))
+			continue;
 		dim_is_const(type_elems(m->params.at[i].type), &n);
 		total += entry_freezes(m, &own, &m->params.at[i]) ? 0 : n;
 	}

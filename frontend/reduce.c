@@ -177,40 +177,43 @@ static Val extreme(Call *c, Reduction r, Op op)
 Val fn_max(Call *c) { return extreme(c, R_MAX, OP_MAX); }
 Val fn_min(Call *c) { return extreme(c, R_MIN, OP_MIN); }
 
+typedef struct Along { Value *x; int axis; } Along;   /* axis -1: reported */
+
+/* The first two arguments of what works along one axis. */
+static Along along(Call *c)
+{
+	Value *x = want_float(c, 0);
+	return (Along){ x, x ? axis_of(c->e, val_tensor(x), c->arg[1], c->expr[1], arg_loc(c, 1)) : -1 };
+}
+
 Val fn_softmax(Call *c)
 {
-	Elab *e = c->e;
-	Value *x = want_float(c, 0);
-	int axis = x ? axis_of(e, val_tensor(x), c->arg[1], c->expr[1], arg_loc(c, 1)) : -1;
-	if (axis < 0)
+	Along on = along(c);
+	if (on.axis < 0)
 		return poison;
-	Attrs a = { .axis = axis };
-	return val_tensor(build(&e->b, OP_SOFTMAX, &x, 1, &a, NULL));
+	Attrs a = { .axis = on.axis };
+	return val_tensor(build(&c->e->b, OP_SOFTMAX, &on.x, 1, &a, NULL));
 }
 
 Val fn_log_softmax(Call *c)
 {
-	Elab *e = c->e;
-	Builder *b = &e->b;
-	Value *x = want_float(c, 0);
-	int axis = x ? axis_of(e, val_tensor(x), c->arg[1], c->expr[1], arg_loc(c, 1)) : -1;
-	if (axis < 0)
+	Builder *b = &c->e->b;
+	Along on = along(c);
+	if (on.axis < 0)
 		return poison;
-	Value *top = b_unary(b, OP_STOP, b_reduce(b, OP_RMAX, x, 1u << axis));
-	Value *low = b_binary(b, OP_SUB, x, top);
-	Value *sum = b_reduce(b, OP_SUM, b_unary(b, OP_EXP, low), 1u << axis);
+	Value *top = b_unary(b, OP_STOP, b_reduce(b, OP_RMAX, on.x, 1u << on.axis));
+	Value *low = b_binary(b, OP_SUB, on.x, top);
+	Value *sum = b_reduce(b, OP_SUM, b_unary(b, OP_EXP, low), 1u << on.axis);
 	return val_tensor(b_binary(b, OP_SUB, low, b_unary(b, OP_LOG, sum)));
 }
 
 Val fn_l2_normalize(Call *c)
 {
-	Elab *e = c->e;
-	Builder *b = &e->b;
-	Value *x = want_float(c, 0);
-	int axis = x ? axis_of(e, val_tensor(x), c->arg[1], c->expr[1], arg_loc(c, 1)) : -1;
-	if (axis < 0)
+	Builder *b = &c->e->b;
+	Along on = along(c);
+	if (on.axis < 0)
 		return poison;
-	Value *sum = b_reduce(b, OP_SUM, b_binary(b, OP_MUL, x, x), 1u << axis);
+	Value *sum = b_reduce(b, OP_SUM, b_binary(b, OP_MUL, on.x, on.x), 1u << on.axis);
 	Value *r = b_unary(b, OP_RSQRT, b_binary(b, OP_MAX, sum, b_const(b, DT_F32, 1e-24)));
-	return val_tensor(b_binary(b, OP_MUL, x, r));
+	return val_tensor(b_binary(b, OP_MUL, on.x, r));
 }

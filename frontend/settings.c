@@ -221,7 +221,7 @@ static void unknown_clause(Elab *e, Stmt *s, Expr *x, const char *name)
 		if (strcmp(clauses[i].setting, s->setting) == 0)
 			names[n++] = clauses[i].call;
 	err(e, x->loc, "E0621", "`%s` has nothing called `%s`", s->setting, name);
-	suggest(e, name, names, n);
+	suggest_among(e, name, names, n);
 }
 
 /* optimizer, schedule, sample: lists of calls */

@@ -143,6 +143,15 @@ static void run_return(Elab *e, Stmt *s)
 	f->returned = true;
 }
 
+/* A call that stands alone reads as a setting, too. */
+static void misplaced_setting(Elab *e, Stmt *s)
+{
+	Var *v = frame_var(e->frame, s->setting);
+	err(e, s->loc, "E0601", "`%s` is a setting; settings belong in an entry", s->setting);
+	if (v && v->val.kind == V_LAYER)
+		help(e, "for the layer's value write `return %s(..)` or `x = %s(..)`", s->setting, s->setting);
+}
+
 void run_statement(Elab *e, Stmt *s)
 {
 	switch (s->kind) {
@@ -152,7 +161,7 @@ void run_statement(Elab *e, Stmt *s)
 	case S_FOR:     run_for(e, s); break;
 	case S_IF:      run_if(e, s); break;
 	case S_REQUIRE: require_check(e, s->exprs, s->text); break;
-	case S_SETTING: err(e, s->loc, "E0601", "`%s` is a setting; settings belong in an entry", s->setting); break;
+	case S_SETTING: misplaced_setting(e, s); break;
 	case S_DECLARE:
 	case S_ERROR:   break;
 	}

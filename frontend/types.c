@@ -29,7 +29,7 @@ static bool unknown_elem(Elab *e, TypeExpr *te)
 		return false;
 	}
 	err(e, te->loc, "E0415", "there is no type `%s`", te->elem);
-	suggest(e, te->elem, names, COUNT(names));
+	suggest_among(e, te->elem, names, COUNT(names));
 	return false;
 }
 

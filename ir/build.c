@@ -280,3 +280,25 @@ void graph_keep(Graph *g, Value *v)
 	v->repl = v;
 	vec_push(g->arena, &g->vals, v);
 }
+
+bool graph_rewrite(Graph *g, RewriteRule *rule)
+{
+	bool changed = false;
+	ValueList old = graph_take(g);
+	for (int i = 0; i < old.len; i++) {
+		Value *v = old.at[i];
+		for (int k = 0; k < v->nin; k++)
+			v->in[k] = v->in[k]->repl;
+		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
+		int first = g->vals.len;
+		Value *r = rule(&b, v);
+		for (int k = first; k < g->vals.len; k++)
+			g->vals.at[k]->repl = g->vals.at[k];
+		if (r)
+			v->repl = r;
+		else
+			graph_keep(g, v);
+		changed |= r != NULL;
+	}
+	return changed;
+}

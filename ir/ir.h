@@ -215,6 +215,10 @@ int vmap_get(const ValueMap *, const void *key);               /* -1 if there is
 typedef Vec(Value *) ValueList;
 ValueList graph_take(Graph *);
 void graph_keep(Graph *, Value *);                             /* appends; v->repl = v */
+/* The walk of a pass that looks at one value at a time: `rule` gets v with its operands replaced and gives what stands for it
+ * from here on, or NULL to keep it. True if anything was replaced. */
+typedef Value *RewriteRule(Builder *, Value *v);
+bool graph_rewrite(Graph *, RewriteRule *);
 
 /* counted.c: symbols that the graph sets itself, by a nonzero. NULL stands for none of them. */
 typedef struct Counted Counted;

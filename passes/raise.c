@@ -388,9 +388,11 @@ static bool is_weight(Value *v)
 	return view_base(v)->op == OP_PARAM;
 }
 
-/* What stands for the contraction v; NULL: it is no attention. */
+/* What stands for v; NULL: it is no attention. */
 static Value *match(Builder *b, Value *v)
 {
+	if (v->op != OP_CONTRACT || v->kernel)
+		return NULL;
 	for (int side = 0; side < 2; side++) {
 		Raised r = { .v = v->in[!side], .pside = side, .scale = 1 };
 		if (spec_parse(v->a.spec, &r.mix))
@@ -408,20 +410,6 @@ static Value *match(Builder *b, Value *v)
 
 void raise_attention(Graph *g)
 {
-	ValueList old = graph_take(g);
-	for (int i = 0; i < old.len; i++) {
-		Value *v = old.at[i];
-		for (int k = 0; k < v->nin; k++)
-			v->in[k] = v->in[k]->repl;
-		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
-		int first = g->vals.len;
-		v->repl = v->op == OP_CONTRACT && !v->kernel ? match(&b, v) : NULL;
-		for (int k = first; k < g->vals.len; k++)
-			g->vals.at[k]->repl = g->vals.at[k];
-		if (v->repl)
-			continue;
-		v->repl = v;
-		vec_push(g->arena, &g->vals, v);
-	}
+	graph_rewrite(g, match);
 	dce(g);
 }

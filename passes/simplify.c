@@ -18,27 +18,10 @@ static Value *simplify_value(Builder *b, Value *v)
 /* True if something changed. */
 static bool simplify_round(Graph *g)
 {
-	bool changed = false;
 	dce(g);
 	graph_number(g);
 	simplify_note_slices(g);
-	ValueList old = graph_take(g);
-	for (int i = 0; i < old.len; i++) {
-		Value *v = old.at[i];
-		for (int k = 0; k < v->nin; k++)
-			v->in[k] = v->in[k]->repl;
-		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
-		int first = g->vals.len;
-		Value *r = simplify_value(&b, v);
-		for (int k = first; k < g->vals.len; k++)
-			g->vals.at[k]->repl = g->vals.at[k];
-		if (r)
-			v->repl = r;
-		else
-			graph_keep(g, v);
-		changed |= r != NULL;
-	}
-	return changed;
+	return graph_rewrite(g, simplify_value);
 }
 
 void simplify(Graph *g)

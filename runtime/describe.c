@@ -33,7 +33,7 @@ static void print_input(FILE *out, const SnSlot *s)
 	SnStr text = {0};
 	sn_slot_text(&text, s);
 	const char *shape = strchr(text.s, ' ') + 1;
-	fprintf(out, "  %-14s %-20s", sn_text(s->name), shape);
+	fprintf(out, s->rows ? "  %-14s %-20s" : "  %-14s %s", sn_text(s->name), shape);
 	if (s->rows)
 		fprintf(out, "  ids from 0 to %lld%s", (long long)s->rows - 1, s->optional ? ", or -100" : "");
 	fputc('\n', out);

@@ -171,7 +171,7 @@ static void print(const Eval *e)
 	SnStr s = {0};
 	double loss = sn_means_find(&e->means, "loss");
 	const char *unit = e->inputs ? "examples" : "tokens";
-	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && !e->inputs;
+	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && !e->inputs && !sn_slot(e->f, "perplexity", true);
 	if (json) {
 		sn_str_printf(&s, "{");
 		sn_means_json(&s, &e->means, NULL);

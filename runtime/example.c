@@ -1,5 +1,6 @@
 /* example.c: `--example-inputs FILE` of every command that takes inputs: a file that --inputs accepts, of random values in the
- * command's shapes at the compiled bounds (of examples a batch, if that is more), to see what such a file holds and to try a program without data. */
+ * command's shapes at the compiled bounds (of examples a batch, if that is more; generation takes one), to see what such a
+ * file holds and to try a program without data. */
 #include "runtime/sn.h"
 
 #include <stdlib.h>
@@ -36,6 +37,17 @@ static const SnFunction *fed_function(const SnEntry *e)
 	return sn_function(e, names[e->kind & 3]);
 }
 
+/* The extent of a run-time dimension in the file. */
+static int64_t extent(const SnOptions *o, const SnSym *sym)
+{
+	if (strcmp(sym->name, "B") != 0)
+		return sym->bound;
+	if (o->entry->kind == SN_GENERATE)   /* the bound counts a beam's sequences */
+		return 1;
+	int64_t batch = (int64_t)sn_num(o, "batch", 0);
+	return sym->bound > batch ? sym->bound : batch;
+}
+
 static int write_example(const SnOptions *o, const SnFunction *f, const char *path)
 {
 	SnSession s = {.entry = o->entry};
@@ -44,10 +56,8 @@ static int write_example(const SnOptions *o, const SnFunction *f, const char *pa
 	SnStPart *parts = sn_alloc(sizeof *parts * (size_t)(f->nslot + 1));
 	int64_t (*shapes)[SN_MAX_RANK] = sn_alloc(sizeof *shapes * (size_t)(f->nslot + 1));
 	int n = 0;
-	for (int64_t i = 0; i < o->entry->nsym; i++) {
-		int64_t batch = strcmp(syms[i].name, "B") ? 0 : (int64_t)sn_num(o, "batch", 0);
-		s.dims[i] = syms[i].bound > batch ? syms[i].bound : batch;
-	}
+	for (int64_t i = 0; i < o->entry->nsym; i++)
+		s.dims[i] = extent(o, &syms[i]);
 	for (int64_t i = 0; i < f->nslot; i++) {
 		if (slots[i].output || !sn_slot_is_fed(&slots[i]))
 			continue;

@@ -1,4 +1,5 @@
-/* metrics.c: the numbers a function puts out (its f32[] outputs: the loss and the entry's metrics), averaged over calls. */
+/* metrics.c: the numbers a function puts out (its f32[] outputs: the loss and the entry's metrics), averaged over calls.
+ * A perplexity is e to a mean, so that its logarithms are averaged: over calls, too, it is e to the mean loss. */
 #include "runtime/sn.h"
 
 #include <math.h>
@@ -22,19 +23,25 @@ void sn_means_open(SnMeans *m, const SnFunction *f)
 			add_slot(m, &s[i]);
 }
 
+static bool is_perplexity(const char *name)
+{
+	return strstr(name, "perplexity") || strstr(name, "ppl");
+}
+
 void sn_means_add(SnMeans *m, const SnSession *s, double weight)
 {
 	for (int i = 0; i < m->n; i++) {
 		float x;
 		memcpy(&x, s->arena + m->slot[i]->offset, sizeof x);
-		m->sum[i] += (double)x * weight;
+		m->sum[i] += (is_perplexity(m->slot[i]->name) ? log((double)x) : (double)x) * weight;
 	}
 	m->weight += weight;
 }
 
 double sn_means_at(const SnMeans *m, int i)
 {
-	return m->weight > 0 ? m->sum[i] / m->weight : NAN;
+	double mean = m->weight > 0 ? m->sum[i] / m->weight : NAN;
+	return is_perplexity(m->slot[i]->name) ? exp(mean) : mean;
 }
 
 double sn_means_find(const SnMeans *m, const char *name)

@@ -42,13 +42,14 @@ int sn_source_kind(const SnOptions *o, const SnFunction *f, bool *inputs)
 		return sn_fail(SN_USAGE, *inputs ? "--valid is a text: --inputs goes with --valid-inputs" : "--valid-inputs goes with --inputs");
 	if (*inputs)
 		return SN_OK;
-	if (strcmp(kind, "text"))
+	if (strcmp(kind, "text") && strcmp(kind, "inputs"))
 		return sn_fail(SN_USAGE, "data source `%s` is not in this version: give --inputs FILE", kind);
-	if (takes_text(f))
+	if (takes_text(f) && !strcmp(kind, "text"))
 		return SN_OK;
 	SnStr s = {0};
 	inputs_text(&s, f);
-	int code = sn_fail(SN_USAGE, "%s can't be fed from a text: give --inputs FILE with %s", sn_text(o->entry->name), s.s ? s.s : "nothing");
+	int code = sn_fail(SN_USAGE, "%s %s: give --inputs FILE with %s", sn_text(o->entry->name),
+	                   sn_given(o, "data.file") ? "can't be fed from a text" : "has nothing to run on", s.s ? s.s : "nothing");
 	free(s.s);
 	return code;
 }

@@ -3,6 +3,7 @@
  * a BPE is saved as the Hugging Face file it came from. */
 #include "runtime/sn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,6 +184,10 @@ SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n)
 		return make_byte();
 	if (!strcmp(spec, kind_name[CHAR]))
 		return make_char(text, n);
+	if (!sn_exists(spec)) {
+		sn_fail(SN_DATA, "the tokenizer %s: %s; --tokenizer takes byte, char or a file", spec, strerror(errno));
+		return NULL;
+	}
 	if (sn_is_dir(spec))
 		return open_dir(spec);
 	static const char tail[] = "merges.txt";

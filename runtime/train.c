@@ -32,6 +32,7 @@ typedef struct Train {
 	bool averaged;                /* the program keeps averages of the weights: states "ema.<param>" */
 	int64_t saved;                /* step of the newest checkpoint, -1: none */
 	int lock;
+	bool made;                    /* dir is this run's own */
 } Train;
 
 /* The first signal asks the loop to end after its step, the second has the default effect. */
@@ -142,6 +143,7 @@ static int open_dir(Train *t)
 		return sn_fail(SN_USAGE, "%s holds a run already: go on with --resume %s, or name another with --out", t->dir, t->dir);
 	if (resume && !sn_checkpoint_is_run(resume))
 		return sn_fail(SN_DATA, "%s: no checkpoint to resume (no last/state.json)", resume);
+	t->made = !sn_exists(t->dir);
 	int code = sn_mkdirs(t->dir);
 	return code ? code : lock_dir(t);
 }
@@ -459,6 +461,8 @@ int sn_train_main(SnOptions *o)
 	sn_source_close(&t.source);
 	sn_session_close(&t.s);
 	json_decref(t.state.options);
+	if (code && t.made)
+		rmdir(t.dir);   /* which fails, as it should, where anything is in it */
 	if (t.lock >= 0)
 		close(t.lock);
 	return code;

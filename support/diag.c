@@ -84,20 +84,6 @@ static void show_line(Str *s, Loc l)
 	str_puts(s, "\n");
 }
 
-static void json_string(Str *s, const char *p)
-{
-	str_puts(s, "\"");
-	for (; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			str_printf(s, "\\%c", *p);
-		else if ((unsigned char)*p < 32)
-			str_printf(s, "\\u%04x", *p);
-		else
-			str_put(s, p, 1);
-	}
-	str_puts(s, "\"");
-}
-
 static void json_diag(Str *s, const char *kind, const char *code, Loc l, const char *msg)
 {
 	str_printf(s, "{\"kind\":\"%s\"", kind);
@@ -105,11 +91,11 @@ static void json_diag(Str *s, const char *kind, const char *code, Loc l, const c
 		str_printf(s, ",\"code\":\"%s\"", code);
 	if (l.src) {
 		str_puts(s, ",\"file\":");
-		json_string(s, l.src->name);
+		str_json(s, l.src->name);
 		str_printf(s, ",\"line\":%d,\"column\":%d,\"start\":%u,\"end\":%u", loc_line(l), loc_col(l), l.at, l.end);
 	}
 	str_puts(s, ",\"message\":");
-	json_string(s, msg);
+	str_json(s, msg);
 	str_puts(s, "}\n");
 }
 

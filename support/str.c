@@ -29,6 +29,24 @@ void str_puts(Str *s, const char *p)
 	str_put(s, p, strlen(p));
 }
 
+void str_json(Str *s, const char *p)
+{
+	if (!p) {
+		str_puts(s, "null");
+		return;
+	}
+	str_puts(s, "\"");
+	for (; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			str_printf(s, "\\%c", *p);
+		else if ((unsigned char)*p < 32)
+			str_printf(s, "\\u%04x", *p);
+		else
+			str_put(s, p, 1);
+	}
+	str_puts(s, "\"");
+}
+
 void str_vprintf(Str *s, const char *fmt, va_list ap)
 {
 	va_list again;

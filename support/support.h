@@ -50,6 +50,7 @@ void str_printf(Str *, const char *fmt, ...) PRINTF(2, 3);
 void str_vprintf(Str *, const char *fmt, va_list);
 void str_put(Str *, const char *, size_t);
 void str_puts(Str *, const char *);
+void str_json(Str *, const char *);   /* a JSON string, in quotes; NULL: null */
 void str_free(Str *);
 
 /* diag.c: what is said to the user.

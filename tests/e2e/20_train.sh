@@ -43,6 +43,7 @@ at=$(wc -l < "$tmp/int/metrics.jsonl")
 exits "and what it saved resumes" 0 "" "$tmp/gpt" train --resume "$tmp/int" --data "$corpus" --steps $((at + 50))
 
 exits "eval" 0 "perplexity" "$tmp/gpt" eval -m "$tmp/run1" --data "$corpus"
+check "one perplexity, e to the loss over all batches" sh -c "'$tmp/gpt' eval -q -m $tmp/run1 --data $corpus | awk '{ print; exit gsub(/perplexity/, \"&\") != 1 || (\$4 / exp(\$2) - 1) ^ 2 > 1e-8 }'"
 exits "info" 0 "parameters" "$tmp/gpt" info
 exits "help names the model's settings" 0 "--lr" "$tmp/gpt" train --help
 exits "an unknown flag" 2 "did you mean" "$tmp/gpt" train --stepz 3

@@ -46,6 +46,8 @@ st "$tmp/mel" "mel=F32:1,$shape:"
 hear="$tmp/whisper transcribe --random --seed 2 --ids --prompt-ids 1,2 -n 6 -q --inputs $tmp/mel"
 $hear > "$tmp/a" 2> "$tmp/err" || bad "whisper follows five sequences" "$(cat "$tmp/err")"
 $hear -t 1 > "$tmp/b" 2> /dev/null
+check "an example of its inputs" "$tmp/whisper" transcribe --example-inputs "$tmp/example"
+check "is one that it takes" "$tmp/whisper" transcribe --random --ids --prompt-ids 1,2 -n 6 -q --inputs "$tmp/example"
 check "beams are the same on 1 thread" cmp "$tmp/a" "$tmp/b"
 [ "$(wc -w < "$tmp/a")" -ge 3 ] && ok "beams give ids" || bad "beams give ids" "$(cat "$tmp/a")"
 exits "an input file that does not fit says what is wanted" 3 "mel" "$tmp/whisper" transcribe --random --ids --prompt-ids 1 --inputs "$tmp/source"

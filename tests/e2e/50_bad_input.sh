@@ -33,6 +33,8 @@ printf a > "$tmp/one-byte"
 for bad in "--data $tmp/one-byte" "--data /" "--data /dev/null" "--valid /none" "--tokenizer $tmp/list.json" "-m $corpus" "-m /none" "--valid-fraction 1"; do
 	exits "train ${bad//$tmp\//}" 3 "^heads: " "$tmp/heads" $quick --out "$tmp/never" $bad
 done
+check "a run that never began leaves no directory" test ! -e "$tmp/never"
+exits "a tokenizer that is not there" 3 "takes byte, char or a file" "$tmp/heads" $quick --out "$tmp/never" --tokenizer "$tmp/no-such"
 exits "a run's directory that can't be made" 1 "/proc/none" "$tmp/heads" $quick --out /proc/none
 exits "more threads than memory" 1 "of memory" "$tmp/heads" $quick --out "$tmp/never" -t 100000000
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 
+#include "tests/said.h"
 #include "passes/passes.h"
 #include "tests/numeric.h"
 
@@ -438,17 +439,9 @@ static const struct Refusal { Make *make; const char *code, *why; } refusals[] =
 static const char *said(Graph *g)
 {
 	static char text[4096];
-	FILE *f = tmpfile();
-	int old = dup(2);
-	fflush(stderr);
-	dup2(fileno(f), 2);
+	Said caught = said_begin();
 	bool good = run_incremental(g);
-	fflush(stderr);
-	dup2(old, 2);
-	close(old);
-	rewind(f);
-	text[fread(text, 1, sizeof text - 1, f)] = 0;
-	fclose(f);
+	said_end(caught, text, sizeof text);
 	return good ? "" : text;
 }
 
