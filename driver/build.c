@@ -89,7 +89,7 @@ static bool may_write(const char *out, const char *file)
 
 static bool put(const char *path, const Str *s)
 {
-	bool ok = path ? file_write_atomic(path, s->at, s->len) : fwrite(s->at, 1, s->len, stdout) == s->len;
+	bool ok = path ? file_write_atomic(path, s->at, s->len) : str_write(s, stdout);
 	if (!ok)
 		diag_error((Loc){0}, NULL, "can't write %s: %s", path ? path : "the output", strerror(errno));
 	return ok;

@@ -57,7 +57,7 @@ static bool format(Arena *a, const char *path, const Flags *f)
 		if (!same)
 			diag_error(first_change(src, &s), NULL, "%s is not formatted", src->name);
 	} else if (piped || flag(f, "stdout")) {
-		ok = fwrite(s.at, 1, s.len, stdout) == s.len;
+		ok = str_write(&s, stdout);
 	} else if (!same) {
 		ok = write_back(path, &s);
 	}

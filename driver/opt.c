@@ -9,7 +9,7 @@ enum { MAX_GRAPHS = 10000 };   /* in one file */
 static bool write_out(const char *path, const Str *s)
 {
 	if (!path)
-		return fwrite(s->at, 1, s->len, stdout) == s->len;
+		return str_write(s, stdout);
 	if (file_write_atomic(path, s->at, s->len))
 		return true;
 	diag_error((Loc){0}, NULL, "can't write %s: %s", path, strerror(errno));

@@ -36,7 +36,8 @@ bool put_out(Str *s)
 		}
 		s->at[kept++] = s->at[i];
 	}
-	bool ok = fwrite(s->at, 1, kept, stdout) == kept;
+	s->len = kept;
+	bool ok = str_write(s, stdout);
 	str_free(s);
 	return ok;
 }

@@ -68,6 +68,11 @@ void str_printf(Str *s, const char *fmt, ...)
 	va_end(ap);
 }
 
+bool str_write(const Str *s, FILE *out)
+{
+	return s->len == 0 || fwrite(s->at, 1, s->len, out) == s->len;   /* `at` is NULL before the first str_ call */
+}
+
 void str_free(Str *s)
 {
 	free(s->at);

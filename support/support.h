@@ -51,6 +51,7 @@ void str_vprintf(Str *, const char *fmt, va_list);
 void str_put(Str *, const char *, size_t);
 void str_puts(Str *, const char *);
 void str_json(Str *, const char *);   /* a JSON string, in quotes; NULL: null */
+bool str_write(const Str *, FILE *);   /* true if all of it could be written; nothing, if nothing was put */
 void str_free(Str *);
 
 /* diag.c: what is said to the user.
