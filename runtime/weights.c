@@ -99,7 +99,7 @@ static bool ignored(const Match *m, const char *name)
 
 static bool same_shape(const SnTensor *p, const SnStTensor *t)
 {
-	return p->rank == t->rank && !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank);
+	return p->rank == t->rank && (!p->rank || !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank));   /* a scalar has no dims */
 }
 
 /* Entries need not use all of a model: a head that only training has is in the checkpoint that generation reads. */
