@@ -28,10 +28,12 @@ typedef struct Contract {
 	Access a, b;                              /* raw operands 0 and 1 */
 	bool packed;                              /* operand 1 is in panel order */
 	const Dim *ld, *sk, *sn;                  /* of a raw operand 0: between rows or columns; of a raw operand 1 */
-	int64_t kc, rows;                         /* largest block of k; largest row block, left tiles */
+	int64_t kc, rows, left_bytes;             /* largest block of k; largest row block, left tiles; of a packed left block */
 	LLVMValueRef kmost, most;                 /* the same, as this launch's extents have it */
+	LLVMValueRef deep;                        /* i1: blocks of k are; NULL: never */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
+	LLVMValueRef strip, strips;               /* tiles of a row block that take their turn together; i1: there are several */
 	LLVMValueRef group;                       /* panels of a group: the lower the row block, the more */
 	LLVMValueRef a_base, b_base;
 	LLVMValueRef panel_at, left_at;           /* scratch for one panel's block, and for the left block of COLUMNS */
@@ -40,7 +42,8 @@ typedef struct Contract {
 	Epilogue e;
 } Contract;
 
-typedef struct Task { LLVMValueRef batch, tile, end, panel, count; } Task;   /* tiles tile..end, count panels */
+/* Tiles tile..end, a strip of the row block block..stop; count panels. */
+typedef struct Task { LLVMValueRef batch, block, stop, tile, end, panel, count; } Task;
 typedef struct Block { LLVMValueRef k, n, first, last; } Block;             /* k.. n of them; first, last: i1 */
 
 static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
@@ -79,11 +82,14 @@ static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
  * share out among threads without cutting rows as well. */
 enum { DEEP_TILES = 64, DEEP_PANELS = 16 };
 
-/* A left tile's deep block takes half of the first-level cache, and panels come from the second: accumulators wait in
+/* A strip's share of the second-level cache: STRIP_NUM / STRIP_DEN. */
+enum { STRIP_NUM = 3, STRIP_DEN = 8 };
+
+/* A left tile's deep block takes two thirds of the first-level cache, and panels come from the second: accumulators wait in
  * memory less often. 0 where that is not twice as deep at least. */
 static int64_t deep_block(const Target *t)
 {
-	int64_t deep = t->l1 / 2 / (t->mr * 4) / 16 * 16;
+	int64_t deep = t->l1 * 2 / 3 / (t->mr * 4) / 16 * 16;
 	return deep >= 2 * k_block(t) ? deep : 0;
 }
 
@@ -100,11 +106,11 @@ static bool may_be_deep(const Contract *c, bool across)
 {
 	int64_t fixed;
 	bool few = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed <= 3 * k_block(c->g->t);
-	return deep_block(c->g->t) && c->left != COLUMNS && (c->packed || across || !few);
+	return deep_block(c->g->t) && (c->packed || across || !few);
 }
 
-/* Deep blocks, where they may be, for packed panels and for raw ones that many tiles share. Deep row blocks are higher than the
- * second-level cache: left tiles are used so long that they come from behind it in time. */
+/* Deep blocks, where they may be, for packed panels and for raw ones that many tiles share: these may be more than the second-level
+ * cache holds, strips of them take turns. */
 static void choose_blocks(Contract *c)
 {
 	Gen *g = c->g;
@@ -113,18 +119,35 @@ static void choose_blocks(Contract *c)
 	const Dim *k = axes_extent(&c->x, c->x.k);
 	c->kc = shallow;
 	c->rows = low;
+	c->left_bytes = low * (shallow * g->t->mr + 16) * 4;
 	c->kmost = gen_i64(g, shallow);
 	c->most = gen_i64(g, low);
 	if (may_be_deep(c, across)) {
 		LLVMValueRef panels = LLVMBuildICmp(g->b, LLVMIntSGE, c->panels, gen_i64(g, DEEP_PANELS), "");
 		LLVMValueRef tiles = LLVMBuildICmp(g->b, LLVMIntSGE, c->tiles, gen_i64(g, DEEP_TILES), "");
-		LLVMValueRef deep = LLVMBuildAnd(g->b, panels, tiles, "");
 		c->kc = deep_block(g->t);
 		c->rows = MAX(low, 3 * g->t->l2 / (g->t->mr * c->kc * 4));
-		c->kmost = c->packed ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, deep, gen_i64(g, c->kc), c->kmost, "");
-		c->most = LLVMBuildSelect(g->b, c->packed ? panels : deep, gen_i64(g, c->rows), c->most, "");
+		c->left_bytes = MAX(c->left_bytes, g->t->l2 * STRIP_NUM / STRIP_DEN + c->rows * 64);
+		c->deep = c->packed ? panels : LLVMBuildAnd(g->b, panels, tiles, "");
+		c->kmost = c->packed ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->kc), c->kmost, "");
+		c->most = LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->rows), c->most, "");
 	}
 	c->once = dim_is_const(k, &fixed) && fixed <= (c->packed ? c->kc : shallow);
+}
+
+/* Shallow blocks are one strip; of deep ones a strip's share of k is what stays in second-level cache. */
+static void choose_strips(Contract *c)
+{
+	Gen *g = c->g;
+	c->strip = c->step;
+	c->strips = LLVMConstInt(LLVMInt1TypeInContext(g->ctx), 0, 0);
+	if (!c->deep)
+		return;
+	LLVMValueRef bytes = mul(g, c->kstep, gen_i64(g, g->t->mr * 4));
+	LLVMValueRef most = at_least_1(g, gen_bin(g, LLVMUDiv, gen_i64(g, g->t->l2 * STRIP_NUM / STRIP_DEN), bytes));
+	LLVMValueRef strip = ceil_div(g, c->step, ceil_div(g, c->step, most));
+	c->strip = LLVMBuildSelect(g->b, c->deep, strip, c->step, "");
+	c->strips = LLVMBuildICmp(g->b, LLVMIntSLT, c->strip, c->step, "");
 }
 
 static LLVMValueRef several_blocks(Contract *c)
@@ -143,15 +166,18 @@ static void extents(Contract *c)
 	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
 	choose_blocks(c);
 	LLVMValueRef several = several_blocks(c), most = c->most;
-	if (c->left == COLUMNS)   /* lower blocks leave room for more panels, that the packing of a block is for */
+	if (c->left == COLUMNS && !c->deep)   /* lower blocks leave room for more panels, that the packing of a block is for */
 		most = LLVMBuildSelect(g->b, several, gen_i64(g, MAX(1, c->rows / 2)), most, "");
 	c->blocks = ceil_div(g, c->tiles, most);
 	c->step = ceil_div(g, c->tiles, c->blocks);
-	LLVMValueRef room = mul(g, c->most, gen_i64(g, GROUP));
-	c->group = smaller(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
-	c->group = LLVMBuildSelect(g->b, several, c->group, c->panels, "");
 	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, c->kmost)));
 	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, 16))), gen_i64(g, 16));
+	choose_strips(c);
+	LLVMValueRef room = mul(g, c->most, gen_i64(g, GROUP)), all = c->panels;
+	c->group = smaller(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
+	if (!c->packed)
+		all = LLVMBuildSelect(g->b, c->strips, gen_i64(g, MOST_GROUP), all, "");
+	c->group = LLVMBuildSelect(g->b, several, c->group, all, "");
 }
 
 static void left_operand(Contract *c, Value *v)
@@ -193,9 +219,10 @@ static void right_operand(Contract *c, Value *v)
 }
 
 /* Floats from one tile of a packed left block to the next: not a power of two, for its rows of k not to share a set. */
-static int64_t block_pitch(const Contract *c)
+static LLVMValueRef block_pitch(Contract *c)
 {
-	return c->kc * c->g->t->mr + 16;
+	Gen *g = c->g;
+	return add(g, mul(g, c->kstep, gen_i64(g, g->t->mr)), gen_i64(g, 16));
 }
 
 /* Where the left tile has its k-th column in operand 0. */
@@ -241,30 +268,40 @@ static void end_if(Gen *g, LLVMBasicBlockRef after)
 	LLVMPositionBuilderAtEnd(g->b, after);
 }
 
+/* Scratch of the group's j-th panel: the same for all where a panel is not wanted again. */
+static LLVMValueRef panel_slot(Contract *c, LLVMValueRef j)
+{
+	Gen *g = c->g;
+	LLVMValueRef slot = LLVMBuildSelect(g->b, c->strips, j, gen_i64(g, 0), "");
+	return gen_at(g, c->panel_at, mul(g, slot, gen_i64(g, c->kc * g->t->nr)), 4);
+}
+
 /* A panel's block in panel order at `at`. Where `packs` (i1; NULL: never) the first tile is to bring it there from src. */
 typedef struct Right { LLVMValueRef at, src, packs, cols; } Right;
 
-/* A first tile of full size packs whole panels itself; others are packed here. */
-static Right right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b)
+/* A first tile of full size packs whole panels itself; others are packed here; both for the first strip alone. */
+static Right right_panel(Contract *c, const Task *t, LLVMValueRef j, const Block *b)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr), mr = gen_i64(g, g->t->mr);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), mr = gen_i64(g, g->t->mr), panel = add(g, t->panel, j);
 	LLVMValueRef cols = smaller(g, sub(g, c->n, mul(g, panel, nr)), nr);
-	Right r = { .src = right_source(c, t->batch, panel, b->k), .at = c->panel_at, .cols = cols };
+	Right r = { .src = right_source(c, t->batch, panel, b->k), .cols = cols };
 	if (c->packed) {
 		r.at = r.src;
 		return r;
 	}
-	LLVMBasicBlockRef after = NULL;
+	r.at = panel_slot(c, j);
+	LLVMValueRef here = LLVMBuildICmp(g->b, LLVMIntEQ, t->tile, t->block, "");
 	if (c->right_fn) {
 		LLVMValueRef whole = LLVMBuildICmp(g->b, LLVMIntEQ, cols, nr, "");
 		LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, sub(g, c->m, mul(g, t->tile, mr)), mr, "");
-		r.packs = LLVMBuildAnd(g->b, whole, full, "");
-		after = begin_if(g, LLVMBuildNot(g->b, r.packs, ""));
+		LLVMValueRef packs = LLVMBuildAnd(g->b, whole, full, "");
+		r.packs = LLVMBuildAnd(g->b, here, packs, "");
+		here = LLVMBuildAnd(g->b, here, LLVMBuildNot(g->b, packs, ""), "");
 	}
+	LLVMBasicBlockRef after = begin_if(g, here);
 	gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ r.at, r.src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
-	if (after)
-		end_if(g, after);
+	end_if(g, after);
 	return r;
 }
 
@@ -275,7 +312,7 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	Gen *g = c->g;
 	if (c->once)
 		return g->scratch;
-	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->tile));
+	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->block));
 	at = LLVMBuildSelect(g->b, several_blocks(c), at, gen_i64(g, 0), "");
 	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
@@ -284,17 +321,29 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
  * block fetches a part of what will be read as the right operand behind it. */
 typedef struct Ahead { LLVMValueRef at, stride; } Ahead;
 
-/* The panel after this one in the group at the same k; behind the last one, the group's first at the next k, or the
- * next group. Past the operand's end it is an address like any other: prefetches do not fault. */
+static Ahead either(Gen *g, LLVMValueRef cond, Ahead a, Ahead b)
+{
+	return (Ahead){ LLVMBuildSelect(g->b, cond, a.at, b.at, ""), LLVMBuildSelect(g->b, cond, a.stride, b.stride, "") };
+}
+
+static LLVMValueRef last_strip(Contract *c, const Task *t)
+{
+	return LLVMBuildICmp(c->g->b, LLVMIntSGE, t->end, t->stop, "");
+}
+
+/* The panel after this one in the group at the same k, or the first for the next strip; behind the last strip, the group's first
+ * at the next k, or the next group. Past the operand's end it is an address like any other: prefetches do not fault. */
 static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
 {
 	Gen *g = c->g;
-	LLVMValueRef next = add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0);
+	LLVMValueRef next = add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0), strip = last_strip(c, t);
 	LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
-	LLVMValueRef behind = LLVMBuildSelect(g->b, b->last, t->count, zero, "");
-	LLVMValueRef k = LLVMBuildSelect(g->b, b->last, zero, add(g, b->k, b->n), "");
+	LLVMValueRef done = LLVMBuildAnd(g->b, b->last, strip, "");
+	LLVMValueRef behind = LLVMBuildSelect(g->b, done, t->count, zero, "");
+	LLVMValueRef k = LLVMBuildSelect(g->b, done, zero, add(g, b->k, b->n), "");
+	LLVMValueRef same = LLVMBuildOr(g->b, more, LLVMBuildNot(g->b, strip, ""), "");
 	LLVMValueRef panel = add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, ""));
-	return right_source(c, t->batch, panel, LLVMBuildSelect(g->b, more, b->k, k, ""));
+	return right_source(c, t->batch, panel, LLVMBuildSelect(g->b, same, b->k, k, ""));
 }
 
 /* Lines of a panel in the order of the steps that would use them: one after another where it is packed; where it is
@@ -325,6 +374,23 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 		LLVMBuildSelect(g->b, wanted, stride, none, "") };
 }
 
+/* What the tile fetches for the panel behind its own: from where that is packed already, for a strip behind the first. The tiles of
+ * a strip share it out. */
+static Ahead right_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
+{
+	Gen *g = c->g;
+	Ahead raw = look_ahead(c, t, next_source(c, t, b, j), i);
+	if (c->packed || !c->deep)
+		return raw;
+	LLVMValueRef next = add(g, j, gen_i64(g, 1)), more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
+	LLVMValueRef later = LLVMBuildICmp(g->b, LLVMIntSGT, t->tile, t->block, "");
+	LLVMValueRef slot = panel_slot(c, LLVMBuildSelect(g->b, more, next, gen_i64(g, 0), ""));
+	LLVMValueRef lines = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));
+	Ahead packed = { gen_at(g, slot, mul(g, sub(g, i, t->tile), mul(g, lines, gen_i64(g, 64))), 1), gen_i64(g, 64) };
+	LLVMValueRef is = LLVMBuildSelect(g->b, more, later, LLVMBuildNot(g->b, last_strip(c, t), ""), "");
+	return either(g, LLVMBuildAnd(g->b, is, c->strips, ""), packed, raw);
+}
+
 static LLVMValueRef height(Contract *c, LLVMValueRef i)
 {
 	Gen *g = c->g;
@@ -332,16 +398,17 @@ static LLVMValueRef height(Contract *c, LLVMValueRef i)
 	return smaller(g, sub(g, c->m, mul(g, i, mr)), mr);
 }
 
-/* A share of the tile's next block of k; behind the last one, of its first, and behind the last panels, of the tile that has
- * its turn in the next row block. GROUP panels fetch all of it. */
+/* A share of the tile that has this one's turn in the next strip; behind the last strip, in the first at the next block of k;
+ * behind the last block, at k = 0, and behind the last panels, in the next row block. GROUP panels fetch all of it. */
 static Ahead left_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	LLVMValueRef k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), "");
+	LLVMValueRef k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), ""), strip = last_strip(c, t);
 	LLVMValueRef turn = gen_bin(g, LLVMURem, j, gen_i64(g, GROUP)), at;
 	LLVMValueRef ends = LLVMBuildICmp(g->b, LLVMIntEQ, add(g, t->panel, t->count), c->panels, "");
-	ends = LLVMBuildAnd(g->b, ends, b->last, "");
-	i = LLVMBuildSelect(g->b, ends, add(g, i, c->step), i, "");
+	LLVMValueRef block = add(g, t->block, LLVMBuildSelect(g->b, LLVMBuildAnd(g->b, ends, b->last, ""), c->step, gen_i64(g, 0), ""));
+	i = add(g, sub(g, i, t->tile), LLVMBuildSelect(g->b, strip, block, t->end, ""));
+	k = LLVMBuildSelect(g->b, strip, k, b->k, "");
 	LLVMValueRef share = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, GROUP));
 	switch (c->left) {
 	case PANELS:
@@ -395,17 +462,17 @@ static LLVMValueRef left_tile(Contract *c, const Task *t, const Block *b, LLVMVa
 	Gen *g = c->g;
 	if (c->left != COLUMNS)
 		return left_source(c, t, i, b->k, h);
-	return gen_at(g, c->left_at, mul(g, sub(g, i, t->tile), gen_i64(g, block_pitch(c))), 4);
+	return gen_at(g, c->left_at, mul(g, sub(g, i, t->tile), block_pitch(c)), 4);
 }
 
 static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j, const Right *r)
 {
 	Gen *g = c->g;
-	LLVMValueRef n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)), source = next_source(c, t, b, j);
+	LLVMValueRef n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr));
 	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
 	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = mul(g, i.iv, gen_i64(g, g->t->mr));
-	Ahead right = look_ahead(c, t, source, i.iv), left = left_ahead(c, t, b, j, i.iv);
+	Ahead right = right_ahead(c, t, b, j, i.iv), left = left_ahead(c, t, b, j, i.iv);
 	LLVMBasicBlockRef after = begin_if(g, b->last);
 	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n);
 	end_if(g, after);
@@ -417,30 +484,41 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	gen_loop_end(g, &i);
 }
 
-/* The block's left tiles into scratch. */
+/* The strip's left tiles into scratch. */
 static void pack_block(Contract *c, const Task *t, const Block *b)
 {
 	Gen *g = c->g;
 	LLVMValueRef mr = gen_i64(g, g->t->mr), first = mul(g, t->tile, mr);
 	LLVMValueRef cols = sub(g, smaller(g, mul(g, t->end, mr), c->m), first);
 	gen_helper_call(g, c->block_fn, (LLVMValueRef[]){ c->left_at, left_source(c, t, t->tile, b->k, NULL), gen_dim(g, c->ld), b->n,
-		cols, gen_i64(g, block_pitch(c)) }, 6);
+		cols, block_pitch(c) }, 6);
+}
+
+static void strip(Contract *c, const Task *t, const Block *b)
+{
+	Gen *g = c->g;
+	if (c->left == COLUMNS)
+		pack_block(c, t, b);
+	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
+	Right r = right_panel(c, t, j.iv, b);
+	one_panel(c, t, b, j.iv, &r);
+	gen_loop_end(g, &j);
 }
 
 static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
+	Task s = *t;
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
 	LLVMValueRef left = sub(g, c->k, k.iv);
 	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
 	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
-	if (c->left == COLUMNS)
-		pack_block(c, t, &b);
-	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
-	Right r = right_panel(c, t, add(g, t->panel, j.iv), &b);
-	one_panel(c, t, &b, j.iv, &r);
-	gen_loop_end(g, &j);
+	Loop i = gen_loop_begin(g, t->block, t->stop, c->strip);
+	s.tile = i.iv;
+	s.end = smaller(g, add(g, i.iv, c->strip), t->stop);
+	strip(c, &s, &b);
+	gen_loop_end(g, &i);
 	gen_loop_end(g, &k);
 }
 
@@ -454,8 +532,8 @@ static void tasks(Contract *c)
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels);
 	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
-	t.tile = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
-	t.end = smaller(g, add(g, t.tile, c->step), c->tiles);
+	t.block = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
+	t.stop = smaller(g, add(g, t.block, c->step), c->tiles);
 	t.count = smaller(g, smaller(g, c->group, sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
 	group(c, &t);
 	l.step = t.count;
@@ -472,9 +550,9 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	c.e = epilogue_of(g, cluster, &c.x);
 	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, scratch = (c.once ? 1 : GROUP * c.rows) * tile;
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, scratch), 1);
-	scratch += c.packed ? 0 : (c.kc + 15) / 16 * 16 * g->t->nr * 4;
+	scratch += c.packed ? 0 : (c.deep ? MOST_GROUP : 1) * c.kc * g->t->nr * 4;
 	c.left_at = gen_at(g, g->scratch, gen_i64(g, (scratch + 63) / 64 * 64), 1);
-	scratch += c.left == COLUMNS ? 64 + c.rows * block_pitch(&c) * 4 : 0;
+	scratch += c.left == COLUMNS ? 64 + c.left_bytes : 0;
 	tasks(&c);
 	if (c.e.stream)
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
