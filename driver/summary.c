@@ -201,7 +201,7 @@ static void put_entry(Str *s, const Outline *o, const OutlineEntry *e)
 		if (e->dims.at[i].bound)
 			str_printf(s, "%s %s <= %" PRId64, i ? "," : "", e->dims.at[i].name, e->dims.at[i].bound);
 		else
-			str_printf(s, "%s %s", i ? "," : "", e->dims.at[i].name);
+			str_printf(s, "%s %s (no bound)", i ? "," : "", e->dims.at[i].name);
 	if (e->entry->kind == ENTRY_TRAIN) {
 		str_puts(s, "; trains ");
 		if (e->trained == o->parameters)

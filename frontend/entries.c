@@ -423,6 +423,20 @@ static bool left_out(Elab *e, Item *it, const char *name)
 	return true;
 }
 
+/* Steps of one sequence are rarely meant. */
+static void batch_wanted(Elab *e, Item *it, const Entry *entry)
+{
+	double n;
+	const char *name = intern("B");
+	DimDecl *d = unit_dim(e->root, name, NULL);
+	bool given = setting_number(entry, "batch", &n) || setting_number(entry, "micro", &n) || setting_asked(e, entry, "batch")
+		|| setting_asked(e, entry, "micro") || setting_asked(e, entry, "B");
+	if (given || !frame_dim(e->frame, name) || (d && (d->bound || d->set)))
+		return;
+	warn(e, it->loc, "W0605", "`%s` says no `batch`: it is trained one sequence a step", entry->name);
+	help(e, "`batch 32`, or `batch 32, micro=8` where memory is short; `batch 1` if that is meant");
+}
+
 Entry *entry_elaborate(Elab *e, Item *it)
 {
 	Entry *entry = NEW(e->arena, Entry);
@@ -443,16 +457,18 @@ Entry *entry_elaborate(Elab *e, Item *it)
 		ok = entry_graph_of(e, it, entry, "eval", false);
 	if (ok && left_out(e, it, entry->name))
 		ok = false;
+	if (ok && train && e->symbolic && diag_errors() == before)
+		batch_wanted(e, it, entry);
 	e->unsupported_quiet = false;
 	e->unsupported = NULL;
 	return ok ? entry : NULL;
 }
 
-/* As bound_dims() decides, but a dim without a bound is no error. */
+/* As bound_dims() decides, but a dim without a bound is no error: 0. */
 static int64_t bound_given(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
 {
 	int64_t n = bound_of(e, it, entry, name, wrong);
-	return n == 0 && strcmp(name, "B") == 0 ? batch_of(entry) : n;
+	return n ? n : bound_otherwise(entry, name);
 }
 
 Entry *entry_settings(Elab *e, Item *it, SymList *dims, const char **left_out)
