@@ -281,6 +281,25 @@ void graph_keep(Graph *g, Value *v)
 	vec_push(g->arena, &g->vals, v);
 }
 
+static bool is_new(const Graph *g, const Value *r, int first)
+{
+	for (int i = first; i < g->vals.len; i++)
+		if (g->vals.at[i] == r)
+			return true;
+	return false;
+}
+
+/* r is used as v was; a new one also has v's place in the old graph. */
+static void stand_in(Value *v, Value *r, bool new)
+{
+	v->repl = r;
+	r->uses += v->uses;
+	if (!new)
+		return;
+	r->mark = v->mark;
+	r->id = v->id;
+}
+
 bool graph_rewrite(Graph *g, RewriteRule *rule)
 {
 	bool changed = false;
@@ -295,7 +314,7 @@ bool graph_rewrite(Graph *g, RewriteRule *rule)
 		for (int k = first; k < g->vals.len; k++)
 			g->vals.at[k]->repl = g->vals.at[k];
 		if (r)
-			v->repl = r;
+			stand_in(v, r, is_new(g, r, first));
 		else
 			graph_keep(g, v);
 		changed |= r != NULL;

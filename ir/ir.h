@@ -216,7 +216,9 @@ typedef Vec(Value *) ValueList;
 ValueList graph_take(Graph *);
 void graph_keep(Graph *, Value *);                             /* appends; v->repl = v */
 /* The walk of a pass that looks at one value at a time: `rule` gets v with its operands replaced and gives what stands for it
- * from here on, or NULL to keep it. True if anything was replaced. */
+ * from here on, or NULL to keep it. True if anything was replaced. `id`, `uses` and `mark` are as they were before the walk: of the old
+ * graph, where graph_number() was called; a new value that stands for v has v's id and mark, and whatever stands for v is used as
+ * often as v was, too. */
 typedef Value *RewriteRule(Builder *, Value *v);
 bool graph_rewrite(Graph *, RewriteRule *);
 

@@ -226,6 +226,35 @@ static const char *const attr_names[AI_COUNT] = {
 #undef X
 };
 
+/* Its row's, and what passes add: any value may be kept apart (`once`), and a state may hold panels in the order of a pack. */
+static uint32_t may_have(Op op)
+{
+	return op_info[op].attrs | A_once | (op == OP_STATE ? A_spec | A_side : 0);
+}
+
+/* No attribute of the op is called so: says which are. */
+static bool no_attribute(Parser *p, Op op, const char *from, const char *name)
+{
+	const char *names[AI_COUNT];
+	int n = 0;
+	Str list = {0};
+	for (int i = 0; i < AI_COUNT; i++)
+		if (op_info[op].attrs >> i & 1) {
+			str_printf(&list, "%s`%s`", n ? ", " : "", attr_names[i]);
+			names[n++] = attr_names[i];
+		}
+	FAIL(p, from, "E0903", "%s has no attribute `%s`", op_info[op].text, name);
+	const char *near = diag_nearest(name, names, n);
+	if (near)
+		diag_help("did you mean `%s`?", near);
+	else if (n)
+		diag_help("it has %s", list.at);
+	else
+		diag_help("it has none");
+	str_free(&list);
+	return false;
+}
+
 static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen)
 {
 	skip_blank(p, false);
@@ -233,13 +262,8 @@ static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen)
 	int i = 0;
 	while (i < AI_COUNT && name && strcmp(attr_names[i], name))
 		i++;
-	if (i == AI_COUNT || !name) {
-		FAIL(p, from, "E0903", "%s has no attribute `%s`", op_info[op].text, name ? name : "");
-		const char *near = name ? diag_nearest(name, attr_names, AI_COUNT) : NULL;
-		if (near)
-			diag_help("did you mean `%s`?", near);
-		return false;
-	}
+	if (i == AI_COUNT || !name || !(may_have(op) >> i & 1))
+		return no_attribute(p, op, from, name ? name : "");
 	if (*seen >> i & 1)
 		return FAIL(p, from, "E0903", "`%s` is given twice", name);
 	*seen |= 1u << i;

@@ -12,45 +12,6 @@ Value *with_axes(Builder *b, Value *x, int rank, const Dim *const *dims)
 	return type_eq(t, x->type) ? x : b_reshape(b, x, t);
 }
 
-static bool is_new(const Graph *g, const Value *r, int first)
-{
-	for (int i = first; i < g->vals.len; i++)
-		if (g->vals.at[i] == r)
-			return true;
-	return false;
-}
-
-/* r is used as v was; a new one also has v's place in the old graph. */
-static void stand_in(Value *v, Value *r, bool new)
-{
-	v->repl = r;
-	r->uses += v->uses;
-	if (!new)
-		return;
-	r->mark = v->mark;
-	r->id = v->id;
-}
-
-void layout_rewrite(Graph *g, LayoutRule *rule)
-{
-	graph_number(g);
-	ValueList old = graph_take(g);
-	for (int i = 0; i < old.len; i++) {
-		Value *v = old.at[i];
-		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
-		int first = g->vals.len;
-		for (int k = 0; k < v->nin; k++)
-			v->in[k] = v->in[k]->repl;
-		Value *r = rule(&b, v);
-		for (int k = first; k < g->vals.len; k++)
-			g->vals.at[k]->repl = g->vals.at[k];
-		if (r)
-			stand_in(v, r, is_new(g, r, first));
-		else
-			graph_keep(g, v);
-	}
-}
-
 /* A reshape that strides can't describe reads a copy. */
 static Value *legal_reshape(Builder *b, Value *v)
 {
@@ -92,12 +53,13 @@ static void mark_counted(Graph *g)
 	}
 }
 
-static void lay_out(Graph *g, LayoutRule *rule)
+static void lay_out(Graph *g, RewriteRule *rule)
 {
 	layout_fold(g);
 	dce(g);
 	mark_counted(g);
-	layout_rewrite(g, rule);
+	graph_number(g);
+	graph_rewrite(g, rule);
 	dce(g);
 	layout_place(g);
 	dce(g);

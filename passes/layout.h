@@ -16,9 +16,5 @@ void layout_fold(Graph *);
 void layout_place(Graph *);
 /* layout.c: x with other axes of the same elements: a reshape, or x itself. */
 Value *with_axes(Builder *, Value *x, int rank, const Dim *const *dims);
-/* Rebuilds the graph: each value is replaced by what the rule returns, or kept (NULL). The rule sees v with its operands
- * replaced already; `id` and `uses` are graph_number()'s of the old graph, or of what a value stands for. */
-typedef Value *LayoutRule(Builder *, Value *v);
-void layout_rewrite(Graph *, LayoutRule *);
 
 #endif

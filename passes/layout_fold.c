@@ -352,5 +352,6 @@ static void find_softmax(Graph *g)
 void layout_fold(Graph *g)
 {
 	find_softmax(g);
-	layout_rewrite(g, fold);
+	graph_number(g);
+	graph_rewrite(g, fold);
 }

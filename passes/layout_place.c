@@ -251,8 +251,10 @@ void layout_place(Graph *g)
 {
 	stores_last(g);
 	take_notes(g);
-	layout_rewrite(g, place);
+	graph_number(g);
+	graph_rewrite(g, place);
 	stores_last(g);
 	take_notes(g);
-	layout_rewrite(g, place_store);
+	graph_number(g);
+	graph_rewrite(g, place_store);
 }
