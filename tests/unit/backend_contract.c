@@ -353,6 +353,62 @@ static void large(void **state)
 	arena_free(a);
 }
 
+/* Deep contractions: more than one block of k, however k is blocked, with so many tiles and panels that they are gone through in
+ * groups. Operand 0 as it lies or by columns, operand 1 across, along and packed: what layers and their gradients make. */
+enum { DEEP_M = 797, DEEP_N = 531, DEEP_K = 1031, DEEP_SHARES = 19 };
+static const Case deep_cases[] = {
+	{ .spec = "mk,kn->mn", .extents = "m:797 n=531 k=1031" },
+	{ .spec = "mk,kn->mn", .stored = { NULL, "nk" }, .extents = "m:797 n=531 k=1031" },
+	{ .spec = "mk,kn->mn", .extents = "m:797 n=531 k=1031", .packed = true },
+	{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=797 n=531 k:1031" },
+};
+
+/* What case c's operand `side` holds at (row, column) of the spec's order. */
+static float deep_operand(const Case *c, int side, const Tensor *t, int64_t row, int64_t column)
+{
+	int64_t rows = side ? DEEP_K : DEEP_M, columns = side ? DEEP_N : DEEP_K;
+	return (float)t->at[c->stored[side] ? column * rows + row : row * columns + column];
+}
+
+/* Of each row one share of the columns, which takes turns: sums in ascending k, in one chain. */
+static void deep_row(const Case *c, const Tensor *x, const Tensor *w, const Tensor *y, int64_t i, bool fma)
+{
+	enum { MOST = DEEP_N / DEEP_SHARES + 1 };
+	int64_t from = i % DEEP_SHARES * DEEP_N / DEEP_SHARES, end = (i % DEEP_SHARES + 1) * DEEP_N / DEEP_SHARES;
+	float sum[MOST] = { 0 };
+	for (int64_t k = 0; k < DEEP_K; k++) {
+		float l = deep_operand(c, 0, x, i, k);
+		for (int64_t j = from; j < end; j++) {
+			float r = deep_operand(c, 1, w, k, j);
+			sum[j - from] = fma ? fmaf(l, r, sum[j - from]) : sum[j - from] + l * r;
+		}
+	}
+	for (int64_t j = from; j < end; j++)
+		if ((float)y->at[i * DEEP_N + j] != sum[j - from])
+			fail_msg("%s, right %s%s: y[%ld,%ld] is %.9g, not %.9g", c->stored[0] ? "left by columns" : "left by rows",
+			         c->stored[1] ? "along" : "across", c->packed ? ", packed" : "", (long)i, (long)j, y->at[i * DEEP_N + j], sum[j - from]);
+}
+
+static void deep(void **state)
+{
+	static const struct { const char *target; int threads; } runs[] = {
+		{ "x86-64-v2", 2 }, { "x86-64-v3", 1 }, { "native", 2 },
+	};
+	Arena *a = arena_new();
+	for (int r = 0; r < COUNT(runs); r++) {
+		Target t;
+		assert_true(target_find(runs[r].target, &t));
+		Build b = graph_of(a, deep_cases, COUNT(deep_cases), false, true);
+		Env *e = inputs(&b);
+		assert_true(backend_run(b.b.g, e, &t, runs[r].threads));
+		for (int c = 0; c < COUNT(deep_cases); c++)
+			for (int64_t i = 0; i < DEEP_M; i++)
+				deep_row(&deep_cases[c], env_get(e, internf("in0.%d", c)), env_get(e, internf("in1.%d", c)),
+				         env_get(e, internf("y.%d", c)), i, t.fma);
+	}
+	arena_free(a);
+}
+
 /* What the register tile relies on: whole vectors a row, a column of A in one vector, accumulators in registers. */
 static void targets_fit(void **state)
 {
@@ -371,6 +427,6 @@ static void targets_fit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(targets_fit), cmocka_unit_test(sizes),
-		cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large) };
+		cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large), cmocka_unit_test(deep) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
