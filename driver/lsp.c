@@ -118,6 +118,16 @@ static void cancel(Server *s, json_t *params)
 		}
 }
 
+/* What was asked before `shutdown` is answered before it. */
+static void answer_shutdown(Server *s)
+{
+	if (!s->shutdown || s->pending)
+		return;
+	wire_result(s->shutdown, json_null());
+	json_decref(s->shutdown);
+	s->shutdown = NULL;
+}
+
 /* Documents */
 
 static void publish(Server *s, const Doc *d, json_t *diagnostics)
@@ -236,8 +246,7 @@ static void request(Server *s, json_t *id, json_t *method, json_t *params)
 		wire_error(id, LSP_NOT_STARTED, "`initialize` comes first");
 	else if (strcmp(name, "shutdown") == 0) {
 		s->stopping = true;
-		refuse_waiting(s, NULL, LSP_CANCELLED, "the server is shutting down");
-		wire_result(id, json_null());
+		s->shutdown = json_incref(id);
 	} else if (answer_find(name))
 		document_request(s, id, method, params);
 	else
@@ -267,6 +276,7 @@ static void take_messages(Server *s)
 		else
 			dispatch(s, m);
 		json_decref(m);
+		answer_shutdown(s);
 	}
 }
 
@@ -317,6 +327,7 @@ static void read_analysis(Server *s, Doc *d)
 		return;
 	publish(s, d, json_object_get(d->index, "diagnostics"));
 	answer_waiting(s, d);
+	answer_shutdown(s);
 }
 
 static void wait_for_news(Server *s)
@@ -354,6 +365,7 @@ int run_lsp(Arena *a, const Flags *f)
 		wait_for_news(&s);
 	}
 	refuse_waiting(&s, NULL, LSP_CANCELLED, "the server ends");
+	answer_shutdown(&s);
 	while (s.docs)
 		doc_close(&s, s.docs);
 	str_free(&s.in);

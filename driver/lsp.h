@@ -38,6 +38,7 @@ typedef struct Server {
 	int code;                        /* to exit with */
 	Doc *docs;
 	Pending *pending;                /* requests that wait for an index */
+	json_t *shutdown;                /* id of the `shutdown` that is answered behind them; NULL */
 } Server;
 
 enum {   /* error codes of JSON-RPC and LSP 3.17 */

@@ -341,6 +341,8 @@ static void fault_any(const Fault *f)
 	str_free(&list);
 	if (f->want[T_ARROW] && !f->operation && f->found.kind == T_LBRACE)
 		diag_help("say what it returns: `-> [B,T,D]`");
+	if (f->found.kind == T_ASSIGN && f->want[T_COLON] && !f->operation && !in_parens(f->s))
+		diag_help("a config value says its kind: `%s: dim = 64`, or int, float, bool, oneof(a, b); only a preset has `name = value`", token_string(f->s, f->prev));
 	if (f->prev.kind == T_ELSE && f->found.kind == T_IF)
 		diag_help("write `else { if ... { ... } }`");
 }

@@ -139,6 +139,10 @@ int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eva
 		path = valid;
 	if (!path)
 		return sn_fail(SN_USAGE, "no data: give a text with --data FILE");
+	if (!sn_overridden(o, "data.file") && !sn_exists(path))
+		return sn_fail(SN_DATA, "the model file's text %s is not here: give another with --data FILE", path);
+	if (!eval && valid && !sn_overridden(o, "data.valid") && !sn_exists(valid))
+		return sn_fail(SN_DATA, "the model file's text to validate on, %s, is not here: give another with --valid FILE", valid);
 	int code = open_tokenizer(d, o, checkpoint, path);
 	if (!code)
 		code = encode_file(d, o, path, eval ? &d->valid : &d->train);

@@ -40,6 +40,24 @@ static void print_input(FILE *out, const SnSlot *s)
 	free(text.s);
 }
 
+/* One of the inputs has it in its shape. */
+static bool is_shown(const Slots *s, const char *sym)
+{
+	size_t n = strlen(sym);
+	for (int i = 0; i < s->n; i++) {
+		const SnAxis *axes = s->at[i]->axes;
+		for (int64_t k = 0; axes && k < s->at[i]->rank; k++) {
+			const char *text = axes[k].sym == -1 || !axes[k].text ? "" : sn_text(axes[k].text);
+			for (const char *p = text; (p = strstr(p, sym)); p += n) {
+				bool begins = p == text || strchr(" *+-/()", p[-1]);
+				if (begins && (!p[n] || strchr(" *+-/()", p[n])))
+					return true;
+			}
+		}
+	}
+	return false;
+}
+
 void sn_inputs_help(FILE *out, const SnEntry *e)
 {
 	const SnSym *syms = e->syms;
@@ -52,6 +70,8 @@ void sn_inputs_help(FILE *out, const SnEntry *e)
 		print_input(out, s.at[i]);
 	for (int64_t i = 0; i < e->nsym; i++) {
 		bool examples = !strcmp(syms[i].name, "B");
+		if (!is_shown(&s, syms[i].name))
+			continue;
 		fprintf(out, examples ? "%s%s: examples, %lld a call" : "%s%s: at most %lld", said++ ? "; " : "  ", sn_text(syms[i].name), (long long)syms[i].bound);
 	}
 	if (said)

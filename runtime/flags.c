@@ -121,6 +121,46 @@ static const Flag *by_key(const char *key)
 	return NULL;
 }
 
+/* What other programs call it. */
+static const struct { const char *other, *name; } synonyms[] = {
+	{"learning-rate", "lr"}, {"max-lr", "lr"}, {"lr-min", "min-lr"}, {"lr-schedule", "schedule"}, {"lr-scheduler", "schedule"},
+	{"wd", "weight-decay"}, {"decay", "weight-decay"}, {"grad-clip", "clip"}, {"clip-grad", "clip"}, {"max-grad-norm", "clip"},
+	{"warmup-steps", "warmup"}, {"adam-beta1", "beta1"}, {"adam-beta2", "beta2"}, {"adam-eps", "eps"}, {"epsilon", "eps"},
+	{"max-steps", "steps"}, {"max-iters", "steps"}, {"iters", "steps"}, {"iterations", "steps"}, {"num-steps", "steps"},
+	{"num-epochs", "epochs"}, {"batch-size", "batch"}, {"bs", "batch"}, {"block-size", "context"}, {"seq-len", "context"}, {"sequence-length", "context"},
+	{"context-length", "context"}, {"ctx-size", "context"}, {"train-data", "data"}, {"dataset", "data"}, {"text", "data"}, {"valid-data", "valid"}, {"validation", "valid"},
+	{"input", "inputs"}, {"output", "out"}, {"output-dir", "out"}, {"out-dir", "out"}, {"save-steps", "save-every"}, {"eval-every", "validate-every"},
+	{"eval-steps", "validate-every"}, {"eval-interval", "validate-every"}, {"eval-iters", "eval-batches"}, {"early-stopping", "patience"},
+	{"model", "weights"}, {"checkpoint", "weights"}, {"ckpt", "weights"}, {"from", "weights"}, {"load", "weights"},
+	{"max-tokens", "tokens"}, {"max-new-tokens", "tokens"}, {"max-length", "tokens"}, {"n-predict", "tokens"}, {"length", "tokens"}, {"num-tokens", "tokens"},
+	{"temperature", "temp"}, {"nucleus", "top-p"}, {"beams", "beam"}, {"beam-size", "beam"}, {"num-beams", "beam"}, {"greedy", "temp"},
+	{"random-seed", "seed"}, {"num-threads", "threads"}, {"jobs", "threads"}, {"silent", "quiet"}, {"verbose", "quiet"},
+};
+
+static bool same_word(const char *a, const char *b)
+{
+	for (; *a && *b; a++, b++)
+		if (*a != *b && !((*a == '_' && *b == '-') || (*a == '-' && *b == '_')))
+			return false;
+	return *a == *b;
+}
+
+/* The flag that is meant by its setting's key (or that's last part) or by what others call it; NULL. A dim's name is none: its
+ * bound is fixed when compiled. */
+static const Flag *meant(const char *name, unsigned kinds)
+{
+	for (int i = 0; i < NFLAGS; i++) {
+		const char *dot = strrchr(flags[i].key, '.');
+		bool same = same_word(name, flags[i].name) || same_word(name, flags[i].key) || (dot && same_word(name, dot + 1));
+		if ((flags[i].kinds & kinds) && same && strlen(name) > 1)
+			return &flags[i];
+	}
+	for (size_t i = 0; i < sizeof synonyms / sizeof synonyms[0]; i++)
+		if (same_word(name, synonyms[i].other))
+			return by_name(synonyms[i].name, strlen(synonyms[i].name), kinds);
+	return NULL;
+}
+
 /* How `sinter build --set` calls what is no flag because the program was compiled for one value of it; NULL: it is nothing of the kind. */
 static char *fixed_when_compiled(const SnOptions *o, const SnEntry *e, const char *name)
 {
@@ -138,14 +178,16 @@ static char *fixed_when_compiled(const SnOptions *o, const SnEntry *e, const cha
 static int unknown(const SnOptions *o, const char *arg, const SnCommand *c)
 {
 	const char *names[NFLAGS], *near = NULL;
+	unsigned kinds = 1u << c->kind;
 	int n = 0;
 	for (int i = 0; i < NFLAGS; i++)
-		if (flags[i].kinds & 1u << c->kind)
+		if (flags[i].kinds & kinds)
 			names[n++] = flags[i].name;
 	char *bare = sn_format("%.*s", (int)strcspn(arg, "="), arg);
-	char *fixed = !strncmp(bare, "--", 2) ? fixed_when_compiled(o, c->entry, bare + 2) : NULL;
+	const Flag *f = !strncmp(bare, "--", 2) ? meant(bare + 2, kinds) : NULL;
+	char *fixed = !f && !strncmp(bare, "--", 2) ? fixed_when_compiled(o, c->entry, bare + 2) : NULL;
 	if (!strncmp(bare, "--", 2))
-		near = sn_nearest(bare + 2, names, n);
+		near = f ? f->name : sn_nearest(bare + 2, names, n);
 	int code = fixed ? sn_fail(SN_USAGE, "%s: %s is fixed when the program is compiled: sinter build MODEL --set %s=..", c->name, bare, fixed)
 	         : near ? sn_fail(SN_USAGE, "%s: unknown flag %s; did you mean --%s?", c->name, bare, near)
 	                : sn_fail(SN_USAGE, "%s: unknown flag %s (see %s --help)", c->name, bare, c->name);
@@ -312,6 +354,19 @@ static void print_default(FILE *out, const SnOptions *o, const Flag *f)
 		fprintf(out, " [%s]", sn_text(s->str));
 }
 
+/* Does nothing where the entry is fed with --inputs alone. */
+static bool is_idle(const SnOptions *o, const SnCommand *c, const Flag *f)
+{
+	static const char *const texts[] = {"data.file", "data.valid", "data.tokenizer", "T"};
+	const SnFunction *fed = c->kind != SN_TRAIN && c->kind != SN_EVAL ? NULL : sn_function(c->entry, c->kind == SN_EVAL ? "eval" : "step");
+	if (!fed || sn_takes_text(o, fed))
+		return false;
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (!strcmp(f->key, texts[i]))
+			return true;
+	return false;
+}
+
 void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 {
 	fprintf(out, "Usage: %s %s [flags]\n", program_invocation_short_name, c->name);
@@ -320,7 +375,7 @@ void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 	fprintf(out, "\nFlags (in parentheses: the default; in brackets: what the model file sets)\n");
 	for (int i = 0; i < NFLAGS; i++) {
 		const Flag *f = &flags[i];
-		if (!(f->kinds & 1u << c->kind))
+		if (!(f->kinds & 1u << c->kind) || is_idle(o, c, f))
 			continue;
 		char brief[8] = "    ", left[40];
 		if (f->brief)

@@ -334,6 +334,7 @@ typedef struct SnSource {
 } SnSource;
 /* Whether function f is fed from --inputs or from a text. SN_USAGE where neither can be. */
 int sn_source_kind(const SnOptions *, const SnFunction *f, bool *inputs);
+bool sn_takes_text(const SnOptions *, const SnFunction *);     /* --data can feed it */
 int sn_source_open(SnSource *, SnSession *, const SnOptions *, const SnFunction *, const char *checkpoint, const SnBatch *);
 void sn_source_close(SnSource *);
 /* One call's inputs and symbols. micro: calls before it, example: examples before it, in all of the run. */

@@ -32,6 +32,11 @@ static bool takes_text(const SnFunction *f)
 	return fits && n == 1 && sn_slot(f, "loss", true);
 }
 
+bool sn_takes_text(const SnOptions *o, const SnFunction *f)
+{
+	return takes_text(f) && !strcmp(sn_str(o, "data.kind", "text"), "text");
+}
+
 int sn_source_kind(const SnOptions *o, const SnFunction *f, bool *inputs)
 {
 	const char *kind = sn_str(o, "data.kind", "text");
@@ -40,11 +45,14 @@ int sn_source_kind(const SnOptions *o, const SnFunction *f, bool *inputs)
 	*inputs = sn_str(o, "data.inputs", NULL) && !sn_given(o, "data.file");
 	if (sn_given(o, *inputs ? "data.valid" : "data.valid_inputs"))
 		return sn_fail(SN_USAGE, *inputs ? "--valid is a text: --inputs goes with --valid-inputs" : "--valid-inputs goes with --inputs");
+	const char *path = *inputs ? sn_str(o, "data.inputs", NULL) : NULL;
+	if (path && !sn_overridden(o, "data.inputs") && !sn_exists(path))
+		return sn_fail(SN_DATA, "the model file's inputs %s are not here: give others with --inputs FILE", path);
 	if (*inputs)
 		return SN_OK;
 	if (strcmp(kind, "text") && strcmp(kind, "inputs"))
 		return sn_fail(SN_USAGE, "data source `%s` is not in this version: give --inputs FILE", kind);
-	if (takes_text(f) && !strcmp(kind, "text"))
+	if (sn_takes_text(o, f))
 		return SN_OK;
 	SnStr s = {0};
 	inputs_text(&s, f);

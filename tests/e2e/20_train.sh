@@ -47,6 +47,12 @@ check "one perplexity, e to the loss over all batches" sh -c "'$tmp/gpt' eval -q
 exits "info" 0 "parameters" "$tmp/gpt" info
 exits "help names the model's settings" 0 "--lr" "$tmp/gpt" train --help
 exits "an unknown flag" 2 "did you mean" "$tmp/gpt" train --stepz 3
+for other in train:learning-rate:lr train:learning_rate=1:lr train:batch_size:batch train:max_steps:steps train:model:weights eval:checkpoint:weights \
+	generate:max-tokens:tokens generate:max-new-tokens:tokens generate:temperature:temp generate:limit:tokens generate:model:weights; do
+	IFS=: read -r command word flag <<< "$other"
+	exits "--$word of $command" 2 "unknown flag --${word%=*}; did you mean --$flag\\?" "$tmp/gpt" "$command" "--$word"
+done
+exits "eval without data says what to give" 3 "the model file's text .* is not here: give another with --data FILE" sh -c "cd '$tmp' && ./gpt eval -m run1"
 exits "a flag that is fixed when compiling" 2 "is fixed when the program is compiled: sinter build MODEL --set D=" "$tmp/gpt" train --D 5
 exits "a bound that is fixed when compiling" 2 "--set train.T=" "$tmp/gpt" train --T 5
 exits "a missing data file" 3 "no-such" "$tmp/gpt" train --data no-such.txt --tokenizer byte

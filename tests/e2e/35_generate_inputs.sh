@@ -19,6 +19,7 @@ open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + data)
 P
 }
 check "t5 builds" "$sinter" build models/t5.sinter --preset nano --set T=16 --set S=9 --set V=256 -o "$tmp/t5"
+check "help speaks of dims of the file alone" sh -c "'$tmp/t5' generate --help > '$tmp/said' && grep -q 'S: at most 9' '$tmp/said' && ! grep '\.all' '$tmp/said'"
 check "whisper builds with its beam of 5" "$sinter" build models/whisper.sinter --preset nano --entry transcribe -o "$tmp/whisper"
 st "$tmp/source" source=I32:1,4:5,6,7,8 real=BOOL:1,4:1,1,1,1
 st "$tmp/longer" source=I32:1,6:5,6,7,8,9,9 real=BOOL:1,6:1,1,1,1,0,0

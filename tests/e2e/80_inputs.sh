@@ -5,6 +5,7 @@ values() { "$tensors" print "$@" | sed -E 's/^[^]]*\] ?//'; }
 check "two towers build" "$sinter" build tests/inputs/towers.sinter -o "$tmp/towers"
 check "a line builds" "$sinter" build tests/inputs/line.sinter -o "$tmp/line"
 towers=$tmp/towers line=$tmp/line
+check "help has no flags of texts" sh -c "'$towers' train --help | grep -q -- ' --inputs ' && ! '$towers' train --help | grep -E -- ' --(data|valid|tokenizer|context) '"
 put pairs tokens I64 8,12 rand:1:0:50 real BOOL 8,12 1,1,1,1,0 x F32 8,5 rand:2:-1:1
 put others tokens U8 5,9 rand:9:0:50 real U8 5,9 1,1,0 x BF16 5,5 1,0.5,-0.25,2
 put tests tokens I32 7,12 rand:1:0:50 real U8 7,12 1 x F64 7,5 0.5,-0.25,1,2 label I64 7 0,1,-100
