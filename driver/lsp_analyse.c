@@ -268,7 +268,7 @@ static void child(Server *s, Doc *d, int fd)
 	}
 	limit(RLIMIT_CPU, MOST_SECONDS);
 	limit(RLIMIT_CORE, 0);
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)   /* their shadows are larger */
 	limit(RLIMIT_AS, MOST_MEMORY);
 #endif
 	analyse(s, d, fd);
