@@ -85,6 +85,9 @@ enum { DEEP_TILES = 64, DEEP_PANELS = 16 };
 /* A strip's share of the second-level cache: STRIP_NUM / STRIP_DEN. */
 enum { STRIP_NUM = 3, STRIP_DEN = 8 };
 
+/* Panels that the strips of a row block share: the more, the less often left columns are packed. */
+enum { STRIP_GROUP = 16 };
+
 /* A left tile's deep block takes two thirds of the first-level cache, and panels come from the second: accumulators wait in
  * memory less often. 0 where that is not twice as deep at least. */
 static int64_t deep_block(const Target *t)
@@ -176,7 +179,7 @@ static void extents(Contract *c)
 	LLVMValueRef room = mul(g, c->most, gen_i64(g, GROUP)), all = c->panels;
 	c->group = smaller(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
 	if (!c->packed)
-		all = LLVMBuildSelect(g->b, c->strips, gen_i64(g, MOST_GROUP), all, "");
+		all = LLVMBuildSelect(g->b, c->strips, gen_i64(g, STRIP_GROUP), all, "");
 	c->group = LLVMBuildSelect(g->b, several, c->group, all, "");
 }
 
@@ -550,7 +553,7 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	c.e = epilogue_of(g, cluster, &c.x);
 	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, scratch = (c.once ? 1 : GROUP * c.rows) * tile;
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, scratch), 1);
-	scratch += c.packed ? 0 : (c.deep ? MOST_GROUP : 1) * c.kc * g->t->nr * 4;
+	scratch += c.packed ? 0 : (c.deep ? STRIP_GROUP : 1) * c.kc * g->t->nr * 4;
 	c.left_at = gen_at(g, g->scratch, gen_i64(g, (scratch + 63) / 64 * 64), 1);
 	scratch += c.left == COLUMNS ? 64 + c.left_bytes : 0;
 	tasks(&c);
