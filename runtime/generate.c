@@ -339,7 +339,7 @@ static int open_tokenizer(Generator *g, const char *checkpoint)
 		name = checkpoint ? named_tokenizer(g->o) : "byte";   /* random weights make sense of no tokenizer */
 	int code = SN_OK;
 	if (!name || !strcmp(name, "char"))
-		code = sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer");
+		code = sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file), or --prompt-ids and --ids");
 	else if (!(g->tokenizer = sn_tokenizer_open(name, "", 0)))
 		code = SN_DATA;
 	free(brought);

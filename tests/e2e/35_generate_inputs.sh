@@ -37,6 +37,8 @@ printf '\x05\x06\x07\x08' > "$tmp/text"
 $gen --source "$(cat "$tmp/text")" --tokenizer byte > "$tmp/e" 2> "$tmp/err" || bad "a source of text" "$(cat "$tmp/err")"
 check "a source of text is its ids, all real" cmp "$tmp/a" "$tmp/e"
 exits "inputs are asked for" 2 "needs source i32\[1,S\], real bool\[1,S\]: give --source TEXT or --inputs FILE" $gen
+check "weights without a tokenizer" "$tmp/t5" init -o "$tmp/bare"
+exits "the message says which there are" 3 "give one with --tokenizer \\(byte or a file\\)" "$tmp/t5" generate -m "$tmp/bare" -p a --source b
 exits "not both" 2 "exclude each other" $gen --inputs "$tmp/source" --source x
 exits "ids are ids" 2 "prompt-ids wants" "$tmp/t5" generate --random --ids --prompt-ids 1,x --inputs "$tmp/source"
 exits "ids are within the vocabulary" 3 "vocabulary" "$tmp/t5" generate --random --ids --prompt-ids 999999 --inputs "$tmp/source"
