@@ -3,15 +3,16 @@
  * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
  *
  *   for each block of k:                        as choose_blocks() has it: shallow, a panel's share of it stays in
- *                                               first-level cache; deep, a left tile's;
+ *                                               first-level cache; deep, a left tile's
+ *     for each strip of the row block's tiles:  their k share stays in second-level cache; shallow blocks are one strip;
  *                                               left operands whose columns are consecutive are packed here, into scratch
- *     for each panel of the group:              raw right operands are packed here, into scratch
- *       for each left tile of the row block:    the block's k share of all of them stays in second-level cache
- *         tile += A B; behind the last block of k: the epilogue, from the accumulators to memory
+ *       for each panel of the group:            raw right operands are packed here by the first strip, into scratch
+ *         for each left tile of the strip:
+ *           tile += A B; behind the last block of k: the epilogue, from the accumulators to memory
  *
  * Accumulators between blocks of k wait in scratch. Every element's sum runs in ascending k in one chain, so results
  * depend neither on the blocks nor on the threads. Left operands whose rows are consecutive are read where they lie.
- * Scratch: accumulator tiles, one panel's block, the left block. */
+ * Scratch: accumulator tiles, the blocks of one panel or of a group's, the left strip. */
 #include "backend/gen.h"
 
 /* Panels that share a pass over the left tiles, when k has several blocks: of full row blocks, and of low ones, whose
