@@ -80,7 +80,7 @@ KernelArgs *kernel_args(Arena *a, const Cluster *c, const Counted *counted)
 		add_memory(a, ka, c->outs.at[i]);
 	for (int i = 0; i < c->vals.len; i++) {
 		Value *v = c->vals.at[i];
-		if (v->op == OP_RANDOM)
+		if (v->op == OP_RANDOM || (v == c->anchor && c->kind == K_FLASH && v->a.dropout > 0))
 			vec_push(a, &ka->at, ((KernelArg){ .value = v, .number = v->a.stream }));
 	}
 	if (counted)

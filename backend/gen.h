@@ -10,7 +10,7 @@
 
 /* args.c: what a launch gives its kernel through args[]. Listed from the cluster alone, so that clusters equal but
  * for their buffers get the same list shape and can share one function. Order: each of c->ins, each of c->outs (byte
- * offset of the first element: root's offset + `bytes`), each random member (its stream, in `number`), each counted symbol
+ * offset of the first element: root's offset + `bytes`), each random member and an attention with dropout (its stream, in `number`), each counted symbol
  * that it is shaped by (its index in dims, in `number`, by kernels_of). */
 typedef struct KernelArg {
 	Value *value;              /* the operand or output as the cluster names it; the random member */
@@ -107,6 +107,7 @@ void gen_scatter_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_nonzero_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_contract_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_pack_kernel(Gen *, const Cluster *, KernelArgs *);
+void gen_flash_kernel(Gen *, const Cluster *, KernelArgs *);
 
 /* kernels.c: the functions for clusters, one for all that are equal in structure, and the launches that use them. */
 typedef struct Kernel { const char *key, *name; LLVMValueRef fn; int64_t scratch; } Kernel;
@@ -170,11 +171,11 @@ LLVMValueRef gen_helper_end(Gen *);
 void gen_helper_call(Gen *, LLVMValueRef fn, LLVMValueRef *in, int nin);
 void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for reading, into cache level 1 or 2; never faults */
 /* void (a, lda, b, k, acc, first, right, rstep, left, lstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
- * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; else lda is h. b: a right panel's k-th
+ * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps lines are prefetched into the
  * second-level cache, at right, right + rstep bytes, .. and at left, left + lstep, .. (and the row behind, if kind.rows): any
  * address will do. */
-typedef struct TileKind { bool rows, packs_right; } TileKind;
+typedef struct TileKind { bool rows, packs_right, apart; } TileKind;
 enum { TILE_UNROLL = 4, TILE_PARAMS = 10 };       /* params before h */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);
 /* The same for h = mr without the last parameter, but with (.., src, sk) behind if kind.packs_right: B's rows are read at

@@ -134,6 +134,7 @@ static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Sym
 
 static void (*const generators[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
 	[K_ROWS] = gen_rows_kernel, [K_COLS] = gen_cols_kernel, [K_SCATTER] = gen_scatter_kernel,
+	[K_FLASH] = gen_flash_kernel,
 	[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel, [K_NONZERO] = gen_nonzero_kernel,
 };
 

@@ -264,7 +264,8 @@ static void row_pointers(Micro *m)
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
 	char name[48], params[16];
-	snprintf(name, sizeof name, "sn_tile%dx%d%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.packs_right ? "_pack" : "");
+	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
+		kind.packs_right ? "_pack" : "");
 	snprintf(params, sizeof params, "pipipipipi%s", kind.packs_right ? "pi" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
@@ -279,7 +280,7 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 		m.src = LLVMGetParam(g->fn, n++);
 		m.sk = LLVMGetParam(g->fn, n++);
 	}
-	if (!kind.rows && h == g->t->mr)
+	if (!kind.rows && !kind.apart && h == g->t->mr)
 		m.lda = gen_i64(g, h);
 	if (kind.rows)
 		row_pointers(&m);
@@ -305,10 +306,16 @@ static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef h, int n, TileKind ki
 	gen_loop_end(g, &l);
 }
 
+/* Shapes of tiles live side by side: attention's are not the target's own (flash.c). */
+static const char *tile_name(const Gen *g, TileKind kind)
+{
+	return internf("sn_tile%d_%d%s", g->t->mr, g->t->nr, kind.rows ? "_rows" : kind.apart ? "_apart" : "");
+}
+
 /* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
 LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 {
-	const char *name = kind.rows ? "sn_tile_rows" : "sn_tile";
+	const char *name = tile_name(outer, kind);
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS];
 	if (fn)
 		return fn;

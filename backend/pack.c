@@ -163,7 +163,7 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const
 {
 	Way way = sw && dim_is(sw, 1) ? DENSE_ACROSS : sk && dim_is(sk, 1) ? DENSE_ALONG : ANY;
 	char name[32];
-	snprintf(name, sizeof name, "sn_panel%d_%s", side, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any");
+	snprintf(name, sizeof name, "sn_panel%dx%d_%s", side, side ? outer->t->nr : outer->t->mr, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;

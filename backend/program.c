@@ -286,6 +286,15 @@ static LLVMValueRef shapes_function(Program *p, EntryBuild *b, const Graph *grap
 	return gen_end(&g);
 }
 
+static const Dim *flash_flops(const Value *v)
+{
+	Type q = v->in[0]->type;
+	const Dim *K = q.dim[3], *W = v->in[2]->type.dim[3], *both = dim_add(K, W);
+	const Dim *n = v->op == OP_FLASH_LSE ? dim_const(0) : v->op == OP_FLASH || v->a.wrt == 0 ? both : v->a.wrt == 1 ? K : W;
+	n = dim_mul(dim_mul(n, dim_const(2)), v->in[1]->type.dim[1]);
+	return dim_mul(dim_mul(n, q.dim[0]), dim_mul(q.dim[1], q.dim[2]));
+}
+
 /* Arithmetic of one value as ir/cost.c counts it, as an extent. */
 static const Dim *flops_of(const Value *v)
 {
@@ -298,6 +307,8 @@ static const Dim *flops_of(const Value *v)
 		return type_elems(v->in[2]->type);
 	if (op_info[v->op].flags & OPF_ELEMENTWISE && v->op != OP_COPY)
 		return n;
+	if (op_info[v->op].lower == LOWER_FLASH)
+		return flash_flops(v);
 	if (v->op != OP_CONTRACT || spec_parse(v->a.spec, &spec))
 		return dim_const(0);
 	for (int i = 0; i < spec.n[0]; i++)

@@ -16,6 +16,7 @@ static const char *const op_grad[OP_COUNT] = {
 static const char *const lower_name[] = {
 	[LOWER_NONE] = "none", [LOWER_ELEM] = "elementwise", [LOWER_REDUCE] = "reduction", [LOWER_CONTRACT] = "contract",
 	[LOWER_PACK] = "pack", [LOWER_SCATTER] = "scatter", [LOWER_NONZERO] = "nonzero", [LOWER_GATHER] = "gather", [LOWER_EXPAND] = "expanded",
+	[LOWER_FLASH] = "flash",
 };
 
 static void print_ops(void)

@@ -5,7 +5,7 @@
 
 const char *const kernel_kind_name[K_COUNT] = {
 	[K_ROWS] = "rows", [K_COLS] = "cols", [K_CONTRACT] = "contract", [K_SCATTER] = "scatter", [K_PACK] = "pack",
-	[K_NONZERO] = "nonzero",
+	[K_NONZERO] = "nonzero", [K_FLASH] = "flash",
 };
 
 static Lower lower(const Value *v) { return op_info[v->op].lower; }
@@ -53,6 +53,7 @@ static void set_kind(Cluster *c)
 		Lower l = lower(v);
 		static const KernelKind kinds[] = {
 			[LOWER_CONTRACT] = K_CONTRACT, [LOWER_PACK] = K_PACK, [LOWER_SCATTER] = K_SCATTER, [LOWER_NONZERO] = K_NONZERO,
+			[LOWER_FLASH] = K_FLASH,
 		};
 		KernelKind kind = (int)l < COUNT(kinds) ? kinds[l] : K_ROWS;
 		if (kind != K_ROWS && !c->anchor) {
@@ -590,6 +591,7 @@ static const char *(*const legal[K_COUNT])(const Cluster *) = {
 	[K_SCATTER] = illegal_scatter,
 	[K_PACK] = illegal_pack,
 	[K_NONZERO] = illegal_nonzero,
+	[K_FLASH] = flash_illegal,
 };
 
 const char *cluster_illegal(const Cluster *c)

@@ -2,6 +2,8 @@
  * result there. One transcendental counts as one operation; a multiply-add as two. */
 #include "ir/ir.h"
 
+#include <math.h>
+
 typedef struct Sizes { DimLookup *look; void *ctx; } Sizes;
 
 static double count(const Sizes *s, const Dim *d)
@@ -74,6 +76,16 @@ static Cost cost_expanded(const Sizes *s, const Value *v)
 	return c;
 }
 
+/* As contractions of the expansion: scores and result; gradients without the scores' second computation. */
+static Cost cost_flash(const Sizes *s, const Value *v)
+{
+	Type q = v->in[0]->type;
+	double scores = elems(s, q) / fmax(1, count(s, q.dim[3])) * count(s, v->in[1]->type.dim[1]);
+	double k = 2 * scores * count(s, q.dim[3]), w = 2 * scores * count(s, v->in[2]->type.dim[3]);
+	double flops = v->op == OP_FLASH_LSE ? 0 : v->op == OP_FLASH || v->a.wrt == 0 ? k + w : v->a.wrt == 1 ? k : w;
+	return (Cost){flops, traffic(s, v)};
+}
+
 static Cost (*const rules[])(const Sizes *, const Value *) = {
 	[LOWER_NONE] = cost_none,
 	[LOWER_ELEM] = cost_elem,
@@ -84,6 +96,7 @@ static Cost (*const rules[])(const Sizes *, const Value *) = {
 	[LOWER_NONZERO] = cost_move,
 	[LOWER_GATHER] = cost_gather,
 	[LOWER_EXPAND] = cost_expanded,
+	[LOWER_FLASH] = cost_flash,
 };
 
 Cost value_cost(const Value *v, DimLookup *look, void *ctx)

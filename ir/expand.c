@@ -83,27 +83,46 @@ static Value *apply_dropout(Builder *b, Value *p, Value *seed, const Attrs *a)
 	return b_select(b, kept, scaled, f32(b, 0));
 }
 
-/* Probabilities from scores [B,H,T,S], or [B,G,R,T,S] for grouped heads: query head g*R + r reads key head g. */
-static Value *attend(Builder *b, Value *v, Value *x, const Dim *T, const Dim *S, const Dim *G, const Dim *R)
+/* How an attention's heads are split: query head g*R + r reads key head g. G NULL: one each, and no axis for r. */
+typedef struct Heads { const Dim *T, *S, *G, *R; } Heads;
+
+/* Scores [B,H,T,S], or [B,G,R,T,S] for grouped heads, as softmax takes them. */
+typedef struct Scores {
+	Value *x, *tanh;           /* tanh: of the scaled scores over the cap; NULL without one */
+	bool may_be_empty;         /* a query may see no key */
+} Scores;
+
+static Scores scores(Builder *b, Value *v, Value *x, Heads h)
 {
 	const Attrs *a = &v->a;
-	int next = 3, rank = x->type.rank;
-	Value *keys = a->keys ? v->in[next++] : NULL, *given = a->mask ? v->in[next++] : NULL;
-	Value *bias = a->bias ? v->in[next++] : NULL, *mask = position_mask(b, a, T, S);
+	FlashExtras in = flash_extras(v);
+	Scores s = {0};
+	Value *mask = position_mask(b, a, h.T, h.S);
 	x = b_binary(b, OP_MUL, x, f32(b, a->scale));
-	if (a->softcap > 0)
-		x = b_binary(b, OP_MUL, b_unary(b, OP_TANH, b_binary(b, OP_MUL, x, f32(b, 1 / a->softcap))), f32(b, a->softcap));
-	if (bias)
-		x = b_binary(b, OP_ADD, x, split_heads(b, bias, G, R));
-	if (keys)
-		mask = both(b, mask, key_mask(b, keys, rank));
-	if (given)
-		mask = both(b, mask, split_heads(b, given, G, R));
-	bool may_be_empty = keys || given || (mask && S != T);
-	if (mask)
-		x = b_select(b, mask, x, f32(b, MASKED));
-	x = softmax(b, x, rank - 1, may_be_empty);
-	return a->dropout > 0 ? apply_dropout(b, x, v->in[next], a) : x;
+	if (a->softcap > 0) {
+		s.tanh = b_unary(b, OP_TANH, b_binary(b, OP_MUL, x, f32(b, 1 / a->softcap)));
+		x = b_binary(b, OP_MUL, s.tanh, f32(b, a->softcap));
+	}
+	if (in.bias)
+		x = b_binary(b, OP_ADD, x, split_heads(b, in.bias, h.G, h.R));
+	s.may_be_empty = in.keys || in.mask || (mask && h.S != h.T);
+	if (in.keys)
+		mask = both(b, mask, key_mask(b, in.keys, x->type.rank));
+	if (in.mask)
+		mask = both(b, mask, split_heads(b, in.mask, h.G, h.R));
+	s.x = mask ? b_select(b, mask, x, f32(b, MASKED)) : x;
+	return s;
+}
+
+static Value *dropped(Builder *b, Value *v, Value *x)
+{
+	return v->a.dropout > 0 ? apply_dropout(b, x, flash_extras(v).seed, &v->a) : x;
+}
+
+static Value *attend(Builder *b, Value *v, Value *x, Heads h)
+{
+	Scores s = scores(b, v, x, h);
+	return dropped(b, v, softmax(b, s.x, x->type.rank - 1, s.may_be_empty));
 }
 
 static Value *expand_attention(Builder *b, Value *v)
@@ -113,18 +132,75 @@ static Value *expand_attention(Builder *b, Value *v)
 	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
 	if (H == G) {
 		Value *x = b_contract(b, q, k, "bthk,bshk->bhts");
-		return b_contract(b, attend(b, v, x, t.dim[1], S, NULL, NULL), v->in[2], "bhts,bshk->bthk");
+		return b_contract(b, attend(b, v, x, (Heads){.T = t.dim[1], .S = S}), v->in[2], "bhts,bshk->bthk");
 	}
 	const Dim *R = dim_div_exact(H, G);
 	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
 	Value *x = b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts");
-	x = attend(b, v, x, t.dim[1], S, G, R);
+	x = attend(b, v, x, (Heads){t.dim[1], S, G, R});
 	return b_reshape(b, b_contract(b, x, v->in[2], "bgrts,bsgk->btgrk"), v->type);
+}
+
+static Heads heads_of(const Value *v)
+{
+	Type q = v->in[0]->type, k = v->in[1]->type;
+	return (Heads){q.dim[1], k.dim[1], k.dim[2], dim_div_exact(q.dim[2], k.dim[2])};
+}
+
+/* [B,T,H,X] as [B,T,G,R,X] */
+static Value *split(Builder *b, Value *x, Heads h)
+{
+	Type t = x->type;
+	return b_reshape(b, x, (Type){.dt = t.dt, .rank = 5, .dim = {t.dim[0], t.dim[1], h.G, h.R, t.dim[3]}});
+}
+
+/* log sum e^x = max + log sum e^(x - max); with the bounds of softmax above where a query sees no key. */
+static Value *expand_flash_lse(Builder *b, Value *v)
+{
+	Heads h = heads_of(v);
+	Scores s = scores(b, v, b_contract(b, split(b, v->in[0], h), v->in[1], "btgrk,bsgk->bgrts"), h);
+	Value *top = b_reduce(b, OP_RMAX, s.x, 1u << 4);
+	if (s.may_be_empty)
+		top = b_binary(b, OP_MAX, top, f32(b, MASKED_MAX));
+	Value *sum = b_reduce(b, OP_SUM, b_unary(b, OP_EXP, b_binary(b, OP_SUB, s.x, top)), 1u << 4);
+	if (s.may_be_empty)
+		sum = b_binary(b, OP_MAX, sum, f32(b, 0.5));
+	return b_reshape(b, b_binary(b, OP_ADD, top, b_unary(b, OP_LOG, sum)), v->type);
+}
+
+/* [B,T,H,1] as [B,G,R,T,1] */
+static Value *by_rows(Builder *b, Value *x, Heads h)
+{
+	return b_transpose(b, split(b, x, h), (int8_t[]){0, 2, 3, 1, 4});
+}
+
+/* p = e^(s - lse); dv = p^T dy; ds = p (dy v^T - d), d = sum of dy y; dq = scale ds k, dk = scale ds^T q (Dao et al. 2022,
+ * FlashAttention, appendix B.2), with p's dropout in front of both products and the cap's slope behind ds. */
+static Value *expand_flash_grad(Builder *b, Value *v)
+{
+	Heads h = heads_of(v);
+	Value *q = split(b, v->in[0], h), *k = v->in[1], **own = v->in + v->nin - 3, *dy = split(b, own[FLASH_DY], h), *dx;
+	Scores s = scores(b, v, b_contract(b, q, k, "btgrk,bsgk->bgrts"), h);
+	const Dim *const rows[] = {q->type.dim[0], h.G, h.R, h.T, dim_const(1)};
+	Value *lse = b_reshape(b, own[FLASH_LSE], type_make(DT_F32, 5, rows));
+	Value *p = b_unary(b, OP_EXP, b_binary(b, OP_SUB, s.x, lse));
+	if (v->a.wrt == 2)
+		return b_contract(b, dropped(b, v, p), dy, "bgrts,btgrk->bsgk");
+	Value *dp = dropped(b, v, b_contract(b, dy, v->in[2], "btgrk,bsgk->bgrts"));
+	Value *ds = b_binary(b, OP_MUL, p, b_binary(b, OP_SUB, dp, by_rows(b, own[FLASH_D], h)));
+	if (s.tanh)
+		ds = b_binary(b, OP_MUL, ds, b_binary(b, OP_SUB, f32(b, 1), b_binary(b, OP_MUL, s.tanh, s.tanh)));
+	ds = b_binary(b, OP_MUL, ds, f32(b, v->a.scale));
+	dx = v->a.wrt ? b_contract(b, ds, q, "bgrts,btgrk->bsgk") : b_contract(b, ds, k, "bgrts,bsgk->btgrk");
+	return v->a.wrt ? dx : b_reshape(b, dx, v->type);
 }
 
 static Value *(*const rules[OP_COUNT])(Builder *, Value *) = {
 	[OP_SOFTMAX] = expand_softmax,
 	[OP_ATTENTION] = expand_attention,
+	[OP_FLASH] = expand_attention,
+	[OP_FLASH_LSE] = expand_flash_lse,
+	[OP_FLASH_GRAD] = expand_flash_grad,
 };
 
 Value *expand_op(Builder *b, Value *v)

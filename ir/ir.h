@@ -83,6 +83,7 @@ typedef enum Lower {
 	LOWER_CONTRACT, LOWER_PACK, LOWER_SCATTER, LOWER_NONZERO,
 	LOWER_GATHER,    /* an indexed operand of a rows kernel */
 	LOWER_EXPAND,    /* must be expanded before fuse */
+	LOWER_FLASH,     /* flash, flash_lse; flash_grad */
 } Lower;
 
 /* Every attribute an op can carry: ATTR(field, kind). ops.def gives each op's set as a mask of A_field. */
@@ -106,6 +107,7 @@ typedef enum Lower {
 	X(scale, F64)   /* attention */ \
 	X(softcap, F64) /* attention: scaled scores x become softcap*tanh(x/softcap); 0: they stay */ \
 	X(dropout, F64) /* attention: operand seed i32[] given when > 0 */ \
+	X(wrt, INT)     /* flash_grad: which operand's gradient */ \
 	X(side, INT)    /* pack: 0 = left operand, 1 = right */ \
 	X(once, INT)    /* remat mark: cse must not merge (keeps recomputed values apart) */
 
@@ -122,7 +124,7 @@ enum { ATTRS(X) };
 typedef struct Attrs {
 	const char *name, *spec;
 	double value, scale, softcap, dropout;
-	int axis, step, stream, causal, window, keys, mask, bias, side, once;
+	int axis, step, stream, causal, window, keys, mask, bias, wrt, side, once;
 	uint32_t axes;
 	int8_t perm[MAX_RANK];
 	const Dim *start, *len, *lo, *hi, *size;
@@ -263,12 +265,12 @@ Value *view_base(Value *);           /* what a chain of views begins at; v itsel
 Value *store_target(Value *);        /* for a value whose memory is a param's or state's: that source; else itself */
 
 /* cluster.c: what fuse forms and the backend lowers. See docs/ir.md "Kernels". */
-typedef enum KernelKind { K_ROWS, K_COLS, K_CONTRACT, K_SCATTER, K_PACK, K_NONZERO, K_COUNT } KernelKind;
+typedef enum KernelKind { K_ROWS, K_COLS, K_CONTRACT, K_SCATTER, K_PACK, K_NONZERO, K_FLASH, K_COUNT } KernelKind;
 extern const char *const kernel_kind_name[K_COUNT];
 typedef struct Cluster {
 	int id;
 	KernelKind kind;
-	Value *anchor;                   /* the contract, pack, scatter_add or nonzero; NULL for rows; the first reduce for cols */
+	Value *anchor;                   /* the contract, pack, scatter_add, nonzero or first of flash; NULL for rows; the first reduce for cols */
 	Type space;                      /* iteration space (dt unused): rows: [outer.., last]; cols: the reduced operand's;
 	                                    contract: the result's */
 	ValueList vals;                  /* members in graph order */
@@ -283,6 +285,16 @@ ClusterList clusters_in(Arena *, Graph *);                     /* the same, for 
 bool clusters_cycle(Graph *, int *a, int *b);                  /* true, and the numbers of two such kernels */
 const char *cluster_illegal(const Cluster *);                  /* NULL, or why no kernel can be made of it */
 bool contract_laid_out(Value *contract);                       /* are its operands as docs/ir.md wants them for kernels? */
+
+/* flash.c: the kernels of flash and its gradient. */
+enum { FLASH_DY, FLASH_LSE, FLASH_D };                         /* flash_grad's own operands, behind flash's */
+const char *flash_unfit(const Value *);                        /* of attention's kind: NULL, or why no kernel can be made of it */
+bool flash_dense(const Value *v, int i);                       /* must the elements of operand i follow one another along its last axis? */
+bool flash_together(const Value *a, const Value *b);           /* may one kernel compute both? */
+int flash_operands(const Attrs *);                             /* 3 to 7: as many as flash has */
+typedef struct FlashExtras { Value *keys, *mask, *bias, *seed; } FlashExtras;
+FlashExtras flash_extras(const Value *);                       /* of attention's kind; NULL where there is none */
+const char *flash_illegal(const Cluster *);
 
 /* eval.c: the reference evaluator, in double precision: the oracle. Slow and plain on purpose. */
 typedef struct Tensor { Type type; int64_t shape[MAX_RANK]; int64_t n; double *at; } Tensor;

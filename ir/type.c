@@ -540,6 +540,37 @@ RULE(attention)
 	return e;
 }
 
+RULE(flash_lse)
+{
+	const char *e = type_attention(in, nin, a, out);
+	Type q = in[0]->type;
+	*out = type_make(DT_F32, 3, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1]});
+	return e;
+}
+
+static const char *bad_operand(const char *what, const Value *x, Type want)
+{
+	return type_eq(x->type, want) ? NULL : internf("%s is %s, must be %s", what, type_text(x->type), type_text(want));
+}
+
+RULE(flash_grad)
+{
+	Type y, lse, q = in[0]->type;
+	const char *e = type_attention(in, nin - 3, a, &y);
+	if (!e)
+		e = type_flash_lse(in, nin - 3, a, &lse);
+	if (e)
+		return e;
+	if (a->wrt < 0 || a->wrt > 2)
+		return "wrt must be 0, 1 or 2";
+	q.dim[3] = dim_const(1);
+	*out = in[a->wrt]->type;
+	Value *const *own = in + nin - 3;
+	e = bad_operand("dy", own[FLASH_DY], y);
+	e = e ? e : bad_operand("the flash_lse", own[FLASH_LSE], lse);
+	return e ? e : bad_operand("d", own[FLASH_D], q);
+}
+
 typedef const char *TypeRule(Value *const *, int, const Attrs *, Type *);
 static TypeRule *const rules[OP_COUNT] = {
 #define OP(NAME, text, lo, hi, attrs, type, grad, eval, lower, flags, doc) [OP_##NAME] = type_##type,

@@ -30,6 +30,11 @@ static bool has_active_operand(const Tape *t, const Value *v)
 	return false;
 }
 
+static bool trains_a_bias(const Tape *t, const Value *v)
+{
+	return v->op == OP_FLASH && v->a.bias && t->active[flash_extras(v).bias->id];
+}
+
 static void mark_active(Tape *t)
 {
 	for (int i = 0; i < t->n; i++) {
@@ -38,6 +43,8 @@ static void mark_active(Tape *t)
 			t->active[i] = true;
 			vec_push(t->g->arena, &t->sources, v);
 		} else if (v->type.dt == DT_F32 && v->op != OP_STOP && has_active_operand(t, v)) {
+			if (trains_a_bias(t, v))
+				bug("autodiff: flash has no gradient to its bias");
 			t->active[i] = grad_rule[v->op] != NULL;
 			if (!t->active[i])
 				diag_error((Loc){ 0 }, "E1011", "%s:%d:%d: %s has no gradient, and a parameter reaches the loss through it",

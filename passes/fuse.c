@@ -235,6 +235,7 @@ static KernelKind first_kind(const Value *v)
 	case LOWER_PACK: return K_PACK;
 	case LOWER_SCATTER: return K_SCATTER;
 	case LOWER_NONZERO: return K_NONZERO;
+	case LOWER_FLASH: return K_FLASH;
 	case LOWER_REDUCE: return reduces_rows(v) ? K_ROWS : K_COLS;
 	default: return K_ROWS;
 	}
@@ -351,6 +352,7 @@ void fuse(Graph *g)
 {
 	Fusion f = fusion_new(g);
 	fuse_epilogues(&f);
+	fuse_flash(&f);
 	fuse_cols(&f);
 	fuse_rows(&f);
 	fuse_recompute(&f);

@@ -65,6 +65,7 @@ void fuse_recompute(Fusion *f);
 void fuse_epilogues(Fusion *);
 void fuse_cols(Fusion *);
 void fuse_rows(Fusion *);
+void fuse_flash(Fusion *);                        /* fuse_flash.c: what one kernel of attention computes */
 /* fuse_cols.c: would o, computed in a kernel, vary along the innermost axis of its space, where a cols kernel's vectors lie? */
 bool varies_inside(Fusion *, const Value *o, const Type *space);
 /* fuse_contract.c: can the contraction's epilogue read this value from memory, or compute it (R_FREE)? */

@@ -269,6 +269,23 @@ static void grad_scatter_add(Builder *b, Value *v, Value *dy, Value **dx)
 	dx[2] = b_gather(b, dy, v->in[1]);
 }
 
+/* From the rows' log-sum-exp, which the forward kernel leaves, and sum dy y over W: probabilities are computed again. There is
+ * none for a bias that is trained: pass flash leaves such an attention alone. */
+static void grad_flash(Builder *b, Value *v, Value *dy, Value **dx)
+{
+	Value *in[10];
+	int n = v->nin;
+	memcpy(in, v->in, sizeof *in * (size_t)n);
+	in[n + FLASH_DY] = dy;
+	in[n + FLASH_LSE] = build(b, OP_FLASH_LSE, v->in, n, &v->a, NULL);
+	in[n + FLASH_D] = b_reduce(b, OP_SUM, mul(b, dy, v), 1u << 3);
+	for (int i = 0; i < 3; i++) {
+		Attrs a = v->a;
+		a.wrt = i;
+		dx[i] = build(b, OP_FLASH_GRAD, in, n + 3, &a, NULL);
+	}
+}
+
 /* Marks tier-two ops: the driver expands them before it differentiates. */
 static void grad_expand(Builder *b, Value *v, Value *dy, Value **dx)
 {

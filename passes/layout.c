@@ -21,8 +21,35 @@ static Value *legal_reshape(Builder *b, Value *v)
 	return b_reshape(b, b_unary(b, OP_COPY, v->in[0]), v->type);
 }
 
+/* A copy of x, of which those who share a kernel share one: they follow each other in the graph (passes/flash.c). */
+static Value *shared_copy(Builder *b, Value *x)
+{
+	enum { NEAR = 64 };
+	for (int i = b->g->vals.len - 1; i >= MAX(0, b->g->vals.len - NEAR); i--) {
+		Value *v = b->g->vals.at[i];
+		if (v->op == OP_COPY && v->in[0] == x && !v->dest)
+			return v;
+	}
+	return b_unary(b, OP_COPY, x);
+}
+
+/* Rows that kernels read in vectors lie one element behind the other. */
+static Value *legal_flash(Builder *b, Value *v)
+{
+	Value *in[10];
+	bool good = true;
+	for (int i = 0; i < v->nin; i++) {
+		bool dense = flash_dense(v, i);
+		in[i] = dense ? v->in[i] : shared_copy(b, v->in[i]);
+		good &= dense;
+	}
+	return good ? NULL : build(b, v->op, in, v->nin, &v->a, NULL);
+}
+
 static Value *legal(Builder *b, Value *v)
 {
+	if (op_info[v->op].lower == LOWER_FLASH)
+		return legal_flash(b, v);
 	switch (v->op) {
 	case OP_SUM: case OP_RMAX: return legal_reduce(b, v->op, v->in[0], v->a.axes);
 	case OP_CONTRACT: return legal_contract(b, v->in[0], v->in[1], v->a.spec, false, v->mark);

@@ -210,6 +210,7 @@ static bool in_memory(const Value *v, int i)
 		return true;
 	switch (v->op) {
 	case OP_PAD: case OP_PACK: case OP_GATHER: case OP_CONTRACT: case OP_OUTPUT: case OP_RANDOM: case OP_NONZERO: return true;
+	case OP_FLASH: case OP_FLASH_LSE: case OP_FLASH_GRAD: return true;
 	case OP_SCATTER_ADD: return i > 0;
 	default: return false;
 	}

@@ -65,7 +65,7 @@ static bool is_fused(const Graph *g)
 {
 	for (int i = 0; i < g->vals.len; i++) {
 		Lower l = op_info[g->vals.at[i]->op].lower;
-		bool own = l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_SCATTER || l == LOWER_NONZERO || l == LOWER_REDUCE;
+		bool own = l == LOWER_FLASH || l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_SCATTER || l == LOWER_NONZERO || l == LOWER_REDUCE;
 		if (own && !g->vals.at[i]->kernel)
 			return false;
 	}

@@ -1,0 +1,271 @@
+/* flash_forward.c: attention's result, and the rows' log-sum-exp where that is wanted, without a matrix of scores.
+ *
+ * For a thread's range of (batch, key head, block of query rows):
+ *
+ *   for each block of keys that some of the rows see:     packed here, keys transposed
+ *     for each query head of the key head, each tile of its rows that sees some of the block:
+ *       scores = Q K^T; the rows' maxima grow, and what was summed under old ones shrinks; result += e^(score - max) V
+ *   result / sum
+ *
+ * (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax"; Dao et al. 2022, "FlashAttention", algorithm 1,
+ * with the division left to the end as in Dao 2023, sec. 3.1.) A row's blocks come in ascending order whatever the tile, so
+ * that results do not depend on threads. Scratch: packed blocks, a tile of scores and of probabilities, the rows' state. */
+#include "backend/flash.h"
+
+#include <float.h>
+
+/* Rows of all query heads that share a packed block: packing is then a thirtieth of the products. */
+enum { ROWS = 192 };
+
+typedef struct Forward {
+	Flash *f;
+	Gen *g;
+	int64_t tiles;             /* of one query head in a block of rows */
+	LLVMValueRef keys, values; /* a packed block: (K,keys) and (keys,W) */
+	LLVMValueRef s, p;         /* a tile's scores, panel after panel of mr rows; its probabilities, (mr,keys) */
+	LLVMValueRef o, top, sum;  /* by tile: results (panels,mr,nr); maxima (mr); sums, a vector a row (mr,lanes) */
+	LLVMValueRef key_fn;
+	Value *y, *lse;            /* members; NULL: not wanted */
+} Forward;
+
+/* Rows t.. (h of them) of query head `head` and where their state is; the block's first key and number of keys. */
+typedef struct Tile { LLVMValueRef b, head, t, h, o, top, sum, key, count; } Tile;
+
+static LLVMValueRef shuffled(Gen *g, LLVMValueRef x, int by)
+{
+	LLVMValueRef lane[64];
+	for (int i = 0; i < g->t->lanes; i++)
+		lane[i] = gen_i32(g, i ^ by);
+	return LLVMBuildShuffleVector(g->b, x, x, LLVMConstVector(lane, (unsigned)g->t->lanes), "");
+}
+
+static LLVMValueRef greater(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildFCmp(g->b, LLVMRealOGT, a, b, ""), a, b, "");
+}
+
+/* The greatest or the sum of all lanes, in every lane. */
+static LLVMValueRef across(Gen *g, LLVMValueRef x, bool sum)
+{
+	for (int by = g->t->lanes / 2; by; by /= 2) {
+		LLVMValueRef other = shuffled(g, x, by);
+		x = sum ? LLVMBuildFAdd(g->b, x, other, "") : greater(g, x, other);
+	}
+	return x;
+}
+
+static LLVMValueRef first_lane(Gen *g, LLVMValueRef x) { return LLVMBuildExtractElement(g->b, x, gen_i32(g, 0), ""); }
+
+static LLVMValueRef scaled_by(Gen *g, LLVMValueRef p, int64_t element, LLVMValueRef by)
+{
+	LLVMValueRef x = LLVMBuildFMul(g->b, f_load(g, p, element), by, "");
+	f_store(g, x, p, element);
+	return x;
+}
+
+/* A new maximum: everything summed so far by e^(old - new). */
+static void shrink(Forward *w, LLVMValueRef old, LLVMValueRef new, LLVMValueRef top, LLVMValueRef sum, LLVMValueRef o)
+{
+	Gen *g = w->g;
+	If grew = f_if(g, LLVMBuildFCmp(g->b, LLVMRealOLT, old, new, ""));
+	LLVMValueRef by = gen_splat(g, vec_exp(g, LLVMBuildFSub(g->b, old, new, "")));
+	gen_store(g, DT_F32, new, top, NULL);
+	scaled_by(g, sum, 0, by);
+	for (int v = 0; v < width_vectors(w->f, &w->f->ww); v++)
+		scaled_by(g, o, width_at(w->f, &w->f->ww, v), by);
+	f_end(g, &grew);
+}
+
+/* Scores of row r into probabilities. */
+static void row(Forward *w, const Tile *t, LLVMValueRef r, bool edge)
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	int lanes = g->t->lanes, n = f->keys / lanes;
+	Row at = { t->b, t->head, f_add(g, t->t, r), t->key, t->count };
+	LLVMValueRef x[64], best = NULL, all = NULL, from = gen_at(g, w->s, f_mul(g, r, gen_i64(g, f->block.nr)), 4);
+	for (int v = 0; v < n; v++) {
+		x[v] = flash_score(f, f_load(g, from, width_at(f, &f->block, v)), &at, v, edge).x;
+		best = v ? greater(g, best, x[v]) : x[v];
+	}
+	LLVMValueRef top = gen_at(g, t->top, r, 4), sum = gen_at(g, t->sum, f_mul(g, r, gen_i64(g, lanes)), 4);
+	LLVMValueRef old = gen_load(g, DT_F32, top, 1, NULL), new = greater(g, first_lane(g, across(g, best, false)), old);
+	shrink(w, old, new, top, sum, gen_at(g, t->o, f_mul(g, r, gen_i64(g, f->ww.nr)), 4));
+	LLVMValueRef to = gen_at(g, w->p, f_mul(g, r, gen_i64(g, f->keys)), 4), under = gen_splat(g, new);
+	for (int v = 0; v < n; v++) {
+		LLVMValueRef e = vec_exp(g, LLVMBuildFSub(g->b, x[v], under, "")), kept = flash_kept(f, &at, v);
+		all = v ? LLVMBuildFAdd(g->b, all, e, "") : e;
+		f_store(g, kept ? LLVMBuildFMul(g->b, e, kept, "") : e, to, v * lanes);
+	}
+	f_store(g, LLVMBuildFAdd(g->b, f_load(g, sum, 0), all, ""), sum, 0);
+}
+
+static void rows(Forward *w, const Tile *t, bool edge)
+{
+	Loop l = gen_loop_begin(w->g, gen_i64(w->g, 0), t->h, gen_i64(w->g, 1));
+	row(w, t, l.iv, edge);
+	gen_loop_end(w->g, &l);
+}
+
+static LLVMValueRef query(Forward *w, const Tile *t)
+{
+	return flash_row(w->f, w->f->q, (LLVMValueRef[]){ t->b, t->t, t->head }, 4);
+}
+
+static void tile(Forward *w, const Tile *t)
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	flash_multiply(f, &f->block, &(Product){ .a = query(w, t), .lda = flash_stride(f, f->q, 1), .b = w->keys,
+		.k = gen_i64(g, f->wk.extent), .acc = w->s, .h = t->h, .panels = f_ceil(g, t->count, f->block.nr), .first = true });
+	If edge = f_if(g, flash_edge(f, t->t, t->h, t->key, t->count));
+	rows(w, t, true);
+	f_else(g, &edge);
+	rows(w, t, false);
+	f_end(g, &edge);
+	flash_multiply(f, &f->ww, &(Product){ .a = w->p, .lda = gen_i64(g, f->keys), .b = w->values, .k = t->count, .acc = t->o, .h = t->h });
+}
+
+/* Does some row of t.. see one of the keys? Those of the block's first are not behind all rows, its last not before. */
+static LLVMValueRef sees(Forward *w, const Tile *t)
+{
+	Gen *g = w->g;
+	const Attrs *a = &w->f->v->a;
+	LLVMValueRef p = f_add(g, t->t, w->f->past), last = f_add(g, p, f_sub(g, t->h, gen_i64(g, 1)));
+	LLVMValueRef some = LLVMConstInt(g->i1, 1, 0), end = f_add(g, t->key, f_sub(g, t->count, gen_i64(g, 1)));
+	if (a->causal)
+		some = LLVMBuildICmp(g->b, LLVMIntSLE, t->key, last, "");
+	if (a->window)
+		some = LLVMBuildAnd(g->b, some, LLVMBuildICmp(g->b, LLVMIntSLT, f_sub(g, p, end), gen_i64(g, a->window), ""), "");
+	return some;
+}
+
+/* The thread's task: rows lo..hi of the query heads of key head `group`. */
+typedef struct Task { LLVMValueRef b, group, lo, hi; } Task;
+
+/* Calls `each` for the tiles of the task; b, head, t, h and the state's places are set. */
+static void each_tile(Forward *w, const Task *k, Tile t, void (*each)(Forward *, Tile *))
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	Loop r = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->R), gen_i64(g, 1));
+	Loop l = gen_loop_begin(g, k->lo, k->hi, gen_i64(g, f->mr));
+	LLVMValueRef i = f_add(g, f_mul(g, r.iv, gen_i64(g, w->tiles * f->mr)), f_sub(g, l.iv, k->lo));   /* its first row's state */
+	t.b = k->b;
+	t.head = f_add(g, f_mul(g, k->group, gen_i64(g, f->R)), r.iv);
+	t.t = l.iv;
+	t.h = f_min(g, f_sub(g, k->hi, l.iv), gen_i64(g, f->mr));
+	t.o = gen_at(g, w->o, f_mul(g, i, gen_i64(g, width_floats(&f->ww))), 4);
+	t.top = gen_at(g, w->top, i, 4);
+	t.sum = gen_at(g, w->sum, f_mul(g, i, gen_i64(g, g->t->lanes)), 4);
+	each(w, &t);
+	gen_loop_end(g, &l);
+	gen_loop_end(g, &r);
+}
+
+static void visit(Forward *w, Tile *t)
+{
+	If seen = f_if(w->g, sees(w, t));
+	tile(w, t);
+	f_end(w->g, &seen);
+}
+
+/* A row that may see no key counts from as low as it does in ir/expand.c, others from below all scores. */
+static double lowest(const Flash *f)
+{
+	const Attrs *a = &f->v->a;
+	bool may_be_empty = f->in.keys || f->in.mask || ((a->causal || a->window) && f->q->type.dim[1] != f->k->type.dim[1]);
+	return may_be_empty ? -1e20 : -FLT_MAX;
+}
+
+static void begin(Forward *w, Tile *t)
+{
+	Gen *g = w->g;
+	flash_clear(g, t->o, w->f->mr * width_floats(&w->f->ww));
+	flash_clear(g, t->sum, (int64_t)w->f->mr * g->t->lanes);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), t->h, gen_i64(g, 1));
+	gen_store(g, DT_F32, gen_f32(g, lowest(w->f)), gen_at(g, t->top, l.iv, 4), NULL);
+	gen_loop_end(g, &l);
+}
+
+/* A sum is at least 1, e^0, but for rows that saw nothing. */
+static void end(Forward *w, Tile *t)
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), t->h, gen_i64(g, 1));
+	LLVMValueRef r = l.iv, at = f_add(g, t->t, r);
+	LLVMValueRef sum = across(g, f_load(g, gen_at(g, t->sum, f_mul(g, r, gen_i64(g, g->t->lanes)), 4), 0), true);
+	sum = greater(g, sum, gen_splat(g, gen_f32(g, 0.5)));
+	if (w->lse) {
+		LLVMValueRef top = gen_load(g, DT_F32, gen_at(g, t->top, r, 4), 1, NULL);
+		LLVMValueRef to = flash_row(f, w->lse, (LLVMValueRef[]){ t->b, t->head }, 3);
+		to = gen_at(g, to, f_mul(g, at, flash_stride(f, w->lse, 2)), 4);
+		gen_store(g, DT_F32, LLVMBuildFAdd(g->b, top, vec_log(g, first_lane(g, sum)), ""), to, NULL);
+	}
+	LLVMValueRef one = LLVMBuildFDiv(g->b, gen_splat(g, gen_f32(g, 1)), sum, "");
+	LLVMValueRef from = gen_at(g, t->o, f_mul(g, r, gen_i64(g, f->ww.nr)), 4);
+	LLVMValueRef to = w->y ? flash_row(f, w->y, (LLVMValueRef[]){ t->b, at, t->head }, 4) : NULL;
+	for (int v = 0; to && v < width_vectors(f, &f->ww); v++) {
+		LLVMValueRef x = LLVMBuildFMul(g->b, f_load(g, from, width_at(f, &f->ww, v)), one, "");
+		gen_store(g, DT_F32, x, gen_at(g, to, gen_i64(g, v * g->t->lanes), 4), width_mask(f, &f->ww, v));
+	}
+	gen_loop_end(g, &l);
+}
+
+/* The blocks of keys from the first that the task's first row sees to the last that its last row sees. */
+static void blocks(Forward *w, const Task *k)
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	const Attrs *a = &f->v->a;
+	LLVMValueRef lo = gen_i64(g, 0), hi = f->S, keys = gen_i64(g, f->keys);
+	if (a->causal)
+		hi = f_min(g, hi, f_add(g, k->hi, f->past));
+	if (a->window) {
+		lo = f_max(g, lo, f_sub(g, f_add(g, f_add(g, k->lo, f->past), gen_i64(g, 1)), gen_i64(g, a->window)));
+		lo = f_mul(g, gen_bin(g, LLVMUDiv, lo, keys), keys);
+	}
+	Loop l = gen_loop_begin(g, lo, hi, keys);
+	Tile t = { .key = l.iv, .count = f_min(g, keys, f_sub(g, f->S, l.iv)) };
+	LLVMValueRef at[] = { k->b, l.iv, k->group };
+	flash_pack_transposed(f, f->k, w->key_fn, f->wk.extent, flash_row(f, f->k, at, 4), w->keys, t.count);
+	flash_pack_rows(f, f->val, &f->ww, flash_row(f, f->val, at, 4), w->values, t.count);
+	each_tile(w, k, t, visit);
+	gen_loop_end(g, &l);
+}
+
+static void tasks(Forward *w)
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	LLVMValueRef rows = gen_i64(g, w->tiles * f->mr), each = f_ceil(g, f->T, w->tiles * f->mr), lo, hi;
+	gen_share(g, f_mul(g, f_mul(g, f->B, f->G), each), &lo, &hi);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
+	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, each);
+	Task k = { .b = gen_bin(g, LLVMUDiv, outer, f->G), .group = gen_bin(g, LLVMURem, outer, f->G) };
+	k.lo = f_mul(g, gen_bin(g, LLVMURem, l.iv, each), rows);
+	k.hi = f_min(g, f_add(g, k.lo, rows), f->T);
+	each_tile(w, &k, (Tile){ 0 }, begin);
+	blocks(w, &k);
+	each_tile(w, &k, (Tile){ 0 }, end);
+	gen_loop_end(g, &l);
+}
+
+void gen_flash_forward(Flash *f)
+{
+	Gen *g = f->g;
+	Forward w = { .f = f, .g = g, .tiles = MAX(1, ROWS / (f->R * f->mr)) };
+	int64_t rows = f->R * w.tiles * f->mr;
+	for (int i = 0; i < f->c->vals.len; i++)
+		*(f->c->vals.at[i]->op == OP_FLASH ? &w.y : &w.lse) = f->c->vals.at[i];
+	w.key_fn = flash_panels_along(f, f->k, &f->block, true);
+	w.keys = flash_take(f, f->wk.extent * f->keys);
+	w.values = flash_take(f, f->keys * width_floats(&f->ww));
+	w.s = flash_take(f, (int64_t)f->mr * f->keys);
+	w.p = flash_take(f, (int64_t)f->mr * f->keys);
+	w.o = flash_take(f, rows * width_floats(&f->ww));
+	w.top = flash_take(f, rows);
+	w.sum = flash_take(f, rows * g->t->lanes);
+	tasks(&w);
+}
