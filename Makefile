@@ -137,10 +137,12 @@ packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre
 deps:
 	@tests/deps.sh $(packages)
 
-.PHONY: demo bench-gemm bench-train bench-char docs docs-check
+.PHONY: demo bench-gemm bench-attention bench-train bench-char docs docs-check
 demo:
 	@models/demo.sh $(BUILD)
 bench-gemm: $(BUILD)/bench/gemm
+	$<
+bench-attention: $(BUILD)/bench/attention
 	$<
 $(BUILD)/bench/%: bench/%.c $(libs)
 	@mkdir -p $(@D); echo "  cc $<"

@@ -57,7 +57,8 @@ static Gen gen_of(Bundle *k)
 static int bundle_add(Bundle *k, const Cluster *c)
 {
 	static void (*const body[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
-		[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel,
+		[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel, [K_ROWS] = gen_rows_kernel,
+		[K_COLS] = gen_cols_kernel, [K_FLASH] = gen_flash_kernel,
 	};
 	Gen g = gen_of(k);
 	KernelArgs *ka = kernel_args(k->a, c, NULL);
@@ -71,7 +72,7 @@ static int bundle_add(Bundle *k, const Cluster *c)
 }
 
 /* Register-only multiply-adds; args[0]: rounds. */
-static int bundle_add_peak(Bundle *k)
+static inline int bundle_add_peak(Bundle *k)
 {
 	Gen g = gen_of(k);
 	KernelArgs *ka = NEW(k->a, KernelArgs);
@@ -107,7 +108,7 @@ static int bundle_add_peak(Bundle *k)
 }
 
 /* The register tile on operands in first-level cache; args[0]: rounds. */
-static int bundle_add_tile(Bundle *k, int64_t depth)
+static inline int bundle_add_tile(Bundle *k, int64_t depth)
 {
 	Gen g = gen_of(k);
 	KernelArgs *ka = NEW(k->a, KernelArgs);
@@ -158,7 +159,7 @@ static Shot *bundle_finish(Bundle *k, const char *asm_path)
 }
 
 /* place(ctx, root) gives the byte offset of root's memory in the arena; fills args of the launches. */
-static void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx)
+static inline void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx)
 {
 	for (int i = 0; i < k->launch.len; i++)
 		for (int j = 0; j < k->launch.at[i].ka->at.len; j++) {
@@ -167,7 +168,7 @@ static void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx
 		}
 }
 
-static double bundle_compile_seconds(const Bundle *k)
+static inline double bundle_compile_seconds(const Bundle *k)
 {
 	return k->seconds;
 }

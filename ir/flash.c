@@ -53,6 +53,13 @@ bool flash_dense(const Value *v, int i)
 	return !row || dim_is(w.stride[last], 1) || dim_is(x->type.dim[last], 1);
 }
 
+bool flash_writes(Value *v)
+{
+	View w;
+	int last = v->type.rank - 1;
+	return view_of(v, &w) && (v->op == OP_FLASH_LSE || dim_is(w.stride[last], 1) || dim_is(v->type.dim[last], 1));
+}
+
 static bool same_attrs(const Attrs *a, const Attrs *b)
 {
 	return a->causal == b->causal && a->window == b->window && a->scale == b->scale && a->softcap == b->softcap &&
@@ -84,5 +91,8 @@ const char *flash_illegal(const Cluster *c)
 	for (int i = 0; i < first->nin; i++)
 		if (!flash_dense(first, i))
 			return internf("%s has an operand %d whose rows have gaps", op_info[first->op].text, i);
+	for (int i = 0; i < c->outs.len; i++)
+		if (!flash_writes(c->outs.at[i]))
+			return internf("%s is placed where its rows have gaps", op_info[c->outs.at[i]->op].text);
 	return NULL;
 }

@@ -290,6 +290,7 @@ bool contract_laid_out(Value *contract);                       /* are its operan
 enum { FLASH_DY, FLASH_LSE, FLASH_D };                         /* flash_grad's own operands, behind flash's */
 const char *flash_unfit(const Value *);                        /* of attention's kind: NULL, or why no kernel can be made of it */
 bool flash_dense(const Value *v, int i);                       /* must the elements of operand i follow one another along its last axis? */
+bool flash_writes(Value *v);                                   /* and those of the result, where it lies? */
 bool flash_together(const Value *a, const Value *b);           /* may one kernel compute both? */
 int flash_operands(const Attrs *);                             /* 3 to 7: as many as flash has */
 typedef struct FlashExtras { Value *keys, *mask, *bias, *seed; } FlashExtras;

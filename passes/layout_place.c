@@ -22,10 +22,11 @@ static bool placeable(const Value *v)
 {
 	Lower l = op_info[v->op].lower;
 	return !v->dest && !immaterial(v) && v->op != OP_PACK && v->op != OP_SCATTER_ADD &&
-	       (l == LOWER_ELEM || l == LOWER_REDUCE || l == LOWER_CONTRACT || l == LOWER_GATHER);
+	       (l == LOWER_ELEM || l == LOWER_REDUCE || l == LOWER_CONTRACT || l == LOWER_GATHER ||
+	        l == LOWER_FLASH);
 }
 
-/* Where a contraction's result is walked with one stride along its m's and n's. */
+/* Where a contraction's result is walked with one stride along its m's and n's, rows of attention's are dense. */
 static bool walks(Value *v)
 {
 	View w;
@@ -33,6 +34,8 @@ static bool walks(Value *v)
 	const Dim *e, *stride;
 	if (!view_of(v, &w))
 		return false;
+	if (op_info[v->op].lower == LOWER_FLASH)
+		return flash_writes(v);
 	if (v->op != OP_CONTRACT)
 		return true;
 	spec_parse(v->a.spec, &s);
@@ -62,7 +65,7 @@ static Value *place_concat(Builder *b, Value *v)
 	if (good)
 		return c;
 	for (int i = 0; i < v->nin; i++) {
-		if (in[i]->op != OP_CONTRACT)
+		if (in[i]->op != OP_CONTRACT && op_info[in[i]->op].lower != LOWER_FLASH)
 			continue;
 		in[i]->dest = NULL;
 		in[i] = copy_of(b, in[i]);
