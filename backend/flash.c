@@ -138,11 +138,22 @@ static int64_t whole(const Dim *d)
 	return n;
 }
 
-/* Keys of a block: 64, fewer where there never are so many. */
+static bool look_bound(void *ctx, const char *sym, int64_t *bound)
+{
+	const Gen *g = ctx;
+	for (int i = 0; i < g->nsyms; i++)
+		if (g->syms[i].name == sym) {
+			*bound = g->syms[i].bound;
+			return true;
+		}
+	return false;
+}
+
+/* Keys of a block: 64, fewer where there hardly are so many. */
 static int64_t keys_of(Gen *g, const Dim *S)
 {
 	int64_t n;
-	return dim_is_const(S, &n) && n < 64 ? MAX(n, 1) : 64;
+	return dim_eval(S, look_bound, g, &n) && n < 64 ? MAX(n, 1) : 64;
 }
 
 Flash flash_of(Gen *g, const Cluster *c)

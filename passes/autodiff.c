@@ -46,7 +46,7 @@ static void mark_active(Tape *t)
 			if (trains_a_bias(t, v))
 				bug("autodiff: flash has no gradient to its bias");
 			t->active[i] = grad_rule[v->op] != NULL;
-			if (!t->active[i])
+			if (!t->active[i] && v->uses)
 				diag_error((Loc){ 0 }, "E1011", "%s:%d:%d: %s has no gradient, and a parameter reaches the loss through it",
 					v->loc.file ? v->loc.file : "?", v->loc.line, v->loc.col, op_info[v->op].text);
 		}

@@ -1,10 +1,10 @@
 /* pipeline.c: the table of passes, the runner, and the road of a module. The only place that knows the order.
  *
- *   <e>.forward --copy-> raise simplify cse dce -> autodiff -> simplify .. --+
+ *   <e>.forward --copy-> raise simplify cse dce -> flash autodiff -> .. -----+
  *        |                (train: <e>.step)       (expands)                  |
  *        +-----copy-> raise incremental -+  (generate: <e>.step, <e>.encode) |
  *        +-----copy-------------------+  |  (eval: <e>.eval, infer: <e>.run) |
- *   <e>.eval (frontend) -> raise -----+--+--> expand --> simplify cse dce ---+
+ *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
  *                                                                            v
  *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <----+
@@ -267,7 +267,7 @@ static bool train_eval(Module *m, Entry *e, const PassOptions *o)
 		if (g != entry_graph(e, "eval"))
 			continue;
 		g = e->graphs.at[i] = graph_copy_to(arena_new(), g, g->name);
-		return finish(m, e, g->arena, passes_run(g, RAISED ",expand," CLEAN ",layout," KERNELS, o));
+		return finish(m, e, g->arena, passes_run(g, RAISED ",flash,expand," CLEAN ",layout," KERNELS, o));
 	}
 	return true;
 }
@@ -282,7 +282,7 @@ static bool train_update(Module *m, Entry *e, const PassOptions *o)
 
 static bool differentiated_road(Module *m, Graph *g, const PassOptions *o)
 {
-	if (!passes_run(g, RAISED, o))
+	if (!passes_run(g, RAISED ",flash", o))
 		return false;
 	int before = g->vals.len, errors = diag_errors();
 	clock_t begun = clock();
@@ -322,7 +322,7 @@ static bool train_road(Module *m, Entry *e, const PassOptions *o)
 static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
 {
 	for (int i = 0; i < n; i++)
-		if (!passes_run(fns[i], "raise_attention,expand," CLEAN ",layout_packed", o))
+		if (!passes_run(fns[i], "raise_attention,flash,expand," CLEAN ",layout_packed", o))
 			return false;
 	int before[2] = { fns[0]->vals.len, fns[n - 1]->vals.len };
 	clock_t begun = clock();

@@ -97,9 +97,10 @@ static MakeOp *const makers[OP_COUNT] = {
 	[OP_PAD] = pad, [OP_COPY] = unary, [OP_GATHER] = gather, [OP_SCATTER_ADD] = scatter,
 };
 
-/* Kernels that contraction's own tests cover, and backend_counted. */
+/* Kernels that contraction's and attention's own tests cover, and backend_counted. */
 static bool elsewhere(Lower l) {
-	return l == LOWER_NONE || l == LOWER_EXPAND || l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_NONZERO;
+	return l == LOWER_NONE || l == LOWER_EXPAND || l == LOWER_CONTRACT || l == LOWER_PACK || l == LOWER_NONZERO ||
+	       l == LOWER_FLASH;
 }
 
 static void test_every_op_has_a_case(void **state) {

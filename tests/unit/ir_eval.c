@@ -115,6 +115,22 @@ static const Row rows[] = {
 	 "%8 = slice %0 {axis=1, start=0, len=1}\n%10 = reshape %8 : f32[1,2,1,1]\n%11 = reshape %1 : f32[1,T,1,1]\n"
 	 "%12 = reshape %2 : f32[1,T,1,1]\n%9 = attention %10, %11, %12 {causal=1, scale=1, stream=0, dropout=0, keys=0, bias=0}",
 	 2, {0.991759793027055, 1.393453819846209}},
+	/* the same */
+	{OP_FLASH,
+	 "%8 = slice %0 {axis=1, start=0, len=1}\n%10 = reshape %8 : f32[1,2,1,1]\n%11 = reshape %1 : f32[1,T,1,1]\n"
+	 "%12 = reshape %2 : f32[1,T,1,1]\n%9 = flash %10, %11, %12 {stream=0, causal=1, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0}",
+	 2, {0.991759793027055, 1.39345381984621}},
+	{OP_FLASH_LSE,
+	 "%8 = slice %0 {axis=1, start=0, len=1}\n%10 = reshape %8 : f32[1,2,1,1]\n%11 = reshape %1 : f32[1,T,1,1]\n"
+	 "%12 = reshape %2 : f32[1,T,1,1]\n%9 = flash_lse %10, %11, %12 {stream=0, causal=1, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0}",
+	 2, {1.51104774484859, 1.52797574385531}},
+	/* dk where dy is q */
+	{OP_FLASH_GRAD,
+	 "%8 = slice %0 {axis=1, start=0, len=1}\n%10 = reshape %8 : f32[1,2,1,1]\n%11 = reshape %1 : f32[1,T,1,1]\n"
+	 "%12 = reshape %2 : f32[1,T,1,1]\n%13 = flash_lse %10, %11, %12 {stream=0, causal=1, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0}\n"
+	 "%14 = flash %10, %11, %12 {stream=0, causal=1, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0}\n%15 = mul %10, %14\n"
+	 "%9 = flash_grad %10, %11, %12, %10, %13, %15 {stream=0, causal=1, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0, wrt=1}",
+	 3, {-0.186938360517443, 0.00539196996425329, 0.18154639055319}},
 };
 
 static Tensor *run(Arena *a, Env *e, const char *body) {

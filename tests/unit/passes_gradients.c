@@ -166,6 +166,20 @@ static Value *case_attention_windowed(Builder *b)
 	return build(b, OP_ATTENTION, in, 4, &(Attrs){ .causal = 1, .window = 2, .mask = 1, .scale = 0.7, .softcap = 0.5 }, NULL);
 }
 
+static Value *case_flash(Builder *b)
+{
+	Value *in[] = { par(b, "q", "B,T,4,3"), par(b, "k", "B,T,2,3"), par(b, "v", "B,T,2,5") };
+	return build(b, OP_FLASH, in, 3, &(Attrs){ .causal = 1, .scale = 0.7 }, NULL);
+}
+
+static Value *case_flash_masked(Builder *b)
+{
+	Value *in[] = { par(b, "q", "B,T,4,3"), par(b, "k", "B,7,2,3"), par(b, "v", "B,7,2,3"), flags(b, "B,7"),
+		b_source(b, OP_INPUT, "mask", shape(DT_BOOL, "4,1,7")),
+		b_source(b, OP_INPUT, "bias", shape(DT_F32, "T,7")), b_source(b, OP_INPUT, "seed", type_scalar(DT_I32)) };
+	return build(b, OP_FLASH, in, 7, &(Attrs){ .keys = 1, .mask = 1, .bias = 1, .scale = 0.7, .softcap = 0.5, .dropout = 0.3 }, NULL);
+}
+
 /* Rows through a product, if chosen, as an expert's tokens are. */
 static Value *case_counted(Builder *b)
 {
@@ -192,6 +206,7 @@ static const struct Case { Op op; Value *(*make)(Builder *); } cases[] = {
 	{ OP_GATHER, case_gather }, { OP_SCATTER_ADD, case_scatter_add },
 	{ OP_SOFTMAX, case_softmax }, { OP_ATTENTION, case_attention }, { OP_ATTENTION, case_attention_masked },
 	{ OP_ATTENTION, case_attention_windowed }, { OP_GATHER, case_counted },
+	{ OP_FLASH, case_flash }, { OP_FLASH, case_flash_masked },
 };
 
 /* loss = sum of w * y, w a random input */
