@@ -122,7 +122,7 @@ static PassOptions pass_options(const Flags *f)
 {
 	return (PassOptions){
 		.print_after_all = flag(f, "print-after-all") != NULL, .verify_each = VERIFY_ALWAYS || flag(f, "verify-each") != NULL,
-		.stats = flag(f, "stats") != NULL, .out = stderr,
+		.stats = flag(f, "stats") != NULL, .without = flag(f, "without"), .out = stderr,
 	};
 }
 
@@ -254,9 +254,28 @@ static bool names_entries(const char *list)
 	return !empty;
 }
 
+/* Every name of --without is a pass's: a step of the road can't be left out. */
+static bool names_passes(Arena *a, const char *list)
+{
+	const char *const *names;
+	int n = list ? text_split(a, list, ",", &names) : 0;
+	for (int i = 0; i < n; i++) {
+		const PassInfo *p = pass_find(names[i]);
+		if (!p)
+			return false;
+		if (p->run)
+			continue;
+		diag_error((Loc){0}, "E1003", "%s is a step that makes a function of its entry: it can't be left out", p->name);
+		return false;
+	}
+	return true;
+}
+
 int run_build(Arena *a, const Flags *f)
 {
 	Stage stage = stage_of(flag(f, "emit"));
+	if (!names_passes(a, flag(f, "without")))
+		return EXIT_USAGE;
 	if (!names_entries(flag(f, "entry")))
 		return EXIT_USAGE;
 	const char *step = flag(f, "after");

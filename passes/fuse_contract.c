@@ -161,10 +161,22 @@ static void take_producers(Grow *w, const Value *u)
 	}
 }
 
+/* Is u for the epilogue of a later contraction, whose result it reads too? In this one's it would hold up what else reads this result:
+ * of sums of many products each would wait for the last. */
+static bool for_later(const Grow *w, const Value *u)
+{
+	for (int i = 0; i < u->nin; i++) {
+		const Value *o = u->in[i];
+		if (o->op == OP_CONTRACT && o->id > w->c->id && o->grad == u->grad && type_same_dims(&o->type, &u->type))
+			return true;
+	}
+	return false;
+}
+
 /* Adds u with its producers if that can be one kernel. */
 static bool take(Grow *w, Value *u)
 {
-	if (!candidate(w, u) || !operands_fit(w, u) || !place_fits(w, u))
+	if (!candidate(w, u) || for_later(w, u) || !operands_fit(w, u) || !place_fits(w, u))
 		return false;
 	w->set[w->n++] = u->id;
 	if (!no_harm(w)) {

@@ -129,12 +129,22 @@ static Value *write_into(Builder *b, const Value *v, Value *to, Value *x)
 	return w;
 }
 
-/* A write goes on in the memory of the state that is stored from it, or else of a copy. */
+/* Memory that the one user goes on with: a kernel's result or what was added to it. */
+static bool own_memory(const Value *v)
+{
+	return (placeable(v) || v->op == OP_SCATTER_ADD) && v->uses == 1;
+}
+
+/* A write goes on in the memory of the state that is stored from it, or in its operand's own, or else in a copy. (Values of
+ * one shape could become one kernel, which would write the memory twice in an order of its own.) */
 static Value *place_write(Builder *b, Value *v)
 {
 	Value *to = v->in[0], *x = v->in[1];
-	bool in_place = note(v)->stored && note(to)->last_reader <= v->id;
-	bool early = !in_place || note(to)->last_reader >= x->id;   /* the memory is not ready for x when x is computed */
+	bool goes_on = to->op == OP_WRITE && to->uses == 1 && !note(to)->stored;
+	bool own = (goes_on || own_memory(to)) && !type_same_dims(&to->type, &x->type);
+	bool in_place = own || (note(v)->stored && note(to)->last_reader <= v->id);
+	int ready = own ? to->id : note(to)->last_reader;
+	bool early = !in_place || ready >= x->id;   /* the memory is not ready for x when x is computed */
 	if (!in_place)
 		to = copy_of(b, to);
 	if (placeable(x) && x->uses == 1 && !early) {
@@ -191,12 +201,6 @@ static Value *place_store(Builder *b, Value *v)
 		return NULL;
 	}
 	return b_store(b, target, copy_of(b, v->in[1]));
-}
-
-/* The operand of a scatter_add that is its memory: a kernel's result used there alone. */
-static bool own_memory(const Value *v)
-{
-	return (placeable(v) || v->op == OP_SCATTER_ADD) && v->uses == 1;
 }
 
 /* An output lies in memory that stays, at a place known ahead: not a state's, which a store may change. */

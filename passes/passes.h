@@ -20,6 +20,7 @@ const PassInfo *pass_find(const char *name);      /* NULL after diag_error */
 /* pipeline.c: the one place that knows the order. */
 typedef struct PassOptions {
 	const char *const *print_after;  /* pass names; NULL-terminated; may be NULL */
+	const char *without;             /* passes left out of the road, "cse,chunk"; NULL: none */
 	bool print_after_all, verify_each, stats;
 	double *stats_seconds;           /* what counting for the statistics took is added; may be NULL */
 	FILE *out;                       /* where dumps and statistics go; NULL: stderr */
@@ -47,6 +48,11 @@ bool const_value(const Value *v, double *x);                       /* v is a con
 
 /* cse.c: same op, type, attributes and operands. */
 bool same_computation(const Value *x, const Value *y);
+
+/* chunk.c: with other sizes than chunk()'s own: a chunk has about `rows` rows, and a value of fewer than `bytes` or rows stays whole. */
+typedef struct ChunkSizes { int64_t rows, chunks; double bytes; } ChunkSizes;   /* chunks: at most so many */
+extern const ChunkSizes chunk_sizes;
+void chunk_to(Graph *, const ChunkSizes *);
 
 /* copy.c: a graph of its own with the same values (kernel numbers and destinations included). */
 Graph *graph_copy(const Graph *, const char *name);

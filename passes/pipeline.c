@@ -121,6 +121,15 @@ static bool wants_print(const PassOptions *o, const char *pass)
 	return false;
 }
 
+static bool left_out(const PassOptions *o, const char *pass)
+{
+	const char *list = o && o->without ? o->without : "", *word;
+	while ((word = next_word(&list)))
+		if (strcmp(word, pass) == 0)
+			return true;
+	return false;
+}
+
 static bool look_bound(void *ctx, const char *sym, int64_t *bound)
 {
 	return graph_bound(ctx, dim_sym(sym), bound);
@@ -207,6 +216,8 @@ bool passes_run(Graph *g, const char *list, const PassOptions *o)
 {
 	const char *word;
 	while ((word = next_word(&list))) {
+		if (left_out(o, word))
+			continue;
 		const PassInfo *p = runnable(g, word);
 		if (!p)
 			return false;
@@ -267,7 +278,7 @@ static bool train_eval(Module *m, Entry *e, const PassOptions *o)
 		if (g != entry_graph(e, "eval"))
 			continue;
 		g = e->graphs.at[i] = graph_copy_to(arena_new(), g, g->name);
-		return finish(m, e, g->arena, passes_run(g, RAISED ",flash,expand," CLEAN ",layout," KERNELS, o));
+		return finish(m, e, g->arena, passes_run(g, RAISED ",flash,expand," CLEAN ",chunk,layout," KERNELS, o));
 	}
 	return true;
 }
@@ -289,7 +300,7 @@ static bool differentiated_road(Module *m, Graph *g, const PassOptions *o)
 	autodiff(g, m);
 	if (diag_errors() > errors || !after(g, "autodiff", before, begun, o))
 		return false;
-	return passes_run(g, CLEAN ",layout," KERNELS, o);
+	return passes_run(g, CLEAN ",chunk,layout," KERNELS, o);
 }
 
 static bool train_step(Module *m, Entry *e, const PassOptions *o)
@@ -322,7 +333,7 @@ static bool train_road(Module *m, Entry *e, const PassOptions *o)
 static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
 {
 	for (int i = 0; i < n; i++)
-		if (!passes_run(fns[i], "raise_attention,flash,expand," CLEAN ",layout_packed", o))
+		if (!passes_run(fns[i], "raise_attention,flash,expand," CLEAN ",chunk,layout_packed", o))
 			return false;
 	int before[2] = { fns[0]->vals.len, fns[n - 1]->vals.len };
 	clock_t begun = clock();
