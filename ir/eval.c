@@ -339,10 +339,12 @@ EVAL(transpose)
 	move(v->type.rank, out->shape, fresh(r, out), ts, in[0]->at, fs);
 }
 
-/* Copies `part` into `whole` from `start` along the axis, or out of it. */
+/* Copies `part` into `whole` from `start` along the axis, or out of it. No elements may begin anywhere: a counted extent of 0. */
 static void place(Run *r, const Value *v, Tensor *whole, Tensor *part, int64_t start, bool out_of)
 {
 	int axis = v->a.axis;
+	if (!part->shape[axis])
+		return;
 	if (start < 0 || start + part->shape[axis] > whole->shape[axis]) {
 		fail(r, v, internf("elements %lld to %lld of an axis of %lld", (long long)start,
 		                   (long long)(start + part->shape[axis]), (long long)whole->shape[axis]));
