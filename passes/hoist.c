@@ -56,10 +56,13 @@ static bool worth_it(const Hoist *h, const Value *v)
 	}
 }
 
-/* What another function has brought already. Places inside a concat stay apart. */
+/* What another function has brought already; of this one's, packs and what they show (a weight that chunks of rows pack again and
+ * again), but no value that another may be computed over. Places inside a concat stay apart. */
 static Value *there_already(const Hoist *h, const Value *c)
 {
-	for (int i = 0; i < h->before && !c->dest; i++) {
+	bool own = c->op == OP_PACK || op_info[c->op].flags & (OPF_VIEW | OPF_SOURCE);
+	int n = own ? h->prepare->vals.len : h->before;
+	for (int i = 0; i < n && !c->dest; i++) {
 		Value *v = h->prepare->vals.at[i];
 		if (!v->dest && v->op != OP_STORE && same_computation(v, c))
 			return v;
