@@ -74,7 +74,7 @@ static Value *part_of(Chunks *c, Value *o)
 		return c->now[o->id];
 	if (!chunk_varies(&c->r, o))
 		return o->repl;
-	if (!c->r.again[o->id])
+	if (!chunk_again(&c->r, o))
 		return narrow_rows(c, o);
 	if (!c->now[o->id])
 		c->now[o->id] = make(c, o);
@@ -253,6 +253,16 @@ enum { CHUNK_ROWS = 512, MOST_CHUNKS = 64, GRAIN = 16 };
 
 const ChunkSizes chunk_sizes = { .rows = CHUNK_ROWS, .chunks = MOST_CHUNKS, .bytes = LARGE };
 
+typedef struct TypeList { Type *at; int len, cap; } TypeList;
+
+static bool has_type(const TypeList *l, const Type *t)
+{
+	for (int i = 0; i < l->len; i++)
+		if (type_same_dims(&l->at[i], t))
+			return true;
+	return false;
+}
+
 static int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 static void refuse(void *ctx, Value *nonzero) { *(bool *)ctx = true; }
@@ -265,11 +275,25 @@ static bool is_counted(Graph *g, const Region *r)
 	return found;
 }
 
-static bool chunk_value(Graph *g, const Value *v, const ChunkSizes *s)
+/* The types of what is reduced along its last axis alone, each once. */
+static TypeList reduced_types(Graph *g)
+{
+	TypeList l = { 0 };
+	for (int i = 0; i < g->vals.len; i++) {
+		const Value *v = g->vals.at[i];
+		if (op_info[v->op].flags & OPF_REDUCE && v->a.axes == 1u << (v->in[0]->type.rank - 1) && !has_type(&l, &v->in[0]->type))
+			vec_push(g->arena, &l, v->in[0]->type);
+	}
+	return l;
+}
+
+static bool chunk_value(Graph *g, const Value *v, const TypeList *reduced, const ChunkSizes *s)
 {
 	Region r;
 	int64_t elements, rows;
-	if (v->op != OP_CONTRACT || v->type.rank < 2 || !graph_bound(g, type_elems(v->type), &elements))
+	if (v->op != OP_CONTRACT || v->type.rank < 2 || !has_type(reduced, &v->type))
+		return false;
+	if (!graph_bound(g, type_elems(v->type), &elements))
 		return false;
 	if ((double)elements * dtype_size[v->type.dt] < s->bytes || !chunk_region(g, v, &r) || is_counted(g, &r))
 		return false;
@@ -284,8 +308,9 @@ static bool chunk_value(Graph *g, const Value *v, const ChunkSizes *s)
 void chunk_to(Graph *g, const ChunkSizes *s)
 {
 	graph_number(g);
+	TypeList reduced = reduced_types(g);
 	for (int i = 0; i < g->vals.len; i++) {
-		if (!chunk_value(g, g->vals.at[i], s))
+		if (!chunk_value(g, g->vals.at[i], &reduced, s))
 			continue;
 		dce(g);
 		graph_number(g);

@@ -11,6 +11,8 @@ typedef enum Part {
 	AFTER,         /* depends on the region as a whole */
 } Part;
 
+typedef enum Again { UNKNOWN, AGAIN, NOT_AGAIN } Again;
+
 /* The rows are the axes of the seed's result but the last. Every value inside has them as neighbours in this order, from
  * axis first[id] on. Values are known by Value.id, positions in `old`. */
 typedef struct Region {
@@ -22,11 +24,13 @@ typedef struct Region {
 	Part *part;
 	int *first;
 	bool *whole;         /* inside, and nobody inside reads it: of a contraction that leaves the rows and not V */
-	bool *again;         /* outside, of the seed's shape, and what is inside can make the rows it wants of it */
+	Again *again;        /* what is known of chunk_again() */
 } Region;
 
 /* chunk_region.c */
 bool chunk_region(Graph *, const Value *seed, Region *);       /* false: nothing that can be done in chunks */
+/* Outside, of the seed's shape, and what is inside can make the rows it wants of it. */
+bool chunk_again(const Region *, const Value *);
 /* From which axis on tensor t (0, 1: an operand, 2: the result) of the contraction v has the rows' letters; -1: it has none of them;
  * -2: not all as neighbours in their order. */
 int chunk_letters(const Region *, const Value *v, const Spec *, int t);

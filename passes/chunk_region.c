@@ -110,10 +110,10 @@ static bool takes(const Region *r, const Value *o)
 		return !r->whole[o->id] && r->first[o->id] == 0;
 	if (o->type.rank > r->nr + 1)
 		return false;
-	return !chunk_varies(r, o) || dim_is(o->type.dim[o->type.rank - 1], 1) || r->again[o->id];
+	return !chunk_varies(r, o) || dim_is(o->type.dim[o->type.rank - 1], 1) || chunk_again(r, o);
 }
 
-/* Outside and of the seed's shape: can it be made chunk by chunk? */
+/* Outside: is it of the seed's shape, and can it be made chunk by chunk? */
 static bool made_again(const Region *r, const Value *v)
 {
 	if (!chunk_is_wide(r, v))
@@ -124,6 +124,14 @@ static bool made_again(const Region *r, const Value *v)
 	for (int i = 0; again && i < v->nin; i++)
 		again = takes(r, v->in[i]);
 	return again;
+}
+
+bool chunk_again(const Region *r, const Value *v)
+{
+	Again *known = &r->again[v->id];
+	if (*known == UNKNOWN)
+		*known = made_again(r, v) ? AGAIN : NOT_AGAIN;
+	return *known == AGAIN;
 }
 
 static Part part_of_elementwise(const Region *r, const Value *v)
@@ -184,40 +192,38 @@ static bool depends(const Region *r, const Value *v)
 	return false;
 }
 
-/* Nothing of the seed's size is read by what comes after, and its rows are reduced. */
-static bool worthy(const Region *r)
+/* Reads something of the seed's size that is inside. */
+static bool reads_large(const Region *r, const Value *v)
 {
-	bool reduces = false;
-	for (int i = 0; i < r->g->vals.len; i++) {
-		const Value *v = r->g->vals.at[i];
-		reduces |= r->part[i] == INSIDE && op_info[v->op].flags & OPF_REDUCE;
-		for (int k = 0; k < v->nin; k++)
-			if (r->part[i] == AFTER && is_large(r, v->in[k]))
-				return false;
-	}
-	return reduces;
+	for (int i = 0; i < v->nin; i++)
+		if (is_large(r, v->in[i]))
+			return true;
+	return false;
 }
 
+/* Most contractions are none's seed and end within a few values, before what has the graph's size is walked or allocated twice. */
 bool chunk_region(Graph *g, const Value *seed, Region *r)
 {
 	int n = g->vals.len;
+	bool reduces = false;
 	*r = (Region){ .g = g, .seed = seed, .wide = seed->type, .nr = seed->type.rank - 1, .rows = dim_const(1) };
+	if (!makes_wide(r, seed))
+		return false;
 	for (int i = 0; i < r->nr; i++)
 		r->rows = dim_mul(r->rows, seed->type.dim[i]);
 	r->part = NEW_ARRAY(g->arena, Part, n);
 	r->first = NEW_ARRAY(g->arena, int, n);
 	r->whole = NEW_ARRAY(g->arena, bool, n);
-	r->again = NEW_ARRAY(g->arena, bool, n);
-	if (!makes_wide(r, seed))
-		return false;
-	for (int i = 0; i < n; i++) {
+	r->again = NEW_ARRAY(g->arena, Again, n);
+	r->part[seed->id] = INSIDE;
+	for (int i = seed->id + 1; i < n; i++) {
 		const Value *v = g->vals.at[i];
-		if (v == seed)
-			r->part[i] = INSIDE;
-		else if (depends(r, v))
-			r->part[i] = part_of(r, v);
-		else
-			r->again[i] = made_again(r, v);
+		if (!depends(r, v))
+			continue;
+		r->part[i] = part_of(r, v);
+		if (r->part[i] == AFTER && reads_large(r, v))
+			return false;
+		reduces |= r->part[i] == INSIDE && op_info[v->op].flags & OPF_REDUCE;
 	}
-	return worthy(r);
+	return reduces;
 }

@@ -62,12 +62,12 @@ exits "llama trains" 0 "" "$tmp/llama" train --tokenizer byte --data "$corpus" -
 wide="--set V=20000 --set N=300 --set D=16 --set H=1 --set L=1 --set p=0 --set train.micro=4 --set train.batch=8 --set train.T=300 --entry train"
 wide_train="train --tokenizer byte --data $corpus --steps 4 --seed 5 --lr 1e-2 --warmup 0 --validate-every 2 --save-every 0"
 "$sinter" build models/gpt2.sinter $wide -o "$tmp/chunks" || bad "a wide gpt2 builds"
-"$sinter" build models/gpt2.sinter $wide --without=chunk -o "$tmp/whole" || bad "it builds without chunks"
+"$sinter" build models/gpt2.sinter $wide --without=chunk -o "$tmp/unchunked" || bad "it builds without chunks"
 for t in 1 2 3; do
 	check "a head in chunks on $t threads" "$tmp/chunks" $wide_train -t $t --out "$tmp/chunks$t"
 done
-check "a head whole" "$tmp/whole" $wide_train -t 2 --out "$tmp/whole2"
+check "a head whole" "$tmp/unchunked" $wide_train -t 2 --out "$tmp/unchunked.run"
 check "chunks: 2 threads give the bits of 1" cmp "$(model_of "$tmp/chunks1")" "$(model_of "$tmp/chunks2")"
 check "chunks: 3 threads give the bits of 1" cmp "$(model_of "$tmp/chunks1")" "$(model_of "$tmp/chunks3")"
-losses "$tmp/chunks1" > "$tmp/loss.chunks"; losses "$tmp/whole2" > "$tmp/loss.whole"
+losses "$tmp/chunks1" > "$tmp/loss.chunks"; losses "$tmp/unchunked.run" > "$tmp/loss.whole"
 check "chunks: the losses of whole logits" awk '{ getline w < "'"$tmp/loss.whole"'"; split(w, x, " "); d = $1 - x[1]; if (d < 0) d = -d; if (d > 1e-4) bad = 1; n++ } END { exit bad || n != 4 }' "$tmp/loss.chunks"
