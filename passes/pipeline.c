@@ -7,7 +7,7 @@
  *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
  *                                                                            v
- *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <----+
+ *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <-- chunk
  *                                       (generate, eval, infer)
  */
 #include "passes/passes.h"
