@@ -6,7 +6,9 @@
 set -u
 sinter=$(realpath "$1"); fix=${2:-}
 cd "$(dirname "$0")/.." || exit 2
-mapfile -t all < <(git ls-files -co --exclude-standard -- '*.c' '*.h' '*.l' '*.y' '*.def' '*.sh' '*.md' '*.py' Makefile .ci/run | while read -r f; do [ -f "$f" ] && echo "$f"; done)
+rooms=(Makefile .ci frontend ir passes backend runtime driver support models tests docs bench)
+mapfile -t all < <(find README.md "${rooms[@]}" -type f \( -name '*.[chly]' -o -name '*.def' -o -name '*.sh' -o -name '*.md' -o -name '*.py' -o -name Makefile -o -path .ci/run \) | sort)
+[ ${#all[@]} -gt 100 ] || { echo "style: only ${#all[@]} files found"; exit 1; }
 mapfile -t code < <(printf '%s\n' "${all[@]}" | grep -E '\.[ch]$')
 models=(models/*.sinter tests/models/*.sinter tests/models/*/*.sinter)
 failed=0
