@@ -13,7 +13,11 @@ typedef struct Target {
 	bool fma, masks;            /* fused multiply-add; predicated memory operations worth using */
 	int mr, nr;                 /* contraction tile: rows, columns (nr a multiple of lanes) */
 	int64_t l1, l2;             /* bytes assumed when blocking; not read from this machine */
+	enum { BF16_CONVERT, BF16_DOT, BF16_TILES } bf16;  /* how bf16 is multiplied: as f32; by vdpbf16ps; by AMX's tdpbf16ps */
 } Target;
+/* The rows and columns of the register tile that contractions of this type are made of. */
+int tile_rows(const Target *, DType);
+int tile_columns(const Target *, DType);
 bool target_find(const char *name, Target *);                  /* false after diag_error */
 
 /* plan.c: every buffer's place. */
@@ -36,7 +40,7 @@ typedef struct BackendOptions { const Target *target; Emit emit; const char *out
 bool backend_build(Module *, const BackendOptions *);
 
 /* jit.c is for tests and benches: compiles a single graph in this process and runs it.
- * Tensors by name through the Env as graph_eval does, computed in f32 by the kernels, on n threads. */
+ * Tensors by name through the Env as graph_eval does, computed in f32 (contractions of bf16 where the graph says so) by the kernels, on n threads. */
 bool backend_run(Graph *, Env *, const Target *, int threads);
 /* The same in parts: a graph compiled once and called with any values of its dimensions. The graph must outlive it. */
 typedef struct Compiled Compiled;

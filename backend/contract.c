@@ -547,6 +547,10 @@ static void tasks(Contract *c)
 void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 {
 	Value *v = cluster->anchor;
+	if (v->in[0]->type.dt == DT_BF16) {
+		gen_contract_bf16(g, cluster, ka);
+		return;
+	}
 	Contract c = { .g = g, .x = axes_of(v->a.spec, &v->in[0]->type, &v->in[1]->type) };
 	left_operand(&c, v);
 	right_operand(&c, v);

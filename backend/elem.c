@@ -1,5 +1,6 @@
 /* elem.c: one op on registers: the elementwise ops, const, iota, dimval and random, as a table indexed by Op.
- * Operands are scalars, or vectors of the target's lanes; f32, i32 or (bool) i1. */
+ * Operands are scalars, or vectors of the target's lanes; f32, i32 or (bool) i1; a bf16 is an f32 whose
+ * lower half is zero. */
 #include "backend/gen.h"
 
 typedef struct Elem {
@@ -88,7 +89,7 @@ static LLVMValueRef emit_to_f32(Elem *e)
 	LLVMTypeRef type = gen_type(e->g, DT_F32, e->lanes);
 	DType from = e->v->in[0]->type.dt;
 
-	if (from == DT_F32)
+	if (from == DT_F32 || from == DT_BF16)
 		return e->in[0];
 	return from == DT_I32 ? LLVMBuildSIToFP(e->g->b, e->in[0], type, "") : LLVMBuildUIToFP(e->g->b, e->in[0], type, "");
 }
@@ -104,6 +105,19 @@ static LLVMValueRef emit_to_i32(Elem *e)
 	if (from == DT_BOOL)
 		return LLVMBuildZExt(e->g->b, e->in[0], type, "");
 	return gen_call2(e->g, "llvm.fptosi.sat", type, LLVMTypeOf(e->in[0]), e->in, 1);
+}
+
+static LLVMValueRef emit_to_bf16(Elem *e)
+{
+	Gen *g = e->g;
+	LLVMTypeRef bits = gen_type(g, DT_I32, e->lanes);
+	LLVMValueRef x = LLVMBuildBitCast(g->b, e->in[0], bits, ""), half = shaped(e, gen_i32(g, 16));
+	LLVMValueRef even = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, x, half, ""), shaped(e, gen_i32(g, 1)), "");
+	LLVMValueRef up = LLVMBuildAdd(g->b, LLVMBuildAdd(g->b, x, shaped(e, gen_i32(g, 0x7fff)), ""), even, "");
+	LLVMValueRef quiet = LLVMBuildOr(g->b, x, shaped(e, gen_i32(g, 0x400000)), "");
+	LLVMValueRef nan = LLVMBuildFCmp(g->b, LLVMRealUNO, e->in[0], e->in[0], "");
+	x = LLVMBuildAnd(g->b, LLVMBuildSelect(g->b, nan, quiet, up, ""), shaped(e, gen_i32(g, -65536)), "");
+	return LLVMBuildBitCast(g->b, x, gen_type(g, DT_F32, e->lanes), "");
 }
 
 /* The product's factors where x is one, so that a sum with it becomes a fused multiply-add. */
@@ -185,7 +199,7 @@ static Emit1 *const emitters[OP_COUNT] = {
 	[OP_NEG] = emit_neg, [OP_ABS] = emit_abs, [OP_EXP] = emit_exp, [OP_LOG] = emit_log, [OP_SQRT] = emit_sqrt,
 	[OP_RSQRT] = emit_rsqrt, [OP_TANH] = emit_tanh, [OP_ERF] = emit_erf, [OP_SIN] = emit_sin, [OP_COS] = emit_cos,
 	[OP_SIGMOID] = emit_sigmoid, [OP_STOP] = emit_same, [OP_NOT] = emit_not, [OP_TO_F32] = emit_to_f32,
-	[OP_TO_I32] = emit_to_i32, [OP_ADD] = emit_add, [OP_SUB] = emit_sub, [OP_MUL] = emit_mul, [OP_DIV] = emit_div,
+	[OP_TO_I32] = emit_to_i32, [OP_TO_BF16] = emit_to_bf16, [OP_ADD] = emit_add, [OP_SUB] = emit_sub, [OP_MUL] = emit_mul, [OP_DIV] = emit_div,
 	[OP_POW] = emit_pow, [OP_MAX] = emit_max, [OP_MIN] = emit_min, [OP_EQ] = emit_eq, [OP_NE] = emit_ne,
 	[OP_LT] = emit_lt, [OP_LE] = emit_le, [OP_AND] = emit_and, [OP_OR] = emit_or, [OP_SELECT] = emit_select,
 	[OP_COPY] = emit_same,

@@ -125,7 +125,7 @@ LLVMValueRef gen_bin(Gen *g, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b)
 
 LLVMTypeRef gen_type(Gen *g, DType dt, int lanes)
 {
-	if (dt == DT_F32)
+	if (dt == DT_F32 || dt == DT_BF16)
 		return lanes == 1 ? g->f32 : g->vf;
 	if (dt == DT_I32)
 		return lanes == 1 ? g->i32 : g->vi;
@@ -335,7 +335,7 @@ LLVMValueRef gen_splat(Gen *g, LLVMValueRef scalar)
 
 LLVMValueRef gen_at(Gen *g, LLVMValueRef ptr, LLVMValueRef index, int size)
 {
-	LLVMTypeRef unit = size == 8 ? g->i64 : size == 4 ? g->i32 : g->i8;
+	LLVMTypeRef unit = size == 8 ? g->i64 : size == 4 ? g->i32 : size == 2 ? LLVMInt16TypeInContext(g->ctx) : g->i8;
 
 	if (LLVMIsAConstantInt(index) && LLVMConstIntGetSExtValue(index) == 0)
 		return ptr;
@@ -351,11 +351,40 @@ LLVMValueRef gen_mask(Gen *g, LLVMValueRef count)
 	return LLVMBuildICmp(g->b, LLVMIntSLT, LLVMConstVector(lane, (unsigned)g->t->lanes), gen_splat(g, n), "");
 }
 
+static LLVMValueRef shift_by(Gen *g, int n, int lanes)
+{
+	return lanes == 1 ? gen_i32(g, n) : gen_splat(g, gen_i32(g, n));
+}
+
 static LLVMTypeRef memory_type(Gen *g, DType dt, int lanes)
 {
-	if (dt != DT_BOOL)
+	if (dt != DT_BOOL && dt != DT_BF16)
 		return gen_type(g, dt, lanes);
-	return lanes == 1 ? g->i8 : LLVMVectorType(g->i8, (unsigned)lanes);
+	LLVMTypeRef one = dt == DT_BOOL ? g->i8 : LLVMInt16TypeInContext(g->ctx);
+	return lanes == 1 ? one : LLVMVectorType(one, (unsigned)lanes);
+}
+
+/* What is in memory from what is in registers, and back. bf16 is the upper half of an f32, which to_bf16 has rounded. */
+static LLVMValueRef to_memory(Gen *g, DType dt, LLVMValueRef v, LLVMTypeRef memory, int lanes)
+{
+	LLVMTypeRef bits = gen_type(g, DT_I32, lanes);
+
+	if (dt == DT_BOOL)
+		return LLVMBuildZExt(g->b, v, memory, "");
+	if (dt != DT_BF16)
+		return v;
+	v = LLVMBuildLShr(g->b, LLVMBuildBitCast(g->b, v, bits, ""), shift_by(g, 16, lanes), "");
+	return LLVMBuildTrunc(g->b, v, memory, "");
+}
+
+static LLVMValueRef from_memory(Gen *g, DType dt, LLVMValueRef v, LLVMTypeRef memory, int lanes)
+{
+	if (dt == DT_BOOL)
+		return LLVMBuildICmp(g->b, LLVMIntNE, v, LLVMConstNull(memory), "");
+	if (dt != DT_BF16)
+		return v;
+	v = LLVMBuildShl(g->b, LLVMBuildZExt(g->b, v, gen_type(g, DT_I32, lanes), ""), shift_by(g, 16, lanes), "");
+	return LLVMBuildBitCast(g->b, v, gen_type(g, DT_F32, lanes), "");
 }
 
 static LLVMValueRef intrinsic2(Gen *g, const char *name, LLVMTypeRef *overloads, size_t n,
@@ -396,16 +425,16 @@ LLVMValueRef gen_load(Gen *g, DType dt, LLVMValueRef ptr, int lanes, LLVMValueRe
 		v = LLVMBuildLoad2(g->b, type, ptr, "");
 		LLVMSetAlignment(v, (unsigned)dtype_size[dt]);
 	}
-	return dt == DT_BOOL ? LLVMBuildICmp(g->b, LLVMIntNE, v, LLVMConstNull(type), "") : v;
+	return from_memory(g, dt, v, type, lanes);
 }
 
 void gen_store(Gen *g, DType dt, LLVMValueRef v, LLVMValueRef ptr, LLVMValueRef mask)
 {
 	bool vector = LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind;
-	LLVMTypeRef type = memory_type(g, dt, vector ? g->t->lanes : 1), over[2] = { type, g->ptr };
+	int lanes = vector ? g->t->lanes : 1;
+	LLVMTypeRef type = memory_type(g, dt, lanes), over[2] = { type, g->ptr };
 
-	if (dt == DT_BOOL)
-		v = LLVMBuildZExt(g->b, v, type, "");
+	v = to_memory(g, dt, v, type, lanes);
 	if (mask) {
 		LLVMValueRef in[4] = { v, ptr, gen_i32(g, dtype_size[dt]), mask };
 		intrinsic2(g, "llvm.masked.store", over, 2, in, 4);

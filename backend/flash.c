@@ -66,7 +66,7 @@ void f_end(Gen *g, If *i)
 /* Widths */
 
 /* Six rows by four vectors leave room for a row of four and the broadcast element; fewer vectors where that wastes less. */
-static int tile_rows(const Target *t) { return t->vregs == 32 ? 6 : t->mr; }
+static int query_rows(const Target *t) { return t->vregs == 32 ? 6 : t->mr; }
 
 static int most_vectors(const Target *t) { return t->vregs == 32 ? 4 : t->nr / t->lanes; }
 
@@ -77,7 +77,7 @@ Width flash_width(const Target *t, int64_t extent)
 	w.panels = (vectors + most - 1) / most;
 	w.nv = (vectors + w.panels - 1) / w.panels;
 	w.nr = w.nv * t->lanes;
-	w.t.mr = tile_rows(t);
+	w.t.mr = query_rows(t);
 	w.t.nr = w.nr;
 	return w;
 }
@@ -159,7 +159,7 @@ static int64_t keys_of(Gen *g, const Dim *S)
 Flash flash_of(Gen *g, const Cluster *c)
 {
 	Value *v = c->anchor, *q = v->in[0], *k = v->in[1];
-	Flash f = { .g = g, .c = c, .v = v, .q = q, .k = k, .val = v->in[2], .in = flash_extras(v), .mr = tile_rows(g->t) };
+	Flash f = { .g = g, .c = c, .v = v, .q = q, .k = k, .val = v->in[2], .in = flash_extras(v), .mr = query_rows(g->t) };
 	f.R = whole(dim_div_exact(q->type.dim[2], k->type.dim[2]));
 	f.wk = flash_width(g->t, whole(q->type.dim[3]));
 	f.ww = flash_width(g->t, whole(f.val->type.dim[3]));

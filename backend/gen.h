@@ -183,6 +183,14 @@ LLVMValueRef gen_tile_function(const Gen *, TileKind);
 LLVMValueRef gen_full_tile_function(const Gen *, TileKind);
 enum { ROWS_AHEAD = 6 };       /* rows too far apart for the hardware to foresee are fetched this early; they may share a set */
 
+/* micro_bf16.c: the register tile of bf16, for a Gen whose target has tile_rows() and tile_columns() of bf16 as mr and nr.
+ * void (a, lda, b, pairs, acc, first, h): acc (h,nr) = (first ? 0 : acc) + A B over pairs of k. A's element (r, k) is at r*lda + k, b as
+ * pack_bf16.c has it; acc (mr,nr) has room for all rows, its vectors and b's are aligned. */
+LLVMValueRef gen_tile_bf16(const Gen *);
+void gen_tiles_begin(Gen *);   /* before its first call in a kernel; gen_tiles_end behind the last */
+void gen_tiles_end(Gen *);
+bool gen_uses_tiles(LLVMModuleRef);                            /* has it kernels with AMX? */
+
 /* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
 typedef struct Epilogue {
 	const Cluster *c;
@@ -201,8 +209,14 @@ void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, L
 /* pack.c: void (dst, src, sk, sw, k, count): one panel. src element (k, c) at k*sk + c*sw. Side 0: dst element at
  * k*count + c; side 1: at k*nr + c, columns from count to nr zero. sk, sw: the strides where known, else NULL. */
 LLVMValueRef gen_panel_function(const Gen *, int side, const Dim *sk, const Dim *sw);
+void gen_transpose(Gen *, LLVMValueRef *row);                  /* lanes vectors of lanes 32-bit elements */
 /* void (dst, src, sk, k, count, pitch): left panels of the rows 0..count, whose columns are consecutive at src + k*sk, into
  * panel order, `pitch` floats from panel to panel. */
 LLVMValueRef gen_block_function(const Gen *);
+
+/* pack_bf16.c, contract_bf16.c: the same of bf16. void (dst, src, sk, sn, k, count): one right panel. */
+LLVMValueRef gen_panel_bf16(const Gen *, const Dim *sk, const Dim *sn);
+void gen_pack_bf16(Gen *, const Cluster *, KernelArgs *);
+void gen_contract_bf16(Gen *, const Cluster *, KernelArgs *);
 
 #endif

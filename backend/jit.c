@@ -10,7 +10,8 @@
 typedef struct Step { SnKernel *fn; int64_t *args; bool single; } Step;
 typedef struct Job {
 	Step *steps;
-	int nsteps, threads, nr;
+	int nsteps, threads;
+	Target t;
 	char *arena;
 	int64_t *dims, scratch;
 	pthread_barrier_t barrier;
@@ -125,9 +126,11 @@ static int64_t packed_place(const Places *p, const int64_t *idx)
 {
 	Axes x = axes_of(p->v->a.spec, NULL, &p->v->type);
 	int64_t nk, nn, nb, k = linear(p, &x, x.k, idx, &nk), n = linear(p, &x, x.n, idx, &nn);
-	int64_t panels = (nn + p->nr - 1) / p->nr;
+	int64_t panels = (nn + p->nr - 1) / p->nr, first = linear(p, &x, x.batch, idx, &nb) * panels + n / p->nr;
 
-	return ((linear(p, &x, x.batch, idx, &nb) * panels + n / p->nr) * nk + k) * p->nr + n % p->nr;
+	if (p->v->type.dt == DT_BF16)
+		return (first * ((nk + 1) / 2) + k / 2) * 2 * p->nr + n % p->nr * 2 + k % 2;
+	return (first * nk + k) * p->nr + n % p->nr;
 }
 
 static int64_t place(const Places *p, int64_t i)
@@ -142,10 +145,30 @@ static int64_t place(const Places *p, int64_t i)
 	return is_packed(p->v) ? packed_place(p, idx) : at;
 }
 
+static void put_bf16(uint16_t *to, double x)
+{
+	float f = (float)round_bf16(x);
+	uint32_t bits;
+
+	memcpy(&bits, &f, sizeof bits);
+	*to = (uint16_t)(bits >> 16);
+}
+
+static double get_bf16(const uint16_t *from)
+{
+	uint32_t bits = (uint32_t)*from << 16;
+	float f;
+
+	memcpy(&f, &bits, sizeof f);
+	return f;
+}
+
 static void put(char *base, DType dt, int64_t at, double x)
 {
 	if (dt == DT_F32)
 		((float *)base)[at] = (float)x;
+	else if (dt == DT_BF16)
+		put_bf16((uint16_t *)base + at, x);
 	else if (dt == DT_I32)
 		((int32_t *)base)[at] = (int32_t)x;
 	else
@@ -154,6 +177,8 @@ static void put(char *base, DType dt, int64_t at, double x)
 
 static double get(const char *base, DType dt, int64_t at)
 {
+	if (dt == DT_BF16)
+		return get_bf16((const uint16_t *)base + at);
 	return dt == DT_F32 ? ((const float *)base)[at] : dt == DT_I32 ? ((const int32_t *)base)[at] : base[at];
 }
 
@@ -161,7 +186,7 @@ static double get(const char *base, DType dt, int64_t at)
 static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *dense, bool in)
 {
 	DType dt = v->type.dt;
-	Places p = { .v = v, .nr = j->nr };
+	Places p = { .v = v, .nr = tile_columns(&j->t, dt) };
 	int64_t n = elems(env, &v->type, p.shape);
 	View view;
 
@@ -266,7 +291,7 @@ Compiled *backend_load(Graph *g, const Target *t)
 	*c = (Compiled){ .g = g, .counted = counted_of(g->arena, g), .plan = plan, .kernels = kernels_new(g->arena, t, g->name) };
 	launches = kernels_of(c->kernels, g, g->syms.at, g->syms.len);
 	c->jit = load(c->kernels);
-	c->job.nr = t->nr;
+	c->job.t = *t;
 	make_steps(&c->job, g->arena, c->jit, &launches, c->plan);
 	return c;
 }

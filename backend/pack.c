@@ -74,7 +74,7 @@ static void copy_rows(Panel *p, bool whole)
 
 /* Swaps the off-diagonal s x s blocks of each 2s x 2s block, s = 1, 2, 4..: log2(lanes) rounds of two-operand
  * shuffles. (Eklundh 1972, "A fast computer method for matrix transposing".) */
-static void transpose(Gen *g, LLVMValueRef *row)
+void gen_transpose(Gen *g, LLVMValueRef *row)
 {
 	int lanes = g->t->lanes;
 	for (int s = 1; s < lanes; s *= 2)
@@ -106,7 +106,7 @@ static void copy_transposed(Panel *p, int v, bool whole)
 		LLVMValueRef c = gen_i64(g, v * lanes + i);
 		row[i] = gen_load(g, DT_F32, source(p, k, whole ? c : smaller(g, c, end)), lanes, NULL);
 	}
-	transpose(g, row);
+	gen_transpose(g, row);
 	for (int i = 0; i < lanes; i++)
 		put(p, row[i], target(p, LLVMBuildNSWAdd(g->b, k, gen_i64(g, i), ""), first), mask);
 	gen_loop_end(g, &l);
@@ -327,7 +327,7 @@ static void gather_transposed(Gathered *t)
 		LLVMValueRef k = smaller(g, l.iv, last);
 		for (int i = 0; i < lanes; i++)
 			row[i] = gen_load(g, DT_F32, column(t, v * lanes + i, k), lanes, NULL);
-		transpose(g, row);
+		gen_transpose(g, row);
 		for (int i = 0; i < lanes; i++)
 			put(&t->p, row[i], target(&t->p, LLVMBuildNSWAdd(g->b, k, gen_i64(g, i), ""), gen_i64(g, v * lanes)), mask);
 		gen_loop_end(g, &l);
@@ -414,6 +414,10 @@ void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
 	Value *pack = c->anchor, *src = pack->in[0];
 	int side = pack->a.side, width = side ? g->t->nr : g->t->mr;
 	ka->scratch = 0;
+	if (src->type.dt == DT_BF16) {
+		gen_pack_bf16(g, c, ka);
+		return;
+	}
 	Packing p = { .g = g, .side = side, .x = axes_of(pack->a.spec, side ? NULL : &pack->type, side ? &pack->type : NULL) };
 	p.from = axes_access(&p.x, p.x.in[side], src->type, gen_view(g, src));
 	p.across = side ? p.x.n : p.x.m;

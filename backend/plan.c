@@ -66,27 +66,29 @@ static int64_t bound(const Graph *g, const Dim *d)
 	return n;
 }
 
-/* A right operand in panel order: columns padded to whole panels, batch by batch. */
-static int64_t right_pack_elems(Planner *p, const Value *v)
+/* An operand in panel order: on the right columns padded to whole panels, batch by batch; k of bf16 to whole pairs. */
+static int64_t pack_elems(Planner *p, const Value *v)
 {
 	Spec s;
-	int64_t n = 1, rest = 1;
+	int side = v->a.side;
+	int64_t n = 1, k = 1, rest = 1;
 	const char *e = spec_parse(v->a.spec, &s);
 	if (e)
 		bug("pack \"%s\": %s", v->a.spec, e);
 	for (int i = 0; i < v->type.rank; i++) {
-		char c = s.at[1][i];
-		bool column = strchr(s.at[2], c) && !strchr(s.at[0], c);
-		int64_t *part = column ? &n : &rest;
+		char c = s.at[side][i];
+		bool column = strchr(s.at[2], c) && !strchr(s.at[!side], c);
+		int64_t *part = !strchr(s.at[2], c) ? &k : column ? &n : &rest;
 		*part = times(p, *part, bound(p->g, v->type.dim[i]));
 	}
-	return times(p, plus(p, n, p->t->nr - 1) / p->t->nr * p->t->nr, rest);
+	int64_t nr = side ? tile_columns(p->t, v->type.dt) : 1, pair = v->type.dt == DT_BF16 ? 2 : 1;
+	return times(p, times(p, plus(p, n, nr - 1) / nr * nr, plus(p, k, pair - 1) / pair * pair), rest);
 }
 
 static int64_t bytes_of(Planner *p, const Value *v)
 {
-	bool panels = v->a.spec && v->a.side == 1 && (v->op == OP_PACK || v->op == OP_STATE);
-	int64_t n = panels ? right_pack_elems(p, v) : bound(p->g, type_elems(v->type));
+	bool panels = v->a.spec && (v->op == OP_PACK || v->op == OP_STATE);
+	int64_t n = panels ? pack_elems(p, v) : bound(p->g, type_elems(v->type));
 	return times(p, n, dtype_size[v->type.dt]);
 }
 

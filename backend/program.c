@@ -488,6 +488,7 @@ static void program_record(Program *p, const Values *entries)
 	v[SnProgram_nignore] = number(p, ignore.len);
 	v[SnProgram_renames] = renames(p);
 	v[SnProgram_nrename] = number(p, m->renames.len);
+	v[SnProgram_tiles] = number(p, gen_uses_tiles(p->k->mod));
 	global = constant(p, RECORD(p, SnProgram, v), "sn_program");
 	LLVMSetLinkage(global, LLVMExternalLinkage);
 }

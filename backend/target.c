@@ -5,6 +5,9 @@
 #include "backend/gen.h"
 #include <llvm-c/TargetMachine.h>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 static const Target levels[] = {
 	{ .name = "x86-64-v2", .cpu = "x86-64-v2", .features = "", .lanes = 4, .vregs = 16, .fma = false, .masks = false,
 	  .mr = 4, .nr = 8, .l1 = 32 << 10, .l2 = 512 << 10 },
@@ -34,6 +37,35 @@ static const Target *level_of(const char *features)
 	return has_feature(features, "sse4.2") ? &levels[0] : NULL;
 }
 
+/* AMX comes with 8 KiB of state a thread, which Linux (5.16 on) gives to a process that asks for it; what is generated here may
+ * then run here as well. (Intel, "Architecture Instruction Set Extensions Programming Reference", ch. 3.) */
+static bool tiles_granted(void)
+{
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+static void find_bf16(Target *t)
+{
+	if (t->lanes < 16)
+		return;
+	if (has_feature(t->features, "amx-tile") && has_feature(t->features, "amx-bf16") && tiles_granted())
+		t->bf16 = BF16_TILES;
+	else if (has_feature(t->features, "avx512bf16"))
+		t->bf16 = BF16_DOT;
+}
+
+/* AMX has eight tiles of 16 rows by 64 bytes: four hold sums, two and two the operands. */
+int tile_rows(const Target *t, DType dt)
+{
+	return dt == DT_BF16 && t->bf16 == BF16_TILES ? 32 : t->mr;
+}
+
+int tile_columns(const Target *t, DType dt)
+{
+	return dt == DT_BF16 && t->bf16 == BF16_TILES ? 32 : t->nr;
+}
+
 static bool find_native(Target *t)
 {
 	char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
@@ -43,6 +75,7 @@ static bool find_native(Target *t)
 		t->name = "native";
 		t->cpu = intern(cpu);
 		t->features = intern(features);
+		find_bf16(t);
 	} else {
 		diag_error((Loc){ 0 }, NULL, "this processor is below x86-64-v2, the least Sinter generates code for");
 	}

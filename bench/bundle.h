@@ -107,6 +107,43 @@ static inline int bundle_add_peak(Bundle *k)
 	return k->launch.len - 1;
 }
 
+/* Products of bf16 in registers, as the target multiplies them; args[0]: rounds of PEAK_CHAINS tiles or vectors. */
+static int bundle_add_peak_bf16(Bundle *k)
+{
+	Gen g = gen_of(k);
+	KernelArgs *ka = NEW(k->a, KernelArgs);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	bool tiles = k->t->bf16 == BF16_TILES;
+	LLVMValueRef x[PEAK_CHAINS];
+	gen_begin(&g, name, ka);
+	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
+	LLVMValueRef scale = gen_load(&g, DT_I32, g.scratch, g.t->lanes, NULL);
+	scale = LLVMBuildBitCast(g.b, scale, LLVMVectorType(LLVMBFloatTypeInContext(g.ctx), 2 * (unsigned)g.t->lanes), "");
+	gen_tiles_begin(&g);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		LLVMBuildStore(g.b, LLVMConstNull(g.vf), x[i] = gen_var(&g, g.vf));
+	Loop l = gen_loop_begin(&g, gen_i64(&g, 0), rounds, gen_i64(&g, 1));
+	for (int i = 0; i < PEAK_CHAINS; i++) {
+		LLVMValueRef tile[3];
+		for (int j = 0; j < 3; j++)
+			tile[j] = LLVMConstInt(g.i8, (unsigned)(j ? 2 + 2 * j + i % 2 : i % 4), 0);
+		if (tiles) {
+			gen_call_plain(&g, "llvm.x86.tdpbf16ps", tile, 3);
+			continue;
+		}
+		LLVMValueRef in[3] = { LLVMBuildLoad2(g.b, g.vf, x[i], ""), scale, scale };
+		LLVMBuildStore(g.b, gen_call_plain(&g, "llvm.x86.avx512bf16.dpbf16ps.512", in, 3), x[i]);
+	}
+	gen_loop_end(&g, &l);
+	gen_tiles_end(&g);
+	for (int i = 0; i < PEAK_CHAINS; i++)
+		gen_store(&g, DT_F32, LLVMBuildLoad2(g.b, g.vf, x[i], ""), gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), NULL);
+	gen_end(&g);
+	int64_t *args = NEW_ARRAY(k->a, int64_t, 1);
+	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = 64 * PEAK_CHAINS, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
 /* The register tile on operands in first-level cache; args[0]: rounds. */
 static inline int bundle_add_tile(Bundle *k, int64_t depth)
 {

@@ -4,7 +4,8 @@
  * threads, packing included but where it says ahead, for
  *   forward   X (M,K) W (K,N)           packed    the same, W packed ahead
  *   dX        dY (M,N) W^T              dW        X^T dY
- * Usage: gemm [-t threads] [-T target] [-r repeats] [-m M] [-n N] [-S listing.s]
+ * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
+ * Usage: gemm [-d f32|bf16] [-t threads] [-T target] [-r repeats] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
 #include "bench/bundle.h"
 #include "passes/passes.h"
@@ -15,7 +16,7 @@
 
 /* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
 typedef struct Shape { int64_t k, n; bool tied; } Shape;
-typedef struct Options { int threads, reps; const char *target, *listing; int64_t only_m, only_n; bool cpu; } Options;
+typedef struct Options { int threads, reps; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
 static const char *const specs[2][FORMS] = {
@@ -71,6 +72,11 @@ static int64_t place(void *ctx, Value *root)
 
 static void fill(Bench *b)
 {
+	uint16_t *half = (uint16_t *)b->arena;
+	for (int64_t i = 0; i < b->used / 2 && b->o.bf16; i++)
+		half[i] = (uint16_t)(0x3d00 + i * 2654435761u % 256 + (i & 1) * 0x8000);
+	if (b->o.bf16)
+		return;
 	float *f = (float *)b->arena;
 	for (int64_t i = 0; i < b->used / 4; i++)
 		f[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
@@ -87,9 +93,10 @@ static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t
 	const Dim *m = dim_sym("M"), *kd = dim_const(shape->k), *n = dim_const(shape->n);
 	const Dim *stored[2] = { shape->tied ? n : kd, shape->tied ? kd : n };
 	const char *spec = specs[shape->tied][which];
-	Value *x = b_source(&b, OP_INPUT, "x", type_make(DT_F32, 2, (const Dim *[]){ m, kd }));
-	Value *dy = b_source(&b, OP_INPUT, "dy", type_make(DT_F32, 2, (const Dim *[]){ m, n }));
-	Value *w = b_source(&b, OP_PARAM, "w", type_make(DT_F32, 2, stored));
+	DType dt = bench->o.bf16 ? DT_BF16 : DT_F32;
+	Value *x = b_source(&b, OP_INPUT, "x", type_make(dt, 2, (const Dim *[]){ m, kd }));
+	Value *dy = b_source(&b, OP_INPUT, "dy", type_make(dt, 2, (const Dim *[]){ m, n }));
+	Value *w = b_source(&b, OP_PARAM, "w", type_make(dt, 2, stored));
 	bool dy_left = which == DX || (which == DW && shape->tied);
 	b_output(&b, "y", b_contract(&b, dy_left ? dy : x, which != DW ? w : dy_left ? x : dy, spec));
 	if (which == PACKED)
@@ -115,12 +122,17 @@ static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t
 static double peak(Bench *b, int threads)
 {
 	Bundle *k = bundle_new(b->a, &b->t, NULL, 0);
-	bundle_add_peak(k);
+	bool special = b->o.bf16 && b->t.bf16 != BF16_CONVERT, tiles = special && b->t.bf16 == BF16_TILES;
+	if (special)
+		bundle_add_peak_bf16(k);
+	else
+		bundle_add_peak(k);
 	Shot *l = bundle_finish(k, NULL);
-	int64_t rounds = 4000000, dim = 0;
+	int64_t rounds = tiles ? 400000 : 4000000, dim = 0;
 	l->args[0] = rounds;
 	double s = bundle_run(&l, 1, b->arena, &dim, threads, 10, b->o.cpu);
-	return 2e-9 * b->t.lanes * PEAK_CHAINS * (double)rounds * threads / s;
+	double products = tiles ? 16 * 16 * 32 : b->t.lanes * (special ? 2 : 1);
+	return 2e-9 * products * PEAK_CHAINS * (double)rounds * threads / s;
 }
 
 static void measure(Bench *b, const Shape *shape, int64_t m)
@@ -168,8 +180,9 @@ static double tile(Bench *b, int64_t depth, double one)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .reps = 10, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "t:T:r:m:n:S:c")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "d:t:T:r:m:n:S:c")) != -1;) {
 		switch (c) {
+		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
 		case 't': o.threads = atoi(optarg); break;
 		case 'T': o.target = optarg; break;
 		case 'r': o.reps = atoi(optarg); break;
@@ -198,8 +211,9 @@ int main(int argc, char **argv)
 	double one = peak(&b, 1);
 	b.peak = peak(&b, b.o.threads);
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, b.peak, b.o.threads);
-	printf("register tile %dx%d: %.0f%% at k = 64, %.0f%% at k = 256, %.0f%% at k = 768\n", b.t.mr, b.t.nr,
-		tile(&b, 64, one), tile(&b, 256, one), tile(&b, 768, one));
+	if (!b.o.bf16)
+		printf("register tile %dx%d: %.0f%% at k = 64, %.0f%% at k = 256, %.0f%% at k = 768\n", b.t.mr, b.t.nr,
+			tile(&b, 64, one), tile(&b, 256, one), tile(&b, 768, one));
 	int64_t least = b.o.only_m ? b.o.only_m : 128, most = b.o.only_m ? b.o.only_m : 1024;
 	for (int i = 0; i < COUNT(shape); i++)
 		for (int64_t m = least; m <= most && (!b.o.only_n || b.o.only_n == shape[i].n); m *= 2)

@@ -15,7 +15,7 @@ gcc -O2 -o "$tmp/llmc_files" bench/llmc_files.c -lm
 mkdir -p "$tmp/llmc/dev/data/tinyshakespeare"
 "$tmp/llmc_files" model "$tmp/llmc/gpt2_124M.bin"
 for part in train val; do "$tmp/llmc_files" tokens "$text" "$tmp/llmc/dev/data/tinyshakespeare/tiny_shakespeare_$part.bin"; done
-"$sinter" build models/gpt2.sinter --set p=0 --set train.batch=4 --set train.micro=4 --set train.T=64 --entry train -o "$tmp/gpt"
+"$sinter" build models/gpt2.sinter --precision f32 --set p=0 --set train.batch=4 --set train.micro=4 --set train.T=64 --entry train -o "$tmp/gpt"
 
 train() {  # STEPS SEED
 	rm -rf "$tmp/run"

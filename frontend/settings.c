@@ -58,6 +58,7 @@ static const struct { const char *key, *doc; Range range; } docs[] = {
 	{ "sample.min_p", "only those this likely beside the likeliest", R_SHARE }, { "limit", "tokens at most", R_COUNT },
 	{ "chunk", "tokens of a prompt that go through the model at a time", R_COUNT },
 	{ "prompt", "text before the user's", R_ANY },
+	{ "precision", "what contractions read: f32, or bf16 (docs/language.md)", R_ANY },
 };
 
 static bool in_range(Range r, double x)
@@ -318,8 +319,10 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 {
 	Expr *x = s->args ? s->args->value : NULL;
 	const char *name = x && x->kind == E_NAME ? x->name : "";
-	if (strcmp(name, "bf16") == 0 || strcmp(name, "f16") == 0)
-		warn(e, s->loc, "W0501", "this version computes in f32 only; `%s` runs in f32", entry->name);
+	if (strcmp(name, "bf16") == 0)
+		setting_put_string(e, entry, "precision", name);
+	else if (strcmp(name, "f16") == 0)
+		warn(e, s->loc, "W0501", "this version computes in f32 and bf16 only; `%s` runs in f32", entry->name);
 	else if (strcmp(name, "f32") != 0)
 		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
 }
@@ -396,7 +399,7 @@ static bool wants_string(const Entry *entry, const char *key)
 	const Setting *s = entry_setting(entry, key);
 	if (s || strcmp(key, "stop.patience") == 0)
 		return s && !s->is_num;
-	return strncmp(key, "data.", 5) == 0 || strncmp(key, "stop.", 5) == 0 || strcmp(key, "prompt") == 0
+	return strncmp(key, "data.", 5) == 0 || strncmp(key, "stop.", 5) == 0 || strcmp(key, "prompt") == 0 || strcmp(key, "precision") == 0
 		|| strstr(key, ".kind");
 }
 
@@ -405,6 +408,10 @@ static void override(Elab *e, Entry *entry, const char *key, const char *text)
 	char *end;
 	double n = strtod(text, &end), count;
 	bool whole = unit_dim(e->root, key, NULL) || strcmp(key, "micro") == 0 || strcmp(key, "batch") == 0;
+	if (strcmp(key, "precision") == 0 && strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0) {
+		err(e, (Loc){0}, "E0620", "--set %s.precision: f32 or bf16 is wanted, got \"%s\"", entry->name, text);
+		return;
+	}
 	if (wants_string(entry, key)) {
 		setting_put_string(e, entry, key, intern(text));
 		return;

@@ -261,6 +261,18 @@ static double to_int(double x)
 	return x <= INT32_MIN ? INT32_MIN : x >= INT32_MAX ? INT32_MAX : trunc(x);
 }
 
+double round_bf16(double x)
+{
+	float f = (float)x;
+	uint32_t bits;
+	memcpy(&bits, &f, sizeof bits);
+	if (isnan(f))
+		return x;
+	bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+	memcpy(&f, &bits, sizeof f);
+	return (double)f;
+}
+
 EVAL1(neg, -x)
 EVAL1(abs, fabs(x))
 EVAL1(exp, exp(x))
@@ -274,6 +286,7 @@ EVAL1(cos, cos(x))
 EVAL1(sigmoid, 1 / (1 + exp(-x)))
 EVAL1(not, x == 0)
 EVAL1(to_i32, to_int(x))
+EVAL1(to_bf16, round_bf16(x))
 EVAL2I(add, +)
 EVAL2I(sub, -)
 EVAL2I(mul, *)

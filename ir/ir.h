@@ -40,9 +40,9 @@ int dim_terms(const Dim *);
 int64_t dim_term(const Dim *, int i, const DimFactor **factors, int *nfactors);
 
 /* type.c */
-typedef enum DType { DT_F32, DT_I32, DT_BOOL, DT_NONE, DT_COUNT } DType;  /* NONE: an op without a result */
-extern const char *const dtype_name[DT_COUNT];                /* f32 i32 bool none */
-extern const int dtype_size[DT_COUNT];                        /* bytes in memory: 4 4 1 0 */
+typedef enum DType { DT_F32, DT_I32, DT_BOOL, DT_BF16, DT_NONE, DT_COUNT } DType;  /* NONE: an op without a result */
+extern const char *const dtype_name[DT_COUNT];                /* f32 i32 bool bf16 none */
+extern const int dtype_size[DT_COUNT];                        /* bytes in memory: 4 4 1 2 0 */
 typedef struct Type { DType dt; int rank; const Dim *dim[MAX_RANK]; } Type;
 Type type_scalar(DType);
 Type type_make(DType, int rank, const Dim *const *dims);
@@ -309,6 +309,8 @@ bool graph_eval(const Graph *, Env *);                         /* outputs and st
 /* The counter-based generator both evaluator and kernels use: Philox2x32-10 (Salmon et al. 2011, sec. 4):
  * key = seed, counter = (index, stream); uniform in [0,1) from the top 24 bits of the first word. */
 double random_uniform(uint32_t seed, uint32_t stream, uint32_t index);
+/* The nearest f32, and of that the nearest bf16 (its upper half), ties to even both times; NaN stays NaN. */
+double round_bf16(double);
 
 /* cost.c */
 typedef struct Cost { double flops, bytes; } Cost;

@@ -4,8 +4,8 @@
  * terms why there is none. Rules never print and never abort: the frontend asks them first. */
 #include "ir/ir.h"
 
-const char *const dtype_name[DT_COUNT] = {[DT_F32] = "f32", [DT_I32] = "i32", [DT_BOOL] = "bool", [DT_NONE] = "none"};
-const int dtype_size[DT_COUNT] = {[DT_F32] = 4, [DT_I32] = 4, [DT_BOOL] = 1, [DT_NONE] = 0};
+const char *const dtype_name[DT_COUNT] = {[DT_F32] = "f32", [DT_I32] = "i32", [DT_BOOL] = "bool", [DT_BF16] = "bf16", [DT_NONE] = "none"};
+const int dtype_size[DT_COUNT] = {[DT_F32] = 4, [DT_I32] = 4, [DT_BOOL] = 1, [DT_BF16] = 2, [DT_NONE] = 0};
 
 const OpInfo op_info[OP_COUNT] = {
 #define OP(NAME, text, lo, hi, attrs, type, grad, eval, lower, flags, doc) \
@@ -183,6 +183,13 @@ RULE(to_i32)
 {
 	const char *e = type_same1(in, nin, a, out);
 	out->dt = DT_I32;
+	return e;
+}
+
+RULE(to_bf16)
+{
+	const char *e = type_float1(in, nin, a, out);
+	out->dt = DT_BF16;
 	return e;
 }
 
@@ -424,7 +431,7 @@ RULE(contract)
 	const char *e = spec_parse(a->spec, &s);
 	const Dim *of[128] = {0};
 	for (int side = 0; !e && side < 2; side++) {
-		e = want(in[side], DT_F32);
+		e = want(in[side], in[0]->type.dt == DT_BF16 ? DT_BF16 : DT_F32);
 		if (!e && s.n[side] != in[side]->type.rank)
 			e = internf("operand %d is %s, \"%s\" gives it %d axes", side, type_text(in[side]->type), a->spec, s.n[side]);
 		for (int i = 0; !e && i < s.n[side]; i++) {

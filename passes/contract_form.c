@@ -254,7 +254,9 @@ static void order_operands(Form *f)
 static bool is_parameter(Value *v)
 {
 	View w;
-	return view_of(v, &w) && w.root->op == OP_PARAM;
+	if (!view_of(v, &w))
+		return false;
+	return w.root->op == OP_PARAM || (w.root->op == OP_TO_BF16 && is_parameter(w.root->in[0]));
 }
 
 static Value *packed(Form *f, int side, const char *spec)
@@ -289,11 +291,23 @@ static bool single(const Form *f, const char *letters)
 	return true;
 }
 
+/* Kernels read a bf16 operand 0 as it lies where the pairs of k that they multiply together are neighbours; a pack has it so. */
+static bool pairs_lie(const Form *f, const Dim *sk)
+{
+	const Dim *k = dim_const(1);
+	int64_t n;
+	for (const char *c = f->k; *c; c++)
+		k = dim_mul(k, extent(f, *c));
+	return dim_is(sk, 1) && dim_is_const(k, &n) && n % 2 == 0;
+}
+
 static bool pack_left(const Form *f)
 {
 	const Dim *sm, *sk;
 	if (!one_axis(f->in[0], f->s.at[0], f->m, &sm) || !one_axis(f->in[0], f->s.at[0], f->k, &sk))
 		return true;
+	if (f->in[0]->type.dt == DT_BF16)
+		return !pairs_lie(f, sk);
 	if (dim_is(sk, 1) || single(f, f->k))
 		return false;
 	if (!dim_is(sm, 1) && !single(f, f->m))

@@ -7,7 +7,7 @@
  *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
  *                                                                            v
- *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <-- chunk
+ *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <-- [precision cse: bf16] <-- chunk
  *                                       (generate, eval, infer)
  */
 #include "passes/passes.h"
@@ -19,6 +19,8 @@
 /* Before simplify moves slices into what is written out, and after it has brought that into the usual form. */
 #define RAISED "raise_attention," CLEAN ",raise_attention"
 #define KERNELS "fuse,schedule"
+/* Views below which different contractions rounded the same are one again. */
+#define ROUNDED "precision,cse"
 
 const PassInfo pass_info[] = {
 #define PASS(name, needs, breaks, numerics, doc) { #name, needs, breaks, doc, numerics, name },
@@ -270,6 +272,14 @@ static bool finish(Module *m, Entry *e, Arena *work, bool good)
 	return good;
 }
 
+/* Up to kernels, from a graph on which `before` has to run, as the entry's precision wants it. */
+static bool lower(Graph *g, const Entry *e, const char *before, const char *behind, const PassOptions *o)
+{
+	const Setting *s = entry_setting(e, "precision");
+	bool bf16 = s && s->str && strcmp(s->str, "bf16") == 0;
+	return passes_run(g, before, o) && (!bf16 || passes_run(g, ROUNDED, o)) && passes_run(g, behind, o);
+}
+
 /* The frontend's own function, which takes the road itself. */
 static bool train_eval(Module *m, Entry *e, const PassOptions *o)
 {
@@ -278,7 +288,7 @@ static bool train_eval(Module *m, Entry *e, const PassOptions *o)
 		if (g != entry_graph(e, "eval"))
 			continue;
 		g = e->graphs.at[i] = graph_copy_to(arena_new(), g, g->name);
-		return finish(m, e, g->arena, passes_run(g, RAISED ",flash,expand," CLEAN ",chunk,layout," KERNELS, o));
+		return finish(m, e, g->arena, lower(g, e, RAISED ",flash,expand," CLEAN ",chunk", "layout," KERNELS, o));
 	}
 	return true;
 }
@@ -291,7 +301,7 @@ static bool train_update(Module *m, Entry *e, const PassOptions *o)
 	return finish(m, e, g->arena, good);
 }
 
-static bool differentiated_road(Module *m, Graph *g, const PassOptions *o)
+static bool differentiated_road(Module *m, const Entry *e, Graph *g, const PassOptions *o)
 {
 	if (!passes_run(g, RAISED ",flash", o))
 		return false;
@@ -300,13 +310,13 @@ static bool differentiated_road(Module *m, Graph *g, const PassOptions *o)
 	autodiff(g, m);
 	if (diag_errors() > errors || !after(g, "autodiff", before, begun, o))
 		return false;
-	return passes_run(g, CLEAN ",chunk,layout," KERNELS, o);
+	return lower(g, e, CLEAN ",chunk", "layout," KERNELS, o);
 }
 
 static bool train_step(Module *m, Entry *e, const PassOptions *o)
 {
 	Graph *g = copy_forward(m, e, "step");
-	return finish(m, e, g->arena, differentiated_road(m, g, o));
+	return finish(m, e, g->arena, differentiated_road(m, e, g, o));
 }
 
 /* Sets or takes back the mark of what this entry alone does not train; what all entries freeze is not in `own`. */
@@ -333,7 +343,7 @@ static bool train_road(Module *m, Entry *e, const PassOptions *o)
 static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
 {
 	for (int i = 0; i < n; i++)
-		if (!passes_run(fns[i], "raise_attention,flash,expand," CLEAN ",chunk,layout_packed", o))
+		if (!lower(fns[i], e, "raise_attention,flash,expand," CLEAN ",chunk", "layout_packed", o))
 			return false;
 	int before[2] = { fns[0]->vals.len, fns[n - 1]->vals.len };
 	clock_t begun = clock();

@@ -2,6 +2,7 @@
  * can evaluate, and `info`. */
 #include "runtime/sn.h"
 
+#include <sys/syscall.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -151,9 +152,22 @@ static int dispatch(const SnProgram *p, int argc, char **argv)
 	return code;
 }
 
+/* AMX's state (Linux 5.16 on) is given to processes that ask for it, once for all their threads. */
+static int ask_for_tiles(const SnProgram *p)
+{
+#ifdef __x86_64__
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+	if (p->tiles && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0)
+		return sn_fail(SN_FAIL, "this program was built for a processor and a kernel with AMX; build it with --target x86-64-v4 or lower");
+#endif
+	return SN_OK;
+}
+
 int sn_main(int argc, char **argv)
 {
 	occupy_streams();
+	if (ask_for_tiles(&sn_program))
+		return SN_FAIL;
 	int code = dispatch(&sn_program, argc, argv);
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return code;

@@ -75,6 +75,10 @@ static void show_entry(const SnEntry *e, int threads)
 	double bytes = (double)e->arena_bytes + (double)e->scratch_bytes * threads;
 	printf("%s (%s): %s of memory: %s and %s for each of %d threads\n", sn_text(e->name), kind_name[e->kind & 3], sn_bytes_text(total, bytes),
 	       sn_bytes_text(arena, (double)e->arena_bytes), sn_bytes_text(scratch, (double)e->scratch_bytes), threads);
+	const SnSetting *precision = sn_setting(e->settings, e->nsetting, "precision");
+	if (precision && precision->str)
+		printf("  precision: %s\n", strcmp(sn_text(precision->str), "bf16") ? sn_text(precision->str) :
+			"bf16 (contractions read bf16 and sum in f32; all else, and what is saved, is f32)");
 	printf("  dimensions:");
 	for (int64_t i = 0; i < e->nsym; i++)
 		printf(" %s <= %lld", sn_text(syms[i].name), (long long)syms[i].bound);

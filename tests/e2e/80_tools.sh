@@ -102,7 +102,7 @@ completes() {  # WORDS EXPECTED: what bash offers after the words (the last may 
 completes "sinter su" "summary"
 completes "sinter build --emit gr" "graph"
 completes "sinter build --emit = ll" "llvm"
-completes "sinter build --pre" "--preset"
+completes "sinter build --pres" "--preset"
 completes "sinter explain E010" "$("$sinter" explain | grep -o '^E010.' | tr '\n' ' ' | sed 's/ $//')"
 completes "sinter check models/wh" "models/whisper.sinter"
 completes "sinter completions " "bash zsh fish"

@@ -86,6 +86,7 @@ static void every_op(void **state) {
 		"  %58 = flash_lse %51, %51, %51 {stream=0, causal=0, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0} : f32[B,2,T]\n"
 		"  %59 = slice %51 {axis=3, start=0, len=1} : f32[B,T,2,1]\n"
 		"  %60 = flash_grad %51, %51, %51, %57, %58, %59 {stream=0, causal=0, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0, wrt=2} : f32[B,T,2,4]\n"
+		"  %61 = to_bf16 %47 : bf16[B,T,10]\n"
 		"}\n");
 }
 

@@ -1,0 +1,230 @@
+/* contract_bf16.c: contraction kernels of bf16 operands around their register tile (micro_bf16.c), whose sums go through contract.c's
+ * epilogue.
+ *
+ * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
+ *
+ *   for each block of k:                   a panel's share of it fills half of the first-level cache
+ *     for each panel of the group:         raw right operands are woven into pairs here, in scratch
+ *       for each tile of the row block:    the block's k share of all of them stays in second-level cache
+ *         tile += A B; behind the last block of k: the epilogue
+ *
+ * Left operands have rows of whole pairs, raw or packed. Blocks of k are multiples of 32, so that sums depend on k alone.
+ * Scratch: accumulator tiles, one panel's block. */
+#include "backend/gen.h"
+
+enum { GROUP = 8, STEP = 32 };            /* panels that share a pass over the left tiles, when k has several blocks; see micro_bf16.c */
+
+typedef struct Contract {
+	Gen *g;
+	Axes x;
+	Access a, b;                              /* raw operands */
+	bool packed[2];
+	const Dim *sk, *sn, *sm;                  /* strides of a raw operand 1; of operand 0's rows */
+	int64_t kc, rows;                         /* largest block of k; largest row block, tiles */
+	bool once;                                /* k is one block */
+	LLVMValueRef m, n, k, pairs, tiles, panels, blocks, step, kstep, group;
+	LLVMValueRef base[2], panel_at, tile_fn, panel_fn;
+	Epilogue e;
+} Contract;
+
+typedef struct Task { LLVMValueRef batch, tile, end, panel, count; } Task;   /* tiles tile..end, count panels */
+typedef struct Block { LLVMValueRef k, n, first, last; } Block;             /* k.. n of them; first, last: i1 */
+
+static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
+static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
+static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
+
+static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+static LLVMValueRef ceil_div(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return gen_bin(g, LLVMUDiv, add(g, a, sub(g, b, gen_i64(g, 1))), b);
+}
+
+static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
+{
+	LLVMValueRef one = gen_i64(g, 1);
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, n, one, ""), n, one, "");
+}
+
+static LLVMValueRef whole_pairs(Gen *g, LLVMValueRef k)
+{
+	return gen_bin(g, LLVMLShr, add(g, k, gen_i64(g, 1)), gen_i64(g, 1));
+}
+
+static void operands(Contract *c, Value *v)
+{
+	Gen *g = c->g;
+	for (int side = 0; side < 2; side++) {
+		c->base[side] = gen_base(g, v->in[side]);
+		c->packed[side] = in_panels(v->in[side]);
+	}
+	if (!c->packed[0]) {
+		c->a = axes_access(&c->x, c->x.in[0], v->in[0]->type, gen_view(g, v->in[0]));
+		c->sm = axes_stride(&c->x, c->x.m, &c->a);
+		const Dim *sk = axes_stride(&c->x, c->x.k, &c->a);
+		if (!c->sm || !sk || !dim_is(sk, 1))
+			bug("contract \"%s\": layout left an operand 0 that should be packed", v->a.spec);
+	}
+	c->tile_fn = gen_tile_bf16(g);
+	if (c->packed[1])
+		return;
+	c->b = axes_access(&c->x, c->x.in[1], v->in[1]->type, gen_view(g, v->in[1]));
+	c->sk = axes_stride(&c->x, c->x.k, &c->b);
+	c->sn = axes_stride(&c->x, c->x.n, &c->b);
+	if (!c->sk || !c->sn)
+		bug("contract \"%s\": layout left an operand whose axes do not lie as one", v->a.spec);
+	c->panel_fn = gen_panel_bf16(g, c->sk, c->sn);
+}
+
+/* Extents may be 0 at run time (rows that were counted: ir/counted.c), what is divided by never is. */
+static void extents(Contract *c)
+{
+	Gen *g = c->g;
+	const Target *t = g->t;
+	int64_t fixed;
+	c->m = gen_dim(g, axes_extent(&c->x, c->x.m));
+	c->n = gen_dim(g, axes_extent(&c->x, c->x.n));
+	c->k = gen_dim(g, axes_extent(&c->x, c->x.k));
+	c->pairs = whole_pairs(g, c->k);
+	c->tiles = at_least_1(g, ceil_div(g, c->m, gen_i64(g, t->mr)));
+	c->panels = ceil_div(g, c->n, gen_i64(g, t->nr));
+	c->kc = MAX(STEP, t->l1 / 2 / (t->nr * 2) / STEP * STEP);
+	c->rows = MAX(1, t->l2 / 2 / (t->mr * c->kc * 2));
+	c->once = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed <= c->kc;
+	c->blocks = ceil_div(g, c->tiles, gen_i64(g, c->rows));
+	c->step = ceil_div(g, c->tiles, c->blocks);
+	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
+	c->group = LLVMBuildSelect(g->b, several, gen_i64(g, GROUP), c->panels, "");
+	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, gen_i64(g, c->kc))));
+	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, STEP))), gen_i64(g, STEP));
+}
+
+static LLVMValueRef row_pitch(Contract *c)
+{
+	return c->packed[0] ? mul(c->g, c->pairs, gen_i64(c->g, 2)) : gen_dim(c->g, c->sm);
+}
+
+static LLVMValueRef left_source(Contract *c, const Task *t, LLVMValueRef i, LLVMValueRef k)
+{
+	Gen *g = c->g;
+	LLVMValueRef first = mul(g, i, gen_i64(g, g->t->mr)), batch;
+	if (c->packed[0])
+		batch = mul(g, mul(g, t->batch, c->m), row_pitch(c));
+	else
+		batch = gen_offset(g, &c->x, c->x.batch, &c->a, t->batch);
+	return gen_at(g, c->base[0], add(g, batch, add(g, mul(g, first, row_pitch(c)), k)), 2);
+}
+
+/* The panel's block in pairs, packed or woven here. */
+static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b)
+{
+	Gen *g = c->g;
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr);
+	if (c->packed[1]) {
+		LLVMValueRef column = add(g, mul(g, mul(g, t->batch, c->panels), nr), n);
+		LLVMValueRef at = add(g, mul(g, mul(g, column, c->pairs), gen_i64(g, 2)), mul(g, b->k, nr));
+		return gen_at(g, c->base[1], at, 2);
+	}
+	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, t->batch), mul(g, b->k, gen_dim(g, c->sk)));
+	LLVMValueRef in[6] = { c->panel_at, gen_at(g, c->base[1], add(g, at, mul(g, n, gen_dim(g, c->sn))), 2), gen_dim(g, c->sk),
+		gen_dim(g, c->sn), b->n, smaller(g, sub(g, c->n, n), nr) };
+	gen_helper_call(g, c->panel_fn, in, 6);
+	return c->panel_at;
+}
+
+/* The accumulators of the group's j-th panel and a tile: all of them wait when k has several blocks. */
+static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i)
+{
+	Gen *g = c->g;
+	if (c->once)
+		return g->scratch;
+	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->tile));
+	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
+	at = LLVMBuildSelect(g->b, several, at, gen_i64(g, 0), "");
+	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
+}
+
+/* Behind the last block of k: what follows the contraction. */
+static void finish_tile(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef acc, LLVMValueRef h)
+{
+	Gen *g = c->g;
+	LLVMBasicBlockRef last = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "last");
+	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
+	LLVMBuildCondBr(g->b, b->last, last, after);
+	LLVMPositionBuilderAtEnd(g->b, last);
+	gen_epilogue(g, &c->e, acc, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
+	LLVMBuildBr(g->b, after);
+	LLVMPositionBuilderAtEnd(g->b, after);
+}
+
+static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
+{
+	Gen *g = c->g;
+	LLVMValueRef right = right_panel(c, t, add(g, t->panel, j), b), pairs = whole_pairs(g, b->n);
+	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
+	LLVMValueRef mr = gen_i64(g, g->t->mr), h = smaller(g, sub(g, c->m, mul(g, i.iv, mr)), mr), acc = accumulators(c, t, j, i.iv);
+	LLVMValueRef in[7] = { left_source(c, t, i.iv, b->k), row_pitch(c), right, pairs, acc, LLVMBuildZExt(g->b, b->first, g->i64, ""), h };
+	gen_helper_call(g, c->tile_fn, in, 7);
+	finish_tile(c, t, j, i.iv, b, acc, h);
+	gen_loop_end(g, &i);
+}
+
+static void group(Contract *c, const Task *t)
+{
+	Gen *g = c->g;
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), c->k, c->kstep);
+	LLVMValueRef left = sub(g, c->k, k.iv);
+	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
+	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
+	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
+	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
+	one_panel(c, t, &b, j.iv);
+	gen_loop_end(g, &j);
+	gen_loop_end(g, &k);
+}
+
+/* Tasks are (batch, row block, panel), panels innermost; a group ends with the panels or with the thread's share. */
+static void tasks(Contract *c)
+{
+	Gen *g = c->g;
+	LLVMValueRef lo, hi, batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), zero = gen_i64(g, 0);
+	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = mul(g, mul(g, batches, c->blocks), c->panels);
+	gen_share(g, LLVMBuildSelect(g->b, none, zero, all, ""), &lo, &hi);
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
+	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels);
+	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
+	t.tile = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
+	t.end = smaller(g, add(g, t.tile, c->step), c->tiles);
+	t.count = smaller(g, smaller(g, c->group, sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
+	group(c, &t);
+	l.step = t.count;
+	gen_loop_end(g, &l);
+}
+
+void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
+{
+	Value *v = cluster->anchor;
+	const Target *outer = g->t;
+	Target t = *outer;
+	t.mr = tile_rows(outer, DT_BF16);
+	t.nr = tile_columns(outer, DT_BF16);
+	g->t = &t;
+	Contract c = { .g = g, .x = axes_of(v->a.spec, &v->in[0]->type, &v->in[1]->type) };
+	operands(&c, v);
+	extents(&c);
+	c.e = epilogue_of(g, cluster, &c.x);
+	int64_t tile = (int64_t)t.mr * t.nr * 4, sums = (c.once ? 1 : GROUP * c.rows) * tile;
+	c.panel_at = gen_at(g, g->scratch, gen_i64(g, sums), 1);
+	gen_tiles_begin(g);
+	tasks(&c);
+	gen_tiles_end(g);
+	if (c.e.stream)
+		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
+	ka->scratch = sums + (c.packed[1] ? 0 : c.kc * t.nr * 2);
+	g->t = outer;
+}

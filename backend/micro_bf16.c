@@ -1,0 +1,312 @@
+/* micro_bf16.c: the register tile of contractions of bf16: acc (h,nr) = or += A (h,k) B (k,nr) in f32, in three ways (Target.bf16).
+ *
+ * k goes in pairs: A's rows are consecutive in memory, so that a pair is 32 bits; B's panels have (k, c) and (k + 1, c) side by
+ * side. An odd k ends in a pair whose second half is zero on both sides.
+ *
+ * BF16_CONVERT  each half becomes an f32; the product of two bf16 is exact in f32, so that a multiply-add rounds once with or
+ *               without fma: all such targets compute the same bits.
+ * BF16_DOT      vdpbf16ps: both products of a pair are added with a rounding each.
+ * BF16_TILES    tdpbf16ps: 16 pairs at once, even and odd k summed apart, then both added to acc; tiles of 16 x 16 sums, two by two.
+ * The last two take denormals as zeros and flush them (Intel, SDM vol. 2, VDPBF16PS, TDPBF16PS). Each way the order of a sum depends on k
+ * alone, if blocks of k are multiples of 32: not on its place in a tile, nor on how rows, columns or k are divided. */
+#include "backend/gen.h"
+
+enum { MAX_ROWS = 16, MAX_COLS = 4, TILE = 16 };
+enum { P_A, P_LDA, P_B, P_PAIRS, P_ACC, P_FIRST, P_H };
+
+static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
+static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
+
+static LLVMValueRef select_if(Gen *g, LLVMIntPredicate p, LLVMValueRef a, int64_t n, LLVMValueRef yes, LLVMValueRef no)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, p, a, gen_i64(g, n), ""), yes, no, "");
+}
+
+/* `if (a p n) {`; the block behind it is returned, for finish_if(). */
+static LLVMBasicBlockRef begin_if(Gen *g, LLVMIntPredicate p, LLVMValueRef a, int64_t n)
+{
+	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
+	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, p, a, gen_i64(g, n), ""), yes, after);
+	LLVMPositionBuilderAtEnd(g->b, yes);
+	return after;
+}
+
+static void end_if(Gen *g, LLVMBasicBlockRef after)
+{
+	LLVMBuildBr(g->b, after);
+	LLVMPositionBuilderAtEnd(g->b, after);
+}
+
+/* Tiles */
+
+static LLVMValueRef imm8(Gen *g, int n) { return LLVMConstInt(g->i8, (unsigned)n, 0); }
+
+static void put_byte(Gen *g, LLVMValueRef at, int offset, LLVMValueRef x, unsigned bits)
+{
+	LLVMValueRef v = LLVMBuildTrunc(g->b, x, LLVMIntTypeInContext(g->ctx, bits), "");
+	LLVMSetAlignment(LLVMBuildStore(g->b, v, gen_at(g, at, gen_i64(g, offset), 1)), 1);
+}
+
+/* void (h0, h1, pairs): tiles 0..3 are sums of h0 and h1 rows, 4 and 5 A's rows of so many pairs, 6 and 7 B's pairs. */
+static LLVMValueRef configure_function(const Gen *outer)
+{
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tiles_configure");
+	if (fn)
+		return fn;
+	Gen s = gen_helper_begin(outer, "sn_tiles_configure", "iii"), *g = &s;
+	LLVMValueRef h[2] = { LLVMGetParam(g->fn, 0), LLVMGetParam(g->fn, 1) }, pairs = LLVMGetParam(g->fn, 2);
+	LLVMTypeRef lines = LLVMArrayType2(g->i64, 8);
+	LLVMValueRef at = gen_var(g, lines), full = gen_i64(g, 4 * TILE);
+	LLVMBuildStore(g->b, LLVMConstNull(lines), at);
+	put_byte(g, at, 0, gen_i64(g, 1), 8);                    /* palette 1 */
+	for (int i = 0; i < 8; i++) {
+		LLVMValueRef rows = i < 4 ? h[i / 2] : i < 6 ? h[i - 4] : pairs;
+		bool left = i == 4 || i == 5;
+		put_byte(g, at, 16 + 2 * i, left ? mul(g, pairs, gen_i64(g, 4)) : full, 16);
+		put_byte(g, at, 48 + i, rows, 8);
+	}
+	gen_call_plain(g, "llvm.x86.ldtilecfg", &at, 1);
+	return gen_helper_end(g);
+}
+
+static void configure(Gen *g, LLVMValueRef h0, LLVMValueRef h1, LLVMValueRef pairs)
+{
+	gen_helper_call(g, configure_function(g), (LLVMValueRef[]){ h0, h1, pairs }, 3);
+}
+
+void gen_tiles_begin(Gen *g)
+{
+	LLVMValueRef n = gen_i64(g, TILE);
+	if (g->t->bf16 == BF16_TILES)
+		configure(g, n, n, n);
+}
+
+void gen_tiles_end(Gen *g)
+{
+	if (g->t->bf16 == BF16_TILES)
+		gen_call_plain(g, "llvm.x86.tilerelease", NULL, 0);
+}
+
+bool gen_uses_tiles(LLVMModuleRef mod)
+{
+	return LLVMGetNamedFunction(mod, "sn_tiles_configure") != NULL;
+}
+
+static void tile_load(Gen *g, int tile, LLVMValueRef at, LLVMValueRef pitch)
+{
+	gen_call_plain(g, "llvm.x86.tileloadd64", (LLVMValueRef[]){ imm8(g, tile), at, pitch }, 3);
+}
+
+/* Sums of tile i: 16 rows by 16 columns of acc. */
+static LLVMValueRef sums_at(Gen *g, LLVMValueRef acc, int i)
+{
+	return gen_at(g, acc, gen_i64(g, (i / 2 * TILE * g->t->nr + i % 2 * TILE) * 4), 1);
+}
+
+static void tiles_start(Gen *g, LLVMValueRef acc, LLVMValueRef first, LLVMValueRef pitch)
+{
+	LLVMBasicBlockRef zero = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "zero");
+	LLVMBasicBlockRef more = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "continue");
+	LLVMBasicBlockRef go = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "go");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntNE, first, gen_i64(g, 0), ""), zero, more);
+	LLVMPositionBuilderAtEnd(g->b, zero);
+	for (int i = 0; i < 4; i++)
+		gen_call_plain(g, "llvm.x86.tilezero", (LLVMValueRef[]){ imm8(g, i) }, 1);
+	LLVMBuildBr(g->b, go);
+	LLVMPositionBuilderAtEnd(g->b, more);
+	for (int i = 0; i < 4; i++)
+		tile_load(g, i, sums_at(g, acc, i), pitch);
+	LLVMBuildBr(g->b, go);
+	LLVMPositionBuilderAtEnd(g->b, go);
+}
+
+/* void (a0, a1, lda, b, steps, acc, first): 16 pairs a step, rows as configured, from a0 and a1, lda bytes apart. */
+static LLVMValueRef steps_function(const Gen *outer)
+{
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tiles"), p[7];
+	if (fn)
+		return fn;
+	Gen s = gen_helper_begin(outer, "sn_tiles", "ppipipi"), *g = &s;
+	for (unsigned i = 0; i < COUNT(p); i++)
+		p[i] = LLVMGetParam(g->fn, i);
+	LLVMValueRef pitch = gen_i64(g, g->t->nr * 4);
+	tiles_start(g, p[5], p[6], pitch);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), p[4], gen_i64(g, 1));
+	LLVMValueRef k = mul(g, l.iv, gen_i64(g, 4 * TILE)), b = gen_at(g, p[3], mul(g, l.iv, gen_i64(g, TILE * g->t->nr * 4)), 1);
+	tile_load(g, 6, b, pitch);
+	tile_load(g, 4, gen_at(g, p[0], k, 1), p[2]);
+	tile_load(g, 7, gen_at(g, b, gen_i64(g, 4 * TILE), 1), pitch);
+	tile_load(g, 5, gen_at(g, p[1], k, 1), p[2]);
+	for (int i = 0; i < 4; i++)
+		gen_call_plain(g, "llvm.x86.tdpbf16ps", (LLVMValueRef[]){ imm8(g, i), imm8(g, 4 + i / 2), imm8(g, 6 + i % 2) }, 3);
+	gen_loop_end(g, &l);
+	for (int i = 0; i < 4; i++)
+		gen_call_plain(g, "llvm.x86.tilestored64", (LLVMValueRef[]){ imm8(g, i), sums_at(g, p[5], i), pitch }, 3);
+	return gen_helper_end(g);
+}
+
+/* Lower tiles and the last pairs have configurations of their own, in which a tile has a row at least: a1 is then a0. */
+static void tiles_body(Gen *g, LLVMValueRef *p)
+{
+	LLVMValueRef n = gen_i64(g, TILE), one = gen_i64(g, 1), zero = gen_i64(g, 0), h = p[P_H], fn = steps_function(g);
+	LLVMValueRef lda = mul(g, p[P_LDA], gen_i64(g, 2)), below = gen_at(g, p[P_A], mul(g, lda, n), 1);
+	LLVMValueRef a1 = select_if(g, LLVMIntSGT, h, TILE, below, p[P_A]);
+	LLVMValueRef steps = gen_bin(g, LLVMUDiv, p[P_PAIRS], n), rest = gen_bin(g, LLVMURem, p[P_PAIRS], n);
+	LLVMValueRef h0 = select_if(g, LLVMIntSLT, h, TILE, h, n);
+	LLVMValueRef h1 = select_if(g, LLVMIntSGT, h, TILE, LLVMBuildNSWSub(g->b, h, n, ""), one);
+	LLVMBasicBlockRef low = begin_if(g, LLVMIntNE, h, 2 * TILE);
+	configure(g, h0, h1, n);
+	end_if(g, low);
+	LLVMBasicBlockRef some = begin_if(g, LLVMIntNE, steps, 0);
+	gen_helper_call(g, fn, (LLVMValueRef[]){ p[P_A], a1, lda, p[P_B], steps, p[P_ACC], p[P_FIRST] }, 7);
+	end_if(g, some);
+	LLVMBasicBlockRef last = begin_if(g, LLVMIntNE, rest, 0);
+	configure(g, h0, h1, rest);
+	LLVMValueRef k = mul(g, steps, gen_i64(g, 4 * TILE)), b = gen_at(g, p[P_B], mul(g, steps, gen_i64(g, TILE * g->t->nr * 4)), 1);
+	LLVMValueRef first = select_if(g, LLVMIntEQ, steps, 0, p[P_FIRST], zero);
+	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, p[P_A], k, 1), gen_at(g, a1, k, 1), lda, b, one, p[P_ACC], first }, 7);
+	end_if(g, last);
+	LLVMValueRef usual = LLVMBuildAnd(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, h, gen_i64(g, 2 * TILE), ""),
+		LLVMBuildICmp(g->b, LLVMIntEQ, rest, zero, ""), "");
+	LLVMBasicBlockRef back = begin_if(g, LLVMIntEQ, LLVMBuildZExt(g->b, usual, g->i64, ""), 0);
+	configure(g, n, n, n);
+	end_if(g, back);
+}
+
+/* Vectors */
+
+typedef struct Half { LLVMValueRef lo, hi, bits; } Half;    /* of pairs: as two f32; or as they are */
+
+static Half halves(Gen *g, LLVMValueRef bits)
+{
+	if (g->t->bf16 == BF16_DOT)
+		return (Half){ .bits = LLVMBuildBitCast(g->b, bits, LLVMVectorType(LLVMBFloatTypeInContext(g->ctx), 2 * (unsigned)g->t->lanes), "") };
+	LLVMValueRef lo = LLVMBuildShl(g->b, bits, gen_splat(g, gen_i32(g, 16)), "");
+	LLVMValueRef hi = LLVMBuildAnd(g->b, bits, gen_splat(g, gen_i32(g, -65536)), "");
+	return (Half){ LLVMBuildBitCast(g->b, lo, g->vf, ""), LLVMBuildBitCast(g->b, hi, g->vf, ""), NULL };
+}
+
+static LLVMValueRef multiply_add(Gen *g, const Half *a, const Half *b, LLVMValueRef acc)
+{
+	if (a->bits)
+		return gen_call_plain(g, "llvm.x86.avx512bf16.dpbf16ps.512", (LLVMValueRef[]){ acc, a->bits, b->bits }, 3);
+	return vec_fma(g, a->hi, b->hi, vec_fma(g, a->lo, b->lo, acc));
+}
+
+static LLVMValueRef load_bits(Gen *g, LLVMTypeRef type, LLVMValueRef at, int align)
+{
+	LLVMValueRef v = LLVMBuildLoad2(g->b, type, at, "");
+	LLVMSetAlignment(v, (unsigned)align);
+	return v;
+}
+
+typedef struct Rows { Gen g; int h, nv; LLVMValueRef p[P_H], row[MAX_ROWS], acc[MAX_ROWS][MAX_COLS]; } Rows;   /* acc: variables */
+
+static LLVMValueRef sum_at(Rows *m, int r, int v)
+{
+	return gen_at(&m->g, m->p[P_ACC], gen_i64(&m->g, r * m->g.t->nr + v * m->g.t->lanes), 4);
+}
+
+/* Zeros where `first`, else what acc holds. */
+static void rows_start(Rows *m)
+{
+	Gen *g = &m->g;
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++)
+			LLVMBuildStore(g->b, LLVMConstNull(g->vf), m->acc[r][v] = gen_var(g, g->vf));
+	LLVMBasicBlockRef more = begin_if(g, LLVMIntEQ, m->p[P_FIRST], 0);
+	for (int r = 0; r < m->h; r++)
+		for (int v = 0; v < m->nv; v++)
+			LLVMBuildStore(g->b, gen_load(g, DT_F32, sum_at(m, r, v), g->t->lanes, NULL), m->acc[r][v]);
+	end_if(g, more);
+}
+
+static void rows_step(Rows *m, LLVMValueRef pair)
+{
+	Gen *g = &m->g;
+	Half b[MAX_COLS];
+	LLVMValueRef at = gen_at(g, m->p[P_B], mul(g, pair, gen_i64(g, g->t->nr)), 4);
+	for (int v = 0; v < m->nv; v++)
+		b[v] = halves(g, load_bits(g, g->vi, gen_at(g, at, gen_i64(g, v * g->t->lanes), 4), g->t->lanes * 4));
+	for (int r = 0; r < m->h; r++) {
+		Half a = halves(g, gen_splat(g, load_bits(g, g->i32, gen_at(g, m->row[r], pair, 4), 2)));
+		for (int v = 0; v < m->nv; v++) {
+			LLVMValueRef sum = LLVMBuildLoad2(g->b, g->vf, m->acc[r][v], "");
+			LLVMBuildStore(g->b, multiply_add(g, &a, &b[v], sum), m->acc[r][v]);
+		}
+	}
+}
+
+/* void (a, lda, b, pairs, acc, first) for h rows. */
+static LLVMValueRef rows_function(const Gen *outer, int h)
+{
+	char name[32];
+	snprintf(name, sizeof name, "sn_bf16_%dx%d", h, outer->t->nr);
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
+	if (fn)
+		return fn;
+	Rows m = { .g = gen_helper_begin(outer, name, "pipipi"), .h = h, .nv = outer->t->nr / outer->t->lanes };
+	Gen *g = &m.g;
+	for (unsigned i = 0; i < P_H; i++)
+		m.p[i] = LLVMGetParam(g->fn, i);
+	for (int r = 0; r < h; r++) {          /* a register each: see microkernel.c */
+		LLVMValueRef p = gen_at(g, m.p[P_A], mul(g, gen_i64(g, r), m.p[P_LDA]), 2);
+		m.row[r] = gen_call(g, "llvm.launder.invariant.group", g->ptr, &p, 1);
+	}
+	rows_start(&m);
+	LLVMValueRef even = LLVMBuildAnd(g->b, m.p[P_PAIRS], gen_i64(g, -2), "");
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), even, gen_i64(g, 2));
+	rows_step(&m, l.iv);
+	rows_step(&m, add(g, l.iv, gen_i64(g, 1)));
+	gen_loop_end(g, &l);
+	Loop last = gen_loop_begin(g, even, m.p[P_PAIRS], gen_i64(g, 1));
+	rows_step(&m, last.iv);
+	gen_loop_end(g, &last);
+	for (int r = 0; r < h; r++)
+		for (int v = 0; v < m.nv; v++)
+			gen_store(g, DT_F32, LLVMBuildLoad2(g->b, g->vf, m.acc[r][v], ""), sum_at(&m, r, v), NULL);
+	return gen_helper_end(g);
+}
+
+/* Rows lo..hi of a tile, n at a time. */
+static void some_rows(Gen *g, LLVMValueRef *p, LLVMValueRef lo, LLVMValueRef hi, int n)
+{
+	LLVMValueRef in[P_H];
+	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
+	memcpy(in, p, sizeof in);
+	in[P_A] = gen_at(g, p[P_A], mul(g, l.iv, p[P_LDA]), 2);
+	in[P_ACC] = gen_at(g, p[P_ACC], mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
+	gen_helper_call(g, rows_function(g, n), in, P_H);
+	gen_loop_end(g, &l);
+}
+
+/* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
+static void rows_body(Gen *g, LLVMValueRef *p)
+{
+	LLVMValueRef done = gen_i64(g, 0);
+	int mr = g->t->mr, below = 8;
+	for (int n = mr; n >= 1; n = n == mr ? below : n / 2) {
+		while (below >= mr && below > 0)
+			below /= 2;
+		LLVMValueRef left = LLVMBuildNSWSub(g->b, p[P_H], done, ""), size = gen_i64(g, n);
+		LLVMValueRef end = add(g, done, mul(g, gen_bin(g, LLVMUDiv, left, size), size));
+		some_rows(g, p, done, end, n);
+		done = end;
+	}
+}
+
+LLVMValueRef gen_tile_bf16(const Gen *outer)
+{
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tile_bf16"), p[P_H + 1];
+	if (fn)
+		return fn;
+	Gen s = gen_helper_begin(outer, "sn_tile_bf16", "pipipii"), *g = &s;
+	for (unsigned i = 0; i <= P_H; i++)
+		p[i] = LLVMGetParam(g->fn, i);
+	if (g->t->bf16 == BF16_TILES)
+		tiles_body(g, p);
+	else
+		rows_body(g, p);
+	return gen_helper_end(g);
+}
