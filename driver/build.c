@@ -217,19 +217,6 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 	return ok;
 }
 
-/* --precision: every entry's setting. */
-static void set_precision(Module *m, const char *name)
-{
-	for (int i = 0; name && i < m->entries.len; i++) {
-		Entry *e = m->entries.at[i];
-		Setting *had = (Setting *)entry_setting(e, "precision");
-		if (had)
-			had->str = intern(name);
-		else
-			vec_push(m->arena, &e->settings, ((Setting){ .key = intern("precision"), .str = intern(name) }));
-	}
-}
-
 static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 {
 	Clock clock = {flag(f, "stats") != NULL, now()};
@@ -248,7 +235,8 @@ static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 		return false;
 	if (!compilable(m))
 		return false;
-	set_precision(m, flag(f, "precision"));
+	if (flag(f, "precision"))
+		module_set_precision(m, flag(f, "precision"));
 	lap(&clock, "frontend");
 	if (stage == STAGE_GRAPH)
 		return flag(f, "after") ? emit_graph_after(m, f, out) : emit_graph(m, out);

@@ -355,6 +355,7 @@ Module *module_new(Arena *);
 bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all entries or this one do */
 Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
+void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries, whatever the file says */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
 bool graph_is_function(const Graph *);                         /* compiled: all but "<entry>.forward", what others are made of */
 

@@ -38,6 +38,18 @@ const Setting *entry_setting(const Entry *e, const char *key)
 	return NULL;
 }
 
+void module_set_precision(Module *m, const char *name)
+{
+	for (int i = 0; i < m->entries.len; i++) {
+		Entry *e = m->entries.at[i];
+		Setting *had = (Setting *)entry_setting(e, "precision");
+		if (had)
+			had->str = intern(name);
+		else
+			vec_push(m->arena, &e->settings, ((Setting){ .key = intern("precision"), .str = intern(name) }));
+	}
+}
+
 Graph *entry_graph(const Entry *e, const char *suffix)
 {
 	size_t n = strlen(e->name);

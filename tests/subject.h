@@ -24,6 +24,7 @@ typedef struct Case {
 	const char *entries[3];   /* those to build; none: all */
 	const char *still;        /* the setting without dropout, what evaluation is held against; NULL: sets is */
 	const char *preset;
+	const char *precision;    /* of all entries, whatever the file says; NULL: f32 */
 	bool noisy;               /* there is dropout that no setting turns off */
 	bool own_eval;            /* what is evaluated is not what is trained, but for dropout */
 } Case;
@@ -55,11 +56,7 @@ static inline Module *build_case(Arena *a, const char *path, const Case *c, cons
 	Module *m = frontend_build(a, path, &o);
 	if (!m)
 		fail_msg("%s does not build", path);
-	for (int i = 0; i < m->entries.len; i++) {   /* slopes and bounds are f32's: roundings have none; backend_bf16 has the others */
-		Setting *s = (Setting *)entry_setting(m->entries.at[i], "precision");
-		if (s)
-			s->str = "f32";
-	}
+	module_set_precision(m, c->precision ? c->precision : "f32");   /* slopes and bounds are f32's, since roundings have none */
 	return m;
 }
 
