@@ -19,6 +19,7 @@ typedef struct Target {
 int tile_rows(const Target *, DType);
 int tile_columns(const Target *, DType);
 bool target_find(const char *name, Target *);                  /* false after diag_error */
+const char *target_bf16(const Target *, bool *faster);         /* by what contractions of bf16 are multiplied; are they faster than f32's? */
 
 /* plan.c: every buffer's place. */
 typedef struct Slot { Value *value; int64_t offset, bytes; int first, last; } Slot;  /* launches it lives through */

@@ -194,12 +194,29 @@ static bool compilable(const Module *m)
 	return diag_errors() == 0;
 }
 
-static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, Clock *clock)
+/* bf16 is for speed: what a file asks for is done where the target gains by it, what --precision asks for everywhere. `info` says what came of it. */
+static void settle_precision(Module *m, const char *flag, const Target *t)
 {
-	Target target;
-	const char *name = flag(f, "target");
-	if (!target_find(name ? name : "native", &target))
-		return false;
+	bool faster;
+	const char *by = target_bf16(t, &faster);
+	if (flag)
+		module_set_precision(m, flag);
+	for (int i = 0; i < m->entries.len; i++) {
+		Entry *e = m->entries.at[i];
+		Setting *s = (Setting *)entry_setting(e, "precision");
+		if (!s || strcmp(s->str, "bf16") != 0)
+			continue;
+		if (!faster && !flag) {
+			diag_warning((Loc){0}, "W0501", "target %s multiplies bf16 by %s, more slowly than f32: `%s` runs in f32", t->name, by, e->name);
+			s->str = intern("f32");
+		}
+		const char *text = internf("%s, %s than f32", by, faster ? "faster" : "slower");
+		vec_push(m->arena, &e->settings, ((Setting){ .key = intern("precision.by"), .str = text }));
+	}
+}
+
+static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, const Target *target, Clock *clock)
+{
 	PassOptions po = pass_options(f);
 	double counting = 0;
 	po.stats_seconds = &counting;
@@ -208,7 +225,7 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 	clock->last += counting;   /* the passes' own time */
 	lap(clock, "passes");
 	BackendOptions bo = {
-		.target = &target, .emit = stage_emit[stage], .out = out, .static_link = flag(f, "static") != NULL,
+		.target = target, .emit = stage_emit[stage], .out = out, .static_link = flag(f, "static") != NULL,
 		.debug = flag(f, "debug") != NULL,
 		.runtime_lib = stage == STAGE_EXE ? library_path(a, "libsinter_rt.a") : NULL,
 	};
@@ -235,12 +252,14 @@ static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 		return false;
 	if (!compilable(m))
 		return false;
-	if (flag(f, "precision"))
-		module_set_precision(m, flag(f, "precision"));
 	lap(&clock, "frontend");
-	if (stage == STAGE_GRAPH)
-		return flag(f, "after") ? emit_graph_after(m, f, out) : emit_graph(m, out);
-	return lower(a, m, f, stage, out, &clock);
+	if (stage == STAGE_GRAPH && !flag(f, "after"))
+		return emit_graph(m, out);
+	Target target;
+	if (!target_find(flag(f, "target") ? flag(f, "target") : "native", &target))
+		return false;
+	settle_precision(m, flag(f, "precision"), &target);
+	return stage == STAGE_GRAPH ? emit_graph_after(m, f, out) : lower(a, m, f, stage, out, &target, &clock);
 }
 
 /* An empty list is not "all of them": most likely a shell variable that is not set. */

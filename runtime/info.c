@@ -67,6 +67,20 @@ static void show_config(const SnProgram *p)
 		sn_print_setting(stdout, &s[i]);
 }
 
+/* What contractions read; of bf16, or of f32 in its place, why. */
+static void show_precision(const SnEntry *e)
+{
+	const SnSetting *s = sn_setting(e->settings, e->nsetting, "precision"), *by = sn_setting(e->settings, e->nsetting, "precision.by");
+	if (!s || !s->str)
+		return;
+	if (strcmp(sn_text(s->str), "bf16") == 0)
+		printf("  precision: bf16 in contractions, summed in f32 (by %s); all else, and what is saved, is f32\n", by ? sn_text(by->str) : "conversion");
+	else if (by)
+		printf("  precision: f32 in place of bf16 (by %s)\n", sn_text(by->str));
+	else
+		printf("  precision: %s\n", sn_text(s->str));
+}
+
 static void show_entry(const SnEntry *e, int threads)
 {
 	char total[32], arena[32], scratch[32];
@@ -75,10 +89,7 @@ static void show_entry(const SnEntry *e, int threads)
 	double bytes = (double)e->arena_bytes + (double)e->scratch_bytes * threads;
 	printf("%s (%s): %s of memory: %s and %s for each of %d threads\n", sn_text(e->name), kind_name[e->kind & 3], sn_bytes_text(total, bytes),
 	       sn_bytes_text(arena, (double)e->arena_bytes), sn_bytes_text(scratch, (double)e->scratch_bytes), threads);
-	const SnSetting *precision = sn_setting(e->settings, e->nsetting, "precision");
-	if (precision && precision->str)
-		printf("  precision: %s\n", strcmp(sn_text(precision->str), "bf16") ? sn_text(precision->str) :
-			"bf16 (contractions read bf16 and sum in f32; all else, and what is saved, is f32)");
+	show_precision(e);
 	printf("  dimensions:");
 	for (int64_t i = 0; i < e->nsym; i++)
 		printf(" %s <= %lld", sn_text(syms[i].name), (long long)syms[i].bound);
