@@ -402,32 +402,6 @@ static LLVMValueRef height(Contract *c, LLVMValueRef i)
 	return smaller(g, sub(g, c->m, mul(g, i, mr)), mr);
 }
 
-/* A share of the tile that has this one's turn in the next strip; behind the last strip, in the first at the next block of k;
- * behind the last block, at k = 0, and behind the last panels, in the next row block. GROUP panels fetch all of it. */
-static Ahead left_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
-{
-	Gen *g = c->g;
-	LLVMValueRef k = LLVMBuildSelect(g->b, b->last, gen_i64(g, 0), add(g, b->k, b->n), ""), strip = last_strip(c, t);
-	LLVMValueRef turn = gen_bin(g, LLVMURem, j, gen_i64(g, GROUP)), at;
-	LLVMValueRef ends = LLVMBuildICmp(g->b, LLVMIntEQ, add(g, t->panel, t->count), c->panels, "");
-	LLVMValueRef block = add(g, t->block, LLVMBuildSelect(g->b, LLVMBuildAnd(g->b, ends, b->last, ""), c->step, gen_i64(g, 0), ""));
-	i = add(g, sub(g, i, t->tile), LLVMBuildSelect(g->b, strip, block, t->end, ""));
-	k = LLVMBuildSelect(g->b, strip, k, b->k, "");
-	LLVMValueRef share = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, GROUP));
-	switch (c->left) {
-	case PANELS:
-		at = left_source(c, t, i, k, height(c, i));
-		return (Ahead){ gen_at(g, at, mul(g, mul(g, turn, c->kstep), gen_i64(g, g->t->mr * 4 / GROUP)), 1), gen_i64(g, 64) };
-	case COLUMNS:
-		at = left_source(c, t, i, add(g, k, mul(g, turn, share)), NULL);
-		return (Ahead){ at, mul(g, gen_dim(g, c->ld), gen_i64(g, 4)) };
-	default:
-		at = left_source(c, t, i, k, NULL);
-		at = gen_at(g, at, mul(g, mul(g, turn, gen_i64(g, 2)), gen_dim(g, c->ld)), 4);
-		return (Ahead){ at, gen_i64(g, 16) };
-	}
-}
-
 /* Emits `if (cond) { fn(in); goto done; }`; no cond: always. */
 static void call_if(Gen *g, LLVMValueRef cond, LLVMValueRef fn, LLVMValueRef *in, int nin, LLVMBasicBlockRef done)
 {
@@ -476,12 +450,12 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
 	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = mul(g, i.iv, gen_i64(g, g->t->mr));
-	Ahead right = right_ahead(c, t, b, j, i.iv), left = left_ahead(c, t, b, j, i.iv);
+	Ahead right = right_ahead(c, t, b, j, i.iv);
 	LLVMBasicBlockRef after = begin_if(g, b->last);
 	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n);
 	end_if(g, after);
 	multiply(c, t, r, i.iv, h, (LLVMValueRef[TILE_PARAMS]){ left_tile(c, t, b, i.iv, h), c->left == ROWS ? gen_dim(g, c->ld) : h,
-		r->at, b->n, acc, first, right.at, right.stride, left.at, left.stride });
+		r->at, b->n, acc, first, right.at, right.stride });
 	after = begin_if(g, b->last);
 	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, r->cols);
 	end_if(g, after);

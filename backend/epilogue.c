@@ -30,23 +30,23 @@ static View counting_view(const Value *v)
 	return view;
 }
 
-enum { STREAM_BYTES = 64 << 20 };            /* outputs of this size are gone from the caches before anyone reads them */
-
 /* Is the output written by whole lines, wherever its first element is at a line's start? */
 static bool streams(const Gen *g, const Epilogue *e, int i)
 {
 	const Value *v = e->c->outs.at[i];
 	const Dim *sn = axes_stride(e->x, e->x->n, &e->out[i]), *sm = axes_stride(e->x, e->x->m, &e->out[i]);
 	int64_t n, step;
-	return v->type.dt == DT_F32 && g->t->nr * 4 % 64 == 0 && dim_is_const(type_elems(v->type), &n) && n >= STREAM_BYTES / 4 &&
+	return v->type.dt == DT_F32 && g->t->nr * 4 % 64 == 0 && dim_is_const(type_elems(v->type), &n) && n * 4 >= 2 * g->t->l2 &&
 		sn && dim_is(sn, 1) && sm && dim_is_const(sm, &step) && step % 16 == 0;
 }
 
-/* Large outputs go past the caches, unless an operand of their shape is read: its lines may be the same. Reading them first,
- * only to write all of them, costs as much as writing. */
+/* Large outputs that will have left the caches before anyone reads them go past them, unless an operand of their shape is read: its
+ * lines may be the same. Reading them first, only to write all of them, costs as much as writing. */
 static bool all_stream(const Gen *g, const Epilogue *e)
 {
 	const Cluster *c = e->c;
+	if (!g->ka->far)
+		return false;
 	for (int i = 0; i < c->ins.len; i++)
 		if (c->ins.at[i] != c->anchor->in[0] && c->ins.at[i] != c->anchor->in[1] && type_same_dims(&c->ins.at[i]->type, &c->space))
 			return false;

@@ -321,7 +321,7 @@ void flash_multiply(Flash *f, const Width *w, const Product *p)
 	Loop l = gen_loop_begin(g, none, p->panels ? p->panels : gen_i64(g, w->panels), gen_i64(g, 1));
 	LLVMValueRef b = gen_at(g, p->b, f_mul(g, l.iv, f_mul(g, p->k, nr)), 4);
 	LLVMValueRef acc = gen_at(g, p->acc, f_mul(g, l.iv, gen_i64(g, (int64_t)f->mr * w->nr)), 4);
-	gen_helper_call(g, fn, (LLVMValueRef[]){ p->a, p->lda, b, p->k, acc, gen_i64(g, p->first), b, none, p->a, none, p->h }, TILE_PARAMS + 1);
+	gen_helper_call(g, fn, (LLVMValueRef[]){ p->a, p->lda, b, p->k, acc, gen_i64(g, p->first), b, none, p->h }, TILE_PARAMS + 1);
 	gen_loop_end(g, &l);
 }
 

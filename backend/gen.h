@@ -23,6 +23,7 @@ typedef struct KernelArg {
 typedef struct KernelArgs {
 	Vec(KernelArg) at;
 	int64_t scratch;           /* bytes a thread needs; set by gen_*_kernel */
+	bool far;                  /* what the kernel writes is read so much later that it has left the caches (far_outputs()) */
 } KernelArgs;
 KernelArgs *kernel_args(Arena *, const Cluster *, const Counted *);
 bool in_panels(const Value *);                                 /* a pack, or the state that hoist keeps one in */
@@ -170,13 +171,12 @@ Gen gen_helper_begin(const Gen *, const char *name, const char *params);
 LLVMValueRef gen_helper_end(Gen *);
 void gen_helper_call(Gen *, LLVMValueRef fn, LLVMValueRef *in, int nin);
 void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for reading, into cache level 1 or 2; never faults */
-/* void (a, lda, b, k, acc, first, right, rstep, left, lstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
+/* void (a, lda, b, k, acc, first, right, rstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
- * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps lines are prefetched into the
- * second-level cache, at right, right + rstep bytes, .. and at left, left + lstep, .. (and the row behind, if kind.rows): any
- * address will do. */
+ * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
+ * second-level cache, at right, right + rstep bytes, ..: any address will do. */
 typedef struct TileKind { bool rows, packs_right, apart; } TileKind;
-enum { TILE_UNROLL = 4, TILE_PARAMS = 10 };       /* params before h */
+enum { TILE_UNROLL = 4, TILE_PARAMS = 8 };       /* params before h */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);
 /* The same for h = mr without the last parameter, but with (.., src, sk) behind if kind.packs_right: B's rows are read at
  * src, sk elements apart, and stored at b on the way: packing a panel costs nothing where its first tile does it. */

@@ -206,6 +206,7 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 	ClusterList clusters = clusters_in(scratch, g);
 	LaunchList launches = { 0 };
 	Syms all = { syms, nsyms, counted_of(scratch, g) };
+	const bool *far = far_outputs(scratch, &clusters);
 
 	for (int i = 0; i < clusters.len; i++) {
 		const Cluster *c = clusters.at[i];
@@ -214,6 +215,7 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 			bug("%s: kernel %d: %s", g->name, c->id, illegal);
 		KernelArgs *ka = kernel_args(k->arena, c, all.counted);
 		number_symbols(ka, &all);
+		ka->far = far[i];          /* no part of the key: kernels alike do as the first, which of gradients is the one to wait longest */
 		const char *key = cluster_key(c, ka, &all);
 		Launch l = { .ka = ka, .name = launch_name(c), .single = c->kind == K_NONZERO || is_small(g, c) };
 		l.kernel = find(k, key);

@@ -16,7 +16,7 @@ typedef struct Micro {
 	Gen g;
 	int h, nv;                                  /* rows; vectors a row */
 	TileKind kind;
-	LLVMValueRef a, lda, b, k, acc, first, right, rstep, left, lstep;  /* parameters */
+	LLVMValueRef a, lda, b, k, acc, first, right, rstep;   /* parameters */
 	LLVMValueRef row[MAX_ROWS];                 /* A's rows, of kind.rows */
 	LLVMValueRef src, sk;                       /* of a tile that packs: where B's rows come from; else NULL */
 } Micro;
@@ -168,24 +168,12 @@ static void step_on(Micro *m, Step *s)
 	s->src = s->src ? gen_at(g, s->src, m->sk, 4) : NULL;
 }
 
-/* The lines that are fetched ahead: pointers over a loop. */
-typedef struct Lines { LLVMValueRef right, left; } Lines;
-
-static Lines lines_begin(Micro *m)
+/* What is fetched ahead, a line at a turn of the loop; behind it stands its pointer. */
+static void fetch_line(Micro *m, LLVMValueRef line, LLVMBasicBlockRef *both)
 {
 	Gen *g = &m->g;
-	return (Lines){ LLVMBuildPhi(g->b, g->ptr, "right"), LLVMBuildPhi(g->b, g->ptr, "left") };
-}
-
-static void lines_end(Micro *m, Lines *l, LLVMBasicBlockRef *both)
-{
-	Gen *g = &m->g;
-	gen_prefetch(g, l->right, 2);
-	gen_prefetch(g, l->left, 2);
-	if (m->kind.rows)
-		gen_prefetch(g, gen_at(g, l->left, m->lda, 4), 2);
-	LLVMAddIncoming(l->right, (LLVMValueRef[]){ m->right, gen_at(g, l->right, m->rstep, 1) }, both, 2);
-	LLVMAddIncoming(l->left, (LLVMValueRef[]){ m->left, gen_at(g, l->left, m->lstep, 1) }, both, 2);
+	gen_prefetch(g, line, 2);
+	LLVMAddIncoming(line, (LLVMValueRef[]){ m->right, gen_at(g, line, m->rstep, 1) }, both, 2);
 }
 
 /* for (k = lo; k < hi; k += n) n steps, tested at the bottom. t: accumulators before, then after. */
@@ -199,7 +187,7 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, lo, hi, ""), loop, done);
 	LLVMPositionBuilderAtEnd(g->b, loop);
 	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k");
-	Lines lines = n > 1 ? lines_begin(m) : (Lines){ 0 };
+	LLVMValueRef line = n > 1 ? LLVMBuildPhi(g->b, g->ptr, "line") : NULL;
 	tile_phis(m, &phis, &before, from);
 	now = phis;
 	Step s = step_at(m, k);
@@ -210,8 +198,8 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	LLVMBasicBlockRef both[2] = { from, loop };
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, k, gen_i64(g, n), "");
 	LLVMAddIncoming(k, (LLVMValueRef[]){ lo, next }, both, 2);
-	if (n > 1)
-		lines_end(m, &lines, both);
+	if (line)
+		fetch_line(m, line, both);
 	tile_incoming(m, &phis, &now, loop);
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, hi, ""), loop, done);
 	LLVMPositionBuilderAtEnd(g->b, done);
@@ -260,19 +248,19 @@ static void row_pointers(Micro *m)
 	}
 }
 
-/* void (a, lda, b, k, acc, first, right, rstep, left, lstep[, src, sk]) for h rows. */
+/* void (a, lda, b, k, acc, first, right, rstep[, src, sk]) for h rows. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
 	char name[48], params[16];
 	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
 		kind.packs_right ? "_pack" : "");
-	snprintf(params, sizeof params, "pipipipipi%s", kind.packs_right ? "pi" : "");
+	snprintf(params, sizeof params, "pipipipi%s", kind.packs_right ? "pi" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
 	Micro m = { .g = gen_helper_begin(outer, name, params), .h = h, .nv = outer->t->nr / outer->t->lanes, .kind = kind };
 	Gen *g = &m.g;
-	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.rstep, &m.left, &m.lstep };
+	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.rstep };
 	unsigned n = 0;
 	for (; n < COUNT(param); n++)
 		*param[n] = LLVMGetParam(g->fn, n);
@@ -319,7 +307,7 @@ LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS];
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, name, "pipipipipii"), *g = &s;
+	Gen s = gen_helper_begin(outer, name, "pipipipii"), *g = &s;
 	for (unsigned i = 0; i < TILE_PARAMS; i++)
 		p[i] = LLVMGetParam(g->fn, i);
 	LLVMValueRef h = LLVMGetParam(g->fn, TILE_PARAMS);

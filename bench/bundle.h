@@ -29,6 +29,7 @@ typedef struct Bundle {
 	LLVMModuleRef mod;
 	Vec(Shot) launch;
 	double seconds;
+	bool far;                /* of the kernels added next: what they write is read much later */
 } Bundle;
 
 static double now(void)
@@ -62,6 +63,7 @@ static int bundle_add(Bundle *k, const Cluster *c)
 	};
 	Gen g = gen_of(k);
 	KernelArgs *ka = kernel_args(k->a, c, NULL);
+	ka->far = k->far;
 	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
 	gen_begin(&g, name, ka);
 	body[c->kind](&g, c, ka);
@@ -156,7 +158,7 @@ static inline int bundle_add_tile(Bundle *k, int64_t depth)
 	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
 	LLVMValueRef b = gen_at(&g, g.scratch, gen_i64(&g, mr * nr), 4), a = gen_at(&g, b, gen_i64(&g, depth * nr), 4);
 	Loop l = gen_loop_begin(&g, zero, rounds, gen_i64(&g, 1));
-	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero, a, zero },
+	gen_helper_call(&g, fn, (LLVMValueRef[]){ a, gen_i64(&g, mr), b, gen_i64(&g, depth), g.scratch, zero, a, zero },
 		TILE_PARAMS);
 	gen_loop_end(&g, &l);
 	gen_end(&g);

@@ -1,11 +1,12 @@
 /* gemm.c: contraction kernels against the machine's peak, at the shapes of GPT-2's layers.
  *
- * Prints, for M rows (tokens) and a weight (K,N), stored as GPT-2 stores it: GFLOP/s and percent of the peak measured in the same run, on all
- * threads, packing included but where it says ahead, for
+ * Prints, for M rows (tokens) and a weight (K,N), stored as GPT-2 stores it: GFLOP/s and percent of the peak, on all threads, packing
+ * included but where it says ahead. A line's forms and the peak take turns, a few milliseconds each, and what is printed is the median of
+ * all turns: what else a machine does, and its clock, then fall on all alike.
  *   forward   X (M,K) W (K,N)           packed    the same, W packed ahead
  *   dX        dY (M,N) W^T              dW        X^T dY
  * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
- * Usage: gemm [-d f32|bf16] [-t threads] [-T target] [-r repeats] [-m M] [-n N] [-S listing.s]
+ * Usage: gemm [-d f32|bf16] [-t threads] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
 #include "bench/bundle.h"
 #include "passes/passes.h"
@@ -16,7 +17,7 @@
 
 /* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
 typedef struct Shape { int64_t k, n; bool tied; } Shape;
-typedef struct Options { int threads, reps; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16; } Options;
+typedef struct Options { int threads, turns; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
 static const char *const specs[2][FORMS] = {
@@ -30,10 +31,10 @@ typedef struct Bench {
 	Target t;
 	char *arena;
 	int64_t used, m;        /* bytes of the arena; rows */
-	double peak;            /* GFLOP/s on o.threads */
 } Bench;
 
-enum { ARENA = 3LL << 30 };
+enum { ARENA = 3LL << 30, MAX_TURNS = 1000 };
+static const double turn_flops = 2e9;       /* of a turn; its fastest repetition counts, of two at least */
 
 static Cluster *cluster(Arena *a, KernelKind kind, Value *v)
 {
@@ -109,6 +110,7 @@ static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t
 		v->mark = NULL;
 		if (v->op != OP_PACK && v->op != OP_CONTRACT)
 			continue;
+		k->far = which == DW;         /* gradients of weights wait for the optimiser */
 		int at = bundle_add(k, cluster(bench->a, v->op == OP_PACK ? K_PACK : K_CONTRACT, v));
 		if (which == PACKED && v->op == OP_PACK && v->a.side == 1)
 			f.ahead = at;
@@ -118,8 +120,10 @@ static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t
 	return f;
 }
 
-/* GFLOP/s of multiply-adds in registers. */
-static double peak(Bench *b, int threads)
+/* Multiply-adds in registers. */
+typedef struct Peak { Shot *launch; double flops; } Peak;           /* of a thread */
+
+static Peak peak_of(Bench *b)
 {
 	Bundle *k = bundle_new(b->a, &b->t, NULL, 0);
 	bool special = b->o.bf16 && b->t.bf16 != BF16_CONVERT, tiles = special && b->t.bf16 == BF16_TILES;
@@ -127,18 +131,45 @@ static double peak(Bench *b, int threads)
 		bundle_add_peak_bf16(k);
 	else
 		bundle_add_peak(k);
-	Shot *l = bundle_finish(k, NULL);
-	int64_t rounds = tiles ? 400000 : 4000000, dim = 0;
-	l->args[0] = rounds;
-	double s = bundle_run(&l, 1, b->arena, &dim, threads, 10, b->o.cpu);
-	double products = tiles ? 16 * 16 * 32 : b->t.lanes * (special ? 2 : 1);
-	return 2e-9 * products * PEAK_CHAINS * (double)rounds * threads / s;
+	Peak p = { .launch = bundle_finish(k, NULL) };
+	int64_t rounds = tiles ? 40000 : 400000;
+	p.launch->args[0] = rounds;
+	p.flops = 2 * (tiles ? 16 * 16 * 32 : b->t.lanes * (special ? 2 : 1)) * PEAK_CHAINS * (double)rounds;
+	return p;
 }
 
-static void measure(Bench *b, const Shape *shape, int64_t m)
+static double peak(Bench *b, const Peak *p, int threads, int reps)
+{
+	int64_t dim = 0;
+	return p->flops * threads / bundle_run(&p->launch, 1, b->arena, &dim, threads, reps, b->o.cpu) * 1e-9;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+	qsort(x, (size_t)n, sizeof *x, ascending);
+	return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* One turn of a form, GFLOP/s. */
+static double turn(Bench *b, Shot *l, const Form *f, double flops)
+{
+	Shot *run[3];
+	for (int j = 0; j < f->n; j++)
+		run[j] = &l[f->timed[j]];
+	return flops / bundle_run(run, f->n, b->arena, &b->m, b->o.threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
+}
+
+static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), m } }, 1);
 	Form f[FORMS];
+	double got[FORMS + 1][MAX_TURNS], flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
 	for (int i = 0; i < FORMS; i++)
 		f[i] = form(b, k, i, shape, m);
 	Shot *l = bundle_finish(k, b->o.listing);
@@ -146,23 +177,22 @@ static void measure(Bench *b, const Shape *shape, int64_t m)
 	b->m = m;
 	bundle_place(k, place, b);
 	fill(b);
-	b->peak = MAX(b->peak, peak(b, b->o.threads));   /* other programs may have been in the way of the first */
+	for (int i = 0; i < FORMS; i++)
+		if (f[i].ahead >= 0)
+			bundle_run((Shot *[]){ &l[f[i].ahead] }, 1, b->arena, &m, b->o.threads, 1, false);
+	for (int r = 0; r < b->o.turns; r++) {
+		got[FORMS][r] = peak(b, p, b->o.threads, 3);
+		for (int i = 0; i < FORMS; i++)
+			got[i][r] = turn(b, l, &f[i], flops);
+	}
+	double most = median(got[FORMS], b->o.turns);
 	printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
 	for (int i = 0; i < FORMS; i++) {
-		Shot *run[3], *ahead[1];
-		double flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
-		int reps = MIN(1000, MAX(3, (int)(b->o.reps * 2e9 / flops)));
-		for (int j = 0; j < f[i].n; j++)
-			run[j] = &l[f[i].timed[j]];
-		if (f[i].ahead >= 0) {
-			ahead[0] = &l[f[i].ahead];
-			bundle_run(ahead, 1, b->arena, &m, b->o.threads, 1, false);
-		}
-		double s = bundle_run(run, f[i].n, b->arena, &m, b->o.threads, reps, b->o.cpu);
-		printf("  %s %6.1f %3.0f%%", form_name[i], flops / s * 1e-9, flops / s * 1e-7 / b->peak);
-		fflush(stdout);
+		double is = median(got[i], b->o.turns);
+		printf("  %s %6.1f %3.0f%%", form_name[i], is, 100 * is / most);
 	}
-	printf("   compiled in %.2f s\n", bundle_compile_seconds(k));
+	printf("   peak %.1f, compiled in %.2f s\n", most, bundle_compile_seconds(k));
+	fflush(stdout);
 }
 
 /* Percent of one thread's peak the register tile reaches where nothing else is in its way. */
@@ -179,13 +209,13 @@ static double tile(Bench *b, int64_t depth, double one)
 
 static Options options(int argc, char **argv)
 {
-	Options o = { .threads = 2, .reps = 10, .target = "native" };
+	Options o = { .threads = 2, .turns = 11, .target = "native" };
 	for (int c; (c = getopt(argc, argv, "d:t:T:r:m:n:S:c")) != -1;) {
 		switch (c) {
 		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
 		case 't': o.threads = atoi(optarg); break;
 		case 'T': o.target = optarg; break;
-		case 'r': o.reps = atoi(optarg); break;
+		case 'r': o.turns = MIN(MAX_TURNS, MAX(1, atoi(optarg))); break;
 		case 'm': o.only_m = atol(optarg); break;
 		case 'n': o.only_n = atol(optarg); break;
 		case 'S': o.listing = optarg; break;
@@ -208,15 +238,15 @@ int main(int argc, char **argv)
 	if (b.arena == MAP_FAILED)
 		fatal("no memory for the bench");
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
-	double one = peak(&b, 1);
-	b.peak = peak(&b, b.o.threads);
-	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, b.peak, b.o.threads);
+	Peak p = peak_of(&b);
+	double one = peak(&b, &p, 1, 100), all = peak(&b, &p, b.o.threads, 100);
+	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, all, b.o.threads);
 	if (!b.o.bf16)
 		printf("register tile %dx%d: %.0f%% at k = 64, %.0f%% at k = 256, %.0f%% at k = 768\n", b.t.mr, b.t.nr,
 			tile(&b, 64, one), tile(&b, 256, one), tile(&b, 768, one));
 	int64_t least = b.o.only_m ? b.o.only_m : 128, most = b.o.only_m ? b.o.only_m : 1024;
 	for (int i = 0; i < COUNT(shape); i++)
 		for (int64_t m = least; m <= most && (!b.o.only_n || b.o.only_n == shape[i].n); m *= 2)
-			measure(&b, &shape[i], m);
+			measure(&b, &p, &shape[i], m);
 	return 0;
 }

@@ -282,6 +282,7 @@ typedef Vec(Cluster *) ClusterList;
  * bug() where two need each other; clusters_cycle() asks that first. */
 ClusterList clusters_of(Graph *);
 ClusterList clusters_in(Arena *, Graph *);                     /* the same, for as long as the arena lives */
+bool *far_outputs(Arena *, const ClusterList *);               /* reach.c: of kernels that run in this order: have outputs left the caches when read? */
 bool clusters_cycle(Graph *, int *a, int *b);                  /* true, and the numbers of two such kernels */
 const char *cluster_illegal(const Cluster *);                  /* NULL, or why no kernel can be made of it */
 bool contract_laid_out(Value *contract);                       /* are its operands as docs/ir.md wants them for kernels? */
