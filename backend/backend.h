@@ -36,7 +36,10 @@ int plan_named(const Plan *, const Value *source);             /* index of the f
 int64_t plan_offset(const Plan *, const Value *root);          /* byte offset in the arena; bug() if it has none */
 
 typedef enum Emit { EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_PLAN } Emit;
-typedef struct BackendOptions { const Target *target; Emit emit; const char *out; bool static_link, debug; const char *runtime_lib; } BackendOptions;
+typedef struct BackendOptions {
+	const Target *target; Emit emit; const char *out; bool static_link, debug; const char *runtime_lib;
+	int threads;               /* that compile kernels, for EMIT_EXE; the output does not depend on it. 0: one a processor */
+} BackendOptions;
 /* program.c: everything after the passes. False after diag_error. */
 bool backend_build(Module *, const BackendOptions *);
 

@@ -10,47 +10,47 @@ static LLVMMetadataRef file_named(LLVMDIBuilderRef di, const char *name)
 	return LLVMDIBuilderCreateFile(di, name, strlen(name), ".", 1);
 }
 
-static void module_flag(Kernels *k, const char *name, unsigned value)
+static void module_flag(Unit *u, const char *name, unsigned value)
 {
-	LLVMTypeRef i32 = LLVMInt32TypeInContext(k->ctx);
+	LLVMTypeRef i32 = LLVMInt32TypeInContext(u->ctx);
 
-	LLVMAddModuleFlag(k->mod, LLVMModuleFlagBehaviorWarning, name, strlen(name),
+	LLVMAddModuleFlag(u->mod, LLVMModuleFlagBehaviorWarning, name, strlen(name),
 			  LLVMValueAsMetadata(LLVMConstInt(i32, value, 0)));
 }
 
-void debug_begin(Kernels *k, const char *file)
+void debug_begin(Unit *u, const char *file)
 {
 	const char *producer = "sinter " SINTER_VERSION;
 	LLVMMetadataRef source;
 
-	k->debug = LLVMCreateDIBuilder(k->mod);
-	source = file_named(k->debug, file);
-	LLVMDIBuilderCreateCompileUnit(k->debug, LLVMDWARFSourceLanguageC11, source, producer, strlen(producer), 1, "", 0, 0,
+	u->debug = LLVMCreateDIBuilder(u->mod);
+	source = file_named(u->debug, file);
+	LLVMDIBuilderCreateCompileUnit(u->debug, LLVMDWARFSourceLanguageC11, source, producer, strlen(producer), 1, "", 0, 0,
 				       "", 0, LLVMDWARFEmissionFull, 0, 0, 0, "", 0, "", 0);
-	module_flag(k, "Debug Info Version", LLVMDebugMetadataVersion());
-	module_flag(k, "Dwarf Version", DWARF_VERSION);
+	module_flag(u, "Debug Info Version", LLVMDebugMetadataVersion());
+	module_flag(u, "Dwarf Version", DWARF_VERSION);
 }
 
-void debug_end(Kernels *k)
+void debug_end(Unit *u)
 {
-	if (!k->debug)
+	if (!u->debug)
 		return;
-	LLVMDIBuilderFinalize(k->debug);
-	LLVMDisposeDIBuilder(k->debug);
-	k->debug = NULL;
+	LLVMDIBuilderFinalize(u->debug);
+	LLVMDisposeDIBuilder(u->debug);
+	u->debug = NULL;
 }
 
-void debug_function(Kernels *k, Gen *g, const char *name, const Value *v)
+void debug_function(Unit *u, Gen *g, const char *name, const Value *v)
 {
 	LLVMMetadataRef file, type;
 	unsigned line = v->loc.line > 0 ? (unsigned)v->loc.line : 0;
 
-	if (!k->debug)
+	if (!u->debug)
 		return;
 	g->debug_file = v->loc.file ? v->loc.file : "";
-	file = file_named(k->debug, g->debug_file);
-	type = LLVMDIBuilderCreateSubroutineType(k->debug, file, NULL, 0, LLVMDIFlagZero);
-	g->scope = LLVMDIBuilderCreateFunction(k->debug, file, name, strlen(name), name, strlen(name), file, line, type, 1, 1,
+	file = file_named(u->debug, g->debug_file);
+	type = LLVMDIBuilderCreateSubroutineType(u->debug, file, NULL, 0, LLVMDIFlagZero);
+	g->scope = LLVMDIBuilderCreateFunction(u->debug, file, name, strlen(name), name, strlen(name), file, line, type, 1, 1,
 					       line, LLVMDIFlagZero, 1);
 	LLVMSetSubprogram(g->fn, g->scope);
 	gen_locate(g, v);

@@ -110,6 +110,27 @@ void gen_contract_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_pack_kernel(Gen *, const Cluster *, KernelArgs *);
 void gen_flash_kernel(Gen *, const Cluster *, KernelArgs *);
 
+/* units.c: LLVM modules, each in a context of its own, and threads that compile them.
+ *
+ * One open unit at a time takes functions; full, it goes to a thread, and its internal functions are declared in those
+ * opened later. Units are the same, in the same order, for any number of threads. */
+typedef struct Unit {
+	LLVMContextRef ctx;
+	LLVMModuleRef mod;
+	LLVMDIBuilderRef debug;    /* NULL: no debug information */
+	LLVMMemoryBufferRef object;  /* once compiled, and then alone */
+} Unit;
+typedef Vec(LLVMMemoryBufferRef) ObjectList;
+typedef struct Units Units;
+void unit_begin(Unit *, const char *name, const char *debug_file);  /* NULL: no debug information */
+void unit_free(Unit *);
+LLVMValueRef unit_declare(Unit *, const char *name, LLVMTypeRef);   /* a function that another unit has */
+Units *units_new(Arena *, const Target *, const char *name, const char *debug_file, int threads);
+Unit *units_open(Units *);                                     /* where the next function goes */
+void units_added(Units *, LLVMValueRef fn);                    /* it is finished: the unit may be handed over */
+ObjectList units_compile(Units *, Unit *last);                 /* waits; in order, with `last` behind; they are units_free's */
+void units_free(Units *);
+
 /* kernels.c: the functions for clusters, one for all that are equal in structure, and the launches that use them. */
 typedef struct Kernel { const char *key, *name; LLVMValueRef fn; int64_t scratch; } Kernel;
 typedef struct Launch {
@@ -121,13 +142,15 @@ typedef struct Launch {
 typedef Vec(Launch) LaunchList;
 typedef struct Kernels {
 	Arena *arena;
-	LLVMContextRef ctx;
-	LLVMModuleRef mod;
 	const Target *t;
-	LLVMDIBuilderRef debug;    /* NULL: no debug information */
+	Unit unit;                 /* the program's data, and the kernels unless.. */
+	Units *units;              /* ..they have units of their own; NULL */
+	const char *name, *debug_file;
+	bool tiles;                /* some use AMX */
 	Vec(Kernel *) all;
 } Kernels;
-Kernels *kernels_new(Arena *, const Target *, const char *module);
+Kernels *kernels_new(Arena *, const Target *, const char *name, const char *debug_file);
+void kernels_apart(Kernels *, int threads);       /* before the first: in units, compiled by that many threads */
 void kernels_free(Kernels *);                                  /* the LLVM side */
 LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* generates what is not there yet */
 
@@ -135,9 +158,9 @@ LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* gener
 int64_t plan_argument(const Plan *, const KernelArg *);        /* what a launch passes for it */
 
 /* debug.c: before the first kernel, after the last; for a kernel begun; for the instructions of v from here on. */
-void debug_begin(Kernels *, const char *file);
-void debug_end(Kernels *);
-void debug_function(Kernels *, Gen *, const char *name, const Value *v);
+void debug_begin(Unit *, const char *file);
+void debug_end(Unit *);
+void debug_function(Unit *, Gen *, const char *name, const Value *v);
 void gen_locate(Gen *, const Value *v);
 
 /* object.c: the LLVM side of a target. */
@@ -147,8 +170,8 @@ void machine_free(Machine);
 void machine_optimise(Machine, LLVMModuleRef);                 /* the light pipeline; bug() on an invalid module */
 LLVMMemoryBufferRef machine_emit(Machine, LLVMModuleRef, bool assembly);
 
-/* link.c: object file and runtime into o->out; false after diag_error. */
-bool link_program(const char *object, const BackendOptions *o);
+/* link.c: n object files and the runtime into o->out; false after diag_error. */
+bool link_program(const char *const *objects, int n, const BackendOptions *o);
 
 /* axes.c: a contraction's letters in their four groups, and where elements lie in terms of them. Letters of batch, m
  * and n are in the result's order, k's in operand 0's; outermost first. */
@@ -189,7 +212,7 @@ enum { ROWS_AHEAD = 6 };       /* rows too far apart for the hardware to foresee
 LLVMValueRef gen_tile_bf16(const Gen *);
 void gen_tiles_begin(Gen *);   /* before its first call in a kernel; gen_tiles_end behind the last */
 void gen_tiles_end(Gen *);
-bool gen_uses_tiles(LLVMModuleRef);                            /* has it kernels with AMX? */
+bool gen_uses_tiles(LLVMModuleRef);                            /* has it, or calls it, functions with AMX? */
 
 /* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
 typedef struct Epilogue {

@@ -77,9 +77,9 @@ static LLVMOrcLLJITRef load(Kernels *k)
 	Machine m = machine_new(k->t);
 	LLVMOrcLLJITRef jit;
 
-	machine_optimise(m, k->mod);
+	machine_optimise(m, k->unit.mod);
 	check(LLVMOrcCreateLLJIT(&jit, NULL));
-	check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), machine_emit(m, k->mod, false)));
+	check(LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), machine_emit(m, k->unit.mod, false)));
 	machine_free(m);
 	return jit;
 }
@@ -288,7 +288,7 @@ Compiled *backend_load(Graph *g, const Target *t)
 
 	if (!plan)
 		return NULL;
-	*c = (Compiled){ .g = g, .counted = counted_of(g->arena, g), .plan = plan, .kernels = kernels_new(g->arena, t, g->name) };
+	*c = (Compiled){ .g = g, .counted = counted_of(g->arena, g), .plan = plan, .kernels = kernels_new(g->arena, t, g->name, NULL) };
 	launches = kernels_of(c->kernels, g, g->syms.at, g->syms.len);
 	c->jit = load(c->kernels);
 	c->job.t = *t;

@@ -149,17 +149,32 @@ static const Value *main_member(const Cluster *c)
 	return c->outs.len ? c->outs.at[c->outs.len - 1] : c->vals.at[c->vals.len - 1];
 }
 
+/* What the program's data call it by. */
+static LLVMValueRef finished(Kernels *k, const char *name, LLVMValueRef fn)
+{
+	LLVMTypeRef ptr = LLVMPointerTypeInContext(k->unit.ctx, 0), i64 = LLVMInt64TypeInContext(k->unit.ctx);
+	LLVMTypeRef params[] = { ptr, ptr, ptr, i64, i64, ptr };
+
+	if (!k->units)
+		return fn;
+	units_added(k->units, fn);
+	return unit_declare(&k->unit, name, LLVMFunctionType(LLVMVoidTypeInContext(k->unit.ctx), params, COUNT(params), 0));
+}
+
 static Kernel *generate(Kernels *k, const Cluster *c, KernelArgs *ka, const char *key, const Sym *syms, int nsyms)
 {
 	Kernel *kernel = NEW(k->arena, Kernel);
-	Gen g = { .ctx = k->ctx, .mod = k->mod, .t = k->t, .arena_mem = k->arena, .syms = syms, .nsyms = nsyms };
+	Unit *u = k->units ? units_open(k->units) : &k->unit;
+	Gen g = { .ctx = u->ctx, .mod = u->mod, .t = k->t, .arena_mem = k->arena, .syms = syms, .nsyms = nsyms };
 
 	kernel->key = key;
 	kernel->name = internf("sn_k%d_%s_%s", k->all.len, kernel_kind_name[c->kind], op_info[main_member(c)->op].text);
 	gen_begin(&g, kernel->name, ka);
-	debug_function(k, &g, kernel->name, main_member(c));
+	debug_function(u, &g, kernel->name, main_member(c));
 	generators[c->kind](&g, c, ka);
-	kernel->fn = gen_end(&g);
+	gen_end(&g);
+	k->tiles |= gen_uses_tiles(u->mod);
+	kernel->fn = finished(k, kernel->name, g.fn);
 	kernel->scratch = ka->scratch;
 	vec_push(k->arena, &k->all, kernel);
 	return kernel;
@@ -227,20 +242,23 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 	return launches;
 }
 
-Kernels *kernels_new(Arena *a, const Target *t, const char *module)
+Kernels *kernels_new(Arena *a, const Target *t, const char *name, const char *debug_file)
 {
 	Kernels *k = NEW(a, Kernels);
 
-	k->arena = a;
-	k->t = t;
-	k->ctx = LLVMContextCreate();
-	k->mod = LLVMModuleCreateWithNameInContext(module, k->ctx);
-	LLVMSetSourceFileName(k->mod, module, strlen(module));
+	*k = (Kernels){ .arena = a, .t = t, .name = name, .debug_file = debug_file };
+	unit_begin(&k->unit, name, debug_file);
 	return k;
+}
+
+void kernels_apart(Kernels *k, int threads)
+{
+	k->units = units_new(k->arena, k->t, k->name, k->debug_file, threads);
 }
 
 void kernels_free(Kernels *k)
 {
-	LLVMDisposeModule(k->mod);
-	LLVMContextDispose(k->ctx);
+	if (k->units)
+		units_free(k->units);
+	unit_free(&k->unit);
 }

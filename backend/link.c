@@ -27,11 +27,31 @@ static const char *find_driver(void)
 	return NULL;
 }
 
-bool link_program(const char *object, const BackendOptions *o)
+static bool link_with(const char *cc, const char *const *objects, int n, const BackendOptions *o)
 {
-	const char *cc = find_driver();
+	const char *const before[] = { cc, "-o", o->out };
+	const char *const after[] = { o->runtime_lib, "-no-pie", "-Wl,--gc-sections", "-Wl,--as-needed",
+		o->debug || sanitize ? "-g" : "-s", "-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread",
+		sanitize ? sanitize : o->static_link ? "-static" : NULL, NULL };
+	Arena *a = arena_new();
+	const char **argv = NEW_ARRAY(a, const char *, COUNT(before) + n + COUNT(after));
 	Str said = { 0 };
 	bool ok;
+
+	memcpy(argv, before, sizeof before);
+	memcpy(argv + COUNT(before), objects, sizeof *objects * (size_t)n);
+	memcpy(argv + COUNT(before) + n, after, sizeof after);
+	ok = run_process(argv, &said) == 0;
+	if (!ok)
+		diag_error((Loc){ 0 }, NULL, "%s can't link %s:\n%s", cc, o->out, said.at ? said.at : "");
+	str_free(&said);
+	arena_free(a);
+	return ok;
+}
+
+bool link_program(const char *const *objects, int n, const BackendOptions *o)
+{
+	const char *cc = find_driver();
 
 	if (!cc) {
 		diag_error((Loc){ 0 }, NULL, "linking needs a C compiler, and there is no cc, gcc or clang");
@@ -42,12 +62,5 @@ bool link_program(const char *object, const BackendOptions *o)
 		diag_error((Loc){ 0 }, NULL, "this compiler was built with %s, which can't be linked statically", sanitize);
 		return false;
 	}
-	const char *const argv[] = { cc, "-o", o->out, object, o->runtime_lib, "-no-pie", "-Wl,--gc-sections",
-		"-Wl,--as-needed", o->debug || sanitize ? "-g" : "-s", "-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread",
-		sanitize ? sanitize : o->static_link ? "-static" : NULL, NULL };
-	ok = run_process(argv, &said) == 0;
-	if (!ok)
-		diag_error((Loc){ 0 }, NULL, "%s can't link %s:\n%s", cc, o->out, said.at ? said.at : "");
-	str_free(&said);
-	return ok;
+	return link_with(cc, objects, n, o);
 }

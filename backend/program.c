@@ -6,6 +6,7 @@
 #include "backend/gen.h"
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -488,16 +489,23 @@ static void program_record(Program *p, const Values *entries)
 	v[SnProgram_nignore] = number(p, ignore.len);
 	v[SnProgram_renames] = renames(p);
 	v[SnProgram_nrename] = number(p, m->renames.len);
-	v[SnProgram_tiles] = number(p, gen_uses_tiles(p->k->mod));
+	v[SnProgram_tiles] = number(p, p->k->tiles);
 	global = constant(p, RECORD(p, SnProgram, v), "sn_program");
 	LLVMSetLinkage(global, LLVMExternalLinkage);
 }
 
-/* NULL after diag_error */
-static Kernels *emit_module(Module *m, const Target *t, bool debug)
+static int processors(void)
 {
-	Kernels *k = kernels_new(m->arena, t, m->name);
-	Program p = { .arena = m->arena, .m = m, .k = k, .ctx = k->ctx, .mod = k->mod };
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+/* NULL after diag_error */
+static Kernels *emit_module(Module *m, const BackendOptions *o)
+{
+	Kernels *k = kernels_new(m->arena, o->target, m->name, !o->debug ? NULL : m->file ? m->file : m->name);
+	Program p = { .arena = m->arena, .m = m, .k = k, .ctx = k->unit.ctx, .mod = k->unit.mod };
 	Values entries = { 0 };
 	bool planned = true;
 
@@ -505,19 +513,19 @@ static Kernels *emit_module(Module *m, const Target *t, bool debug)
 	p.ptr = LLVMPointerTypeInContext(p.ctx, 0);
 	p.i64 = LLVMInt64TypeInContext(p.ctx);
 	p.f64 = LLVMDoubleTypeInContext(p.ctx);
-	if (debug)
-		debug_begin(k, m->file ? m->file : m->name);
+	if (o->emit == EMIT_EXE)
+		kernels_apart(k, o->threads ? o->threads : processors());
 	for (int i = 0; i < m->entries.len; i++) {
 		Entry *e = m->entries.at[i];
-		const Plan *plan = plan_entry(m, e, t);
+		const Plan *plan = plan_entry(m, e, o->target);
 		if (plan)
 			vec_push(p.arena, &entries, entry_record(&p, e, plan));
 		planned &= plan != NULL;
 	}
-	for (int i = 0; i < k->all.len; i++)
+	for (int i = 0; i < k->all.len && !k->units; i++)
 		LLVMSetLinkage(k->all.at[i]->fn, LLVMInternalLinkage);
 	program_record(&p, &entries);
-	debug_end(k);
+	debug_end(&k->unit);
 	if (planned)
 		return k;
 	kernels_free(k);
@@ -552,51 +560,74 @@ static bool write_plans(Module *m, const BackendOptions *o)
 
 static bool write_llvm(Kernels *k, const BackendOptions *o)
 {
-	char *all = LLVMPrintModuleToString(k->mod);
+	char *all = LLVMPrintModuleToString(k->unit.mod);
 	bool ok = write_out(o->out, all, strlen(all));
 
 	LLVMDisposeMessage(all);
 	return ok;
 }
 
-/* The object beside the executable, linked, and gone. */
-static bool write_exe(LLVMMemoryBufferRef object, const BackendOptions *o)
+/* It is gone at once, and nobody else reads it: no need to sync. */
+static bool write_object(const char *path, LLVMMemoryBufferRef object)
 {
-	const char *path = internf("%s.%ld.o", o->out, (long)getpid());
-	bool ok = write_out(path, LLVMGetBufferStart(object), LLVMGetBufferSize(object)) && link_program(path, o);
+	size_t n = LLVMGetBufferSize(object);
+	FILE *f = fopen(path, "wbx");
+	bool ok = f && fwrite(LLVMGetBufferStart(object), 1, n, f) == n;
 
-	unlink(path);
+	if (f && fclose(f) != 0)
+		ok = false;
+	if (!ok)
+		diag_error((Loc){ 0 }, NULL, "can't write %s: %s", path, strerror(errno));
 	return ok;
 }
 
-static bool write_code(Kernels *k, Machine machine, const BackendOptions *o)
+/* The objects beside the executable, linked, and gone. */
+static bool write_exe(Kernels *k, const BackendOptions *o)
 {
-	LLVMMemoryBufferRef code = machine_emit(machine, k->mod, o->emit == EMIT_ASM);
+	ObjectList objects = units_compile(k->units, &k->unit);
+	const char **path = NEW_ARRAY(k->arena, const char *, objects.len);
+	bool ok = true;
+	int n = 0;
+
+	for (; ok && n < objects.len; n++) {
+		path[n] = internf("%s.%ld.%d.o", o->out, (long)getpid(), n);
+		ok = write_object(path[n], objects.at[n]);
+	}
+	ok = ok && link_program(path, n, o);
+	for (int i = 0; i < n; i++)
+		unlink(path[i]);
+	return ok;
+}
+
+static bool write_code(Kernels *k, const BackendOptions *o)
+{
+	Machine machine = machine_new(o->target);
+	LLVMMemoryBufferRef code;
 	bool ok;
 
-	if (o->emit == EMIT_EXE)
-		ok = write_exe(code, o);
-	else
+	machine_optimise(machine, k->unit.mod);
+	if (o->emit == EMIT_LLVM)
+		ok = write_llvm(k, o);
+	else {
+		code = machine_emit(machine, k->unit.mod, o->emit == EMIT_ASM);
 		ok = write_out(o->out, LLVMGetBufferStart(code), LLVMGetBufferSize(code));
-	LLVMDisposeMemoryBuffer(code);
+		LLVMDisposeMemoryBuffer(code);
+	}
+	machine_free(machine);
 	return ok;
 }
 
 bool backend_build(Module *m, const BackendOptions *o)
 {
 	Kernels *k;
-	Machine machine;
 	bool ok;
 
 	if (o->emit == EMIT_PLAN)
 		return write_plans(m, o);
-	k = emit_module(m, o->target, o->debug);
+	k = emit_module(m, o);
 	if (!k)
 		return false;
-	machine = machine_new(o->target);
-	machine_optimise(machine, k->mod);
-	ok = o->emit == EMIT_LLVM ? write_llvm(k, o) : write_code(k, machine, o);
-	machine_free(machine);
+	ok = o->emit == EMIT_EXE ? write_exe(k, o) : write_code(k, o);
 	kernels_free(k);
 	return ok;
 }
