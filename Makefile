@@ -62,6 +62,25 @@ $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@rm -f $@; ar rcs $@ $^
 
+# The same for programs that run on AArch64, with jansson and PCRE2 inside: `make aarch64`, by Debian's cross compiler.
+arm := $(BUILD)/aarch64
+arm_cc := aarch64-linux-gnu-gcc
+arm_obj := $(patsubst runtime/%.c,$(arm)/runtime/%.o,$(wildcard runtime/*.c))
+.PHONY: aarch64
+aarch64: $(BUILD)/libsinter_rt-aarch64.a
+$(arm)/libraries/done: tests/foreign.sh
+	@$< arm64 $(@D) libjansson-dev libpcre2-dev && touch $@
+$(arm)/%.o: %.c $(arm)/libraries/done
+	@mkdir -p $(@D); echo "  cc $< (aarch64)"
+	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
+$(BUILD)/libsinter_rt-aarch64.a: $(arm_obj)
+	@rm -rf $@ $(arm)/unpacked; mkdir -p $(arm)/unpacked
+	@cd $(arm)/unpacked && for l in jansson pcre2-8; do aarch64-linux-gnu-ar x ../libraries/usr/lib/aarch64-linux-gnu/lib$$l.a || exit 1; done
+	@aarch64-linux-gnu-ar rcs $@ $^ $(arm)/unpacked/*.o
+$(arm)/kernels: tests/foreign/kernels.c runtime/program.h runtime/rt.def
+	@mkdir -p $(@D); echo "  cc $< (aarch64)"
+	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. $< -o $@ -ldl -lm
+
 # Unit tests: tests/unit/<room>_<what>.c links that room and the rooms below it; room `all` the whole compiler.
 unit_src := $(wildcard tests/unit/*.c)
 unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
@@ -136,6 +155,9 @@ packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre
 .PHONY: deps
 deps:
 	@tests/deps.sh $(packages)
+.PHONY: deps-aarch64
+deps-aarch64:
+	@tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 .PHONY: demo bench-gemm bench-attention bench-train bench-char docs docs-check
 demo:
@@ -164,6 +186,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/sinter $(DESTDIR)$(PREFIX)/share/sinter/models
 	install -m 755 $(BUILD)/sinter $(DESTDIR)$(PREFIX)/bin/sinter
 	install -m 644 $(BUILD)/libsinter_rt.a $(DESTDIR)$(PREFIX)/lib/sinter/
+	for l in $(wildcard $(BUILD)/libsinter_rt-*.a); do install -m 644 $$l $(DESTDIR)$(PREFIX)/lib/sinter/; done
 	install -m 644 models/*.sinter $(DESTDIR)$(PREFIX)/share/sinter/models/
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(made_pages)))
 	$(foreach p,$(made_pages),$(BUILD)/sinter $(made_by.$(notdir $(p))) > $(DESTDIR)$(PREFIX)/share/$(p) &&) chmod 644 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(made_pages))
@@ -175,4 +198,4 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
--include $(wildcard $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/aarch64/*/*.d)

@@ -5,12 +5,15 @@
 #include "ir/ir.h"
 
 /* target.c: what kernels are generated for. */
+typedef enum Arch { ARCH_X86_64, ARCH_AARCH64, ARCH_COUNT } Arch;
 typedef struct Target {
-	const char *name;           /* as given: native, x86-64-v2, x86-64-v3, x86-64-v4 */
+	const char *name;           /* as given: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64 */
+	Arch arch;
 	const char *cpu, *features; /* for LLVM */
 	int lanes;                  /* f32 lanes of a vector: 4, 8, 16 */
 	int vregs;                  /* vector registers: 16, 32 */
 	bool fma, masks;            /* fused multiply-add; predicated memory operations worth using */
+	bool by_lane;               /* multiply-adds take one lane of a vector register for all lanes */
 	int mr, nr;                 /* contraction tile: rows, columns (nr a multiple of lanes) */
 	int64_t l1, l2;             /* bytes assumed when blocking; not read from this machine */
 	enum { BF16_CONVERT, BF16_DOT, BF16_TILES } bf16;  /* how bf16 is multiplied: as f32; by vdpbf16ps; by AMX's tdpbf16ps */
@@ -20,6 +23,8 @@ int tile_rows(const Target *, DType);
 int tile_columns(const Target *, DType);
 bool target_find(const char *name, Target *);                  /* false after diag_error */
 const char *target_bf16(const Target *, bool *faster);         /* by what contractions of bf16 are multiplied; are they faster than f32's? */
+bool target_is_foreign(const Target *);                        /* this machine's processors don't run its code */
+const char *arch_name(Arch);                                   /* "x86_64", "aarch64": as in triples and tools' names */
 
 /* plan.c: every buffer's place. */
 typedef struct Slot { Value *value; int64_t offset, bytes; int first, last; } Slot;  /* launches it lives through */

@@ -536,7 +536,7 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	c.left_at = gen_at(g, g->scratch, gen_i64(g, (scratch + 63) / 64 * 64), 1);
 	scratch += c.left == COLUMNS ? 64 + c.left_bytes : 0;
 	tasks(&c);
-	if (c.e.stream)
+	if (c.e.stream && g->t->arch == ARCH_X86_64)   /* elsewhere a barrier's release orders them as any store */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = scratch;
 }

@@ -223,7 +223,7 @@ void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	gen_tiles_begin(g);
 	tasks(&c);
 	gen_tiles_end(g);
-	if (c.e.stream)
+	if (c.e.stream && outer->arch == ARCH_X86_64)   /* see contract.c */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = sums + (c.packed[1] ? 0 : c.kc * t.nr * 2);
 	g->t = outer;

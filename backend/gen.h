@@ -170,7 +170,9 @@ void machine_free(Machine);
 void machine_optimise(Machine, LLVMModuleRef);                 /* the light pipeline; bug() on an invalid module */
 LLVMMemoryBufferRef machine_emit(Machine, LLVMModuleRef, bool assembly);
 
-/* link.c: n object files and the runtime into o->out; false after diag_error. */
+/* link.c: the C compiler that links for a target; NULL after diag_error. n object files and the runtime into o->out; false
+ * after diag_error. */
+const char *link_driver(const Target *);
 bool link_program(const char *const *objects, int n, const BackendOptions *o);
 
 /* axes.c: a contraction's letters in their four groups, and where elements lie in terms of them. Letters of batch, m

@@ -1,21 +1,11 @@
 /* jit.c: one graph compiled into this process and run, for tests and benches: the same kernels, plan and object code as
- * a program gets, loaded with LLVM's ORC JIT instead of linked. Threads meet at a barrier after each launch. */
-#include "backend/gen.h"
-#include "runtime/program.h"
+ * a program gets, loaded with LLVM's ORC JIT instead of linked. Threads meet at a barrier after each launch. Graphs for
+ * another processor go to emulate.c. */
+#include "backend/job.h"
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
-#include <pthread.h>
 #include <stdlib.h>
 
-typedef struct Step { SnKernel *fn; int64_t *args; bool single; } Step;
-typedef struct Job {
-	Step *steps;
-	int nsteps, threads;
-	Target t;
-	char *arena;
-	int64_t *dims, scratch;
-	pthread_barrier_t barrier;
-} Job;
 typedef struct Worker { Job *job; int tid; pthread_t thread; char *scratch; } Worker;
 
 static void check(LLVMErrorRef error)
@@ -266,9 +256,11 @@ static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *
 	j->nsteps = l->len;
 	for (int i = 0; i < l->len; i++) {
 		const KernelArgs *ka = l->at[i].ka;
-		LLVMOrcExecutorAddress fn;
-		check(LLVMOrcLLJITLookup(jit, &fn, l->at[i].kernel->name));
-		j->steps[i] = (Step){ .fn = (SnKernel *)(uintptr_t)fn, .single = l->at[i].single };
+		LLVMOrcExecutorAddress fn = 0;
+		if (jit)
+			check(LLVMOrcLLJITLookup(jit, &fn, l->at[i].kernel->name));
+		j->steps[i] = (Step){ .fn = (SnKernel *)(uintptr_t)fn, .name = l->at[i].kernel->name, .nargs = ka->at.len,
+			.single = l->at[i].single };
 		j->steps[i].args = NEW_ARRAY(a, int64_t, ka->at.len + 1);
 		for (int k = 0; k < ka->at.len; k++)
 			j->steps[i].args[k] = plan_argument(plan, &ka->at.at[k]);
@@ -276,7 +268,7 @@ static void make_steps(Job *j, Arena *a, LLVMOrcLLJITRef jit, const LaunchList *
 	}
 }
 
-struct Compiled { Graph *g; Counted *counted; Plan *plan; Kernels *kernels; LLVMOrcLLJITRef jit; Job job; };
+struct Compiled { Graph *g; Counted *counted; Plan *plan; Kernels *kernels; LLVMOrcLLJITRef jit; Emulated *emulated; Job job; };
 
 Compiled *backend_load(Graph *g, const Target *t)
 {
@@ -290,7 +282,12 @@ Compiled *backend_load(Graph *g, const Target *t)
 		return NULL;
 	*c = (Compiled){ .g = g, .counted = counted_of(g->arena, g), .plan = plan, .kernels = kernels_new(g->arena, t, g->name, NULL) };
 	launches = kernels_of(c->kernels, g, g->syms.at, g->syms.len);
-	c->jit = load(c->kernels);
+	if (target_is_foreign(t))
+		c->emulated = emulate_load(c->kernels);
+	else
+		c->jit = load(c->kernels);
+	if (!c->jit && !c->emulated)
+		return NULL;
 	c->job.t = *t;
 	make_steps(&c->job, g->arena, c->jit, &launches, c->plan);
 	return c;
@@ -302,13 +299,18 @@ bool backend_call(Compiled *c, Env *env, int threads)
 	bool ok;
 
 	j.threads = threads;
-	j.arena = aligned(c->plan->persistent + c->plan->arena);
+	j.arena_bytes = c->plan->persistent + c->plan->arena;
+	j.arena = aligned(j.arena_bytes);
+	j.ndims = c->g->syms.len;
 	j.dims = NEW_ARRAY(c->g->arena, int64_t, c->g->syms.len + 1);
 	for (int i = 0; i < c->g->syms.len; i++)
 		j.dims[i] = counted_by(c->counted, c->g->syms.at[i].name) ? -1 : extent(env, dim_sym(c->g->syms.at[i].name));
 	ok = sources_in(&j, c->g, env, c->plan);
 	if (ok) {
-		run(&j);
+		if (c->emulated)
+			emulate_run(c->emulated, &j);
+		else
+			run(&j);
 		for (int i = 0; i < c->g->syms.len; i++)
 			if (counted_by(c->counted, c->g->syms.at[i].name))
 				env_dim(env, c->g->syms.at[i].name, j.dims[i]);
@@ -320,7 +322,10 @@ bool backend_call(Compiled *c, Env *env, int threads)
 
 void backend_unload(Compiled *c)
 {
-	check(LLVMOrcDisposeLLJIT(c->jit));
+	if (c->emulated)
+		emulate_unload(c->emulated);
+	else
+		check(LLVMOrcDisposeLLJIT(c->jit));
 	kernels_free(c->kernels);
 }
 

@@ -1,7 +1,7 @@
-/* link.c: from an object to an executable, with the system's C compiler as the linker's driver. The program takes from
- * the runtime what it uses and no more; its other libraries are linked statically, libc, libm and pthread
- * dynamically unless everything is to be static. At a fixed address (-no-pie): the tables of launches are pointers, and
- * each would need a relocation of three times its size. */
+/* link.c: from an object to an executable, with a C compiler as the linker's driver: the system's, or a cross compiler for a
+ * foreign processor. The program takes from the runtime what it uses and no more; its other libraries are linked statically
+ * (a foreign runtime has them inside), libc, libm and pthread dynamically unless everything is to be static. At a fixed
+ * address (-no-pie): the tables of launches are pointers, and each would need a relocation of three times its size. */
 #include "backend/gen.h"
 
 /* A compiler built with sanitizers (make asan, make tsan) has a runtime library that calls theirs: its programs link
@@ -11,32 +11,51 @@
 #endif
 static const char *const sanitize = SN_SANITIZE;
 
-static const char *const drivers[] = { "cc", "gcc", "clang" };
+static bool starts(const char *command)
+{
+	const char *const argv[] = { command, "--version", NULL };
+	Str out = { 0 };
+	int code = run_process(argv, &out);
+	str_free(&out);
+	return code == 0;
+}
 
-/* The first that can be started; NULL if there is none. */
+/* The system's first that can be started. */
 static const char *find_driver(void)
 {
-	for (int i = 0; i < COUNT(drivers); i++) {
-		const char *const argv[] = { drivers[i], "--version", NULL };
-		Str out = { 0 };
-		int code = run_process(argv, &out);
-		str_free(&out);
-		if (code == 0)
+	static const char *const drivers[] = { "cc", "gcc", "clang" };
+	for (int i = 0; i < COUNT(drivers); i++)
+		if (starts(drivers[i]))
 			return drivers[i];
-	}
+	diag_error((Loc){ 0 }, NULL, "linking needs a C compiler, and there is no cc, gcc or clang");
+	diag_help("install one (Debian: apt install gcc), or stop before linking with --emit=obj");
+	return NULL;
+}
+
+const char *link_driver(const Target *t)
+{
+	if (!target_is_foreign(t))
+		return find_driver();
+	const char *arch = arch_name(t->arch), *cc = internf("%s-linux-gnu-gcc", arch);
+	if (starts(cc))
+		return cc;
+	diag_error((Loc){ 0 }, NULL, "linking for %s needs its cross compiler, and there is no %s", t->name, cc);
+	diag_help("install it (Debian: apt install gcc-%s-linux-gnu libc6-dev-%s-cross), or stop before linking with --emit=obj",
+	          t->arch == ARCH_AARCH64 ? arch : "x86-64", t->arch == ARCH_AARCH64 ? "arm64" : "amd64");
 	return NULL;
 }
 
 static bool link_with(const char *cc, const char *const *objects, int n, const BackendOptions *o)
 {
+	bool ok, foreign = target_is_foreign(o->target);
+	const char *sane = foreign ? NULL : sanitize;
 	const char *const before[] = { cc, "-o", o->out };
-	const char *const after[] = { o->runtime_lib, "-no-pie", "-Wl,--gc-sections", "-Wl,--as-needed",
-		o->debug || sanitize ? "-g" : "-s", "-l:libjansson.a", "-l:libpcre2-8.a", "-lm", "-lpthread",
-		sanitize ? sanitize : o->static_link ? "-static" : NULL, NULL };
+	const char *const after[] = { o->runtime_lib, "-Wl,--gc-sections", "-Wl,--as-needed", o->debug || sane ? "-g" : "-s",
+		foreign ? "-lm" : "-l:libjansson.a", foreign ? "-lm" : "-l:libpcre2-8.a", "-lm", "-lpthread", "-no-pie",
+		sane ? sane : o->static_link ? "-static" : NULL, NULL };
 	Arena *a = arena_new();
 	const char **argv = NEW_ARRAY(a, const char *, COUNT(before) + n + COUNT(after));
 	Str said = { 0 };
-	bool ok;
 
 	memcpy(argv, before, sizeof before);
 	memcpy(argv + COUNT(before), objects, sizeof *objects * (size_t)n);
@@ -51,14 +70,11 @@ static bool link_with(const char *cc, const char *const *objects, int n, const B
 
 bool link_program(const char *const *objects, int n, const BackendOptions *o)
 {
-	const char *cc = find_driver();
+	const char *cc = link_driver(o->target);
 
-	if (!cc) {
-		diag_error((Loc){ 0 }, NULL, "linking needs a C compiler, and there is no cc, gcc or clang");
-		diag_help("install one (Debian: apt install gcc), or stop before linking with --emit=obj");
+	if (!cc)
 		return false;
-	}
-	if (sanitize && o->static_link) {
+	if (sanitize && o->static_link && !target_is_foreign(o->target)) {
 		diag_error((Loc){ 0 }, NULL, "this compiler was built with %s, which can't be linked statically", sanitize);
 		return false;
 	}

@@ -115,15 +115,32 @@ static void right_row(Micro *m, LLVMValueRef *row, LLVMValueRef b, LLVMValueRef 
 /* One k: row[r] points at A's (r, k) where rows are consecutive in k, row[0] at its column where that is; b at B's row. */
 typedef struct Step { LLVMValueRef row[MAX_ROWS], b, src; } Step;
 
+/* A's element in row r, in all lanes: of a column by vectors where multiply-adds take a lane, else broadcast. */
+static LLVMValueRef left_element(Micro *m, const Step *at, LLVMValueRef *column, int r)
+{
+	Gen *g = &m->g;
+	int lanes = g->t->lanes, first = r / lanes * lanes;
+	if (!g->t->by_lane || m->kind.rows || first + lanes > m->h) {
+		LLVMValueRef p = m->kind.rows ? at->row[r] : gen_at(g, at->row[0], gen_i64(g, r), 4);
+		LLVMValueRef x = LLVMBuildLoad2(g->b, g->f32, p, "");
+		LLVMSetVolatile(x, g->t->by_lane && m->kind.rows);   /* else a row's elements come in pairs: more than there are registers */
+		return gen_splat(g, x);
+	}
+	if (r == first)
+		*column = load_vector(g, at->row[0], first, 4);
+	LLVMValueRef lane[64];
+	for (int i = 0; i < lanes; i++)
+		lane[i] = gen_i32(g, r - first);
+	return LLVMBuildShuffleVector(g->b, *column, LLVMGetPoison(g->vf), LLVMConstVector(lane, (unsigned)lanes), "");
+}
+
 static void step(Micro *m, Tile *t, const Step *at)
 {
 	Gen *g = &m->g;
-	LLVMValueRef row[MAX_COLS];
+	LLVMValueRef row[MAX_COLS], column = NULL;
 	right_row(m, row, at->b, at->src);
 	for (int r = 0; r < m->h; r++) {
-		LLVMValueRef p = m->kind.rows ? at->row[r] : gen_at(g, at->row[0], gen_i64(g, r), 4);
-		LLVMValueRef one = LLVMBuildLoad2(g->b, g->f32, p, "");
-		LLVMValueRef x = gen_splat(g, one);
+		LLVMValueRef x = left_element(m, at, &column, r);
 		for (int v = 0; v < m->nv; v++)
 			t->at[r][v] = multiply_add(g, x, row[v], t->at[r][v]);
 	}

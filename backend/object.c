@@ -11,16 +11,34 @@
 
 static const char *const pipeline = "function(mem2reg,early-cse,loop-mssa(licm))";
 
+static void initialise(Arch a)
+{
+	if (a == ARCH_AARCH64) {
+		LLVMInitializeAArch64TargetInfo();
+		LLVMInitializeAArch64Target();
+		LLVMInitializeAArch64TargetMC();
+		LLVMInitializeAArch64AsmPrinter();
+	} else {
+		LLVMInitializeX86TargetInfo();
+		LLVMInitializeX86Target();
+		LLVMInitializeX86TargetMC();
+		LLVMInitializeX86AsmPrinter();
+	}
+}
+
+/* To be given back with LLVMDisposeMessage. */
+static char *triple_of(const Target *t)
+{
+	return target_is_foreign(t) ? LLVMCreateMessage(internf("%s-linux-gnu", arch_name(t->arch))) : LLVMGetDefaultTargetTriple();
+}
+
 Machine machine_new(const Target *t)
 {
-	char *triple = LLVMGetDefaultTargetTriple(), *why = NULL;
+	char *triple = triple_of(t), *why = NULL;
 	LLVMTargetRef target;
 	Machine m;
 
-	LLVMInitializeX86TargetInfo();
-	LLVMInitializeX86Target();
-	LLVMInitializeX86TargetMC();
-	LLVMInitializeX86AsmPrinter();
+	initialise(t->arch);
 	if (LLVMGetTargetFromTriple(triple, &target, &why))
 		fatal("LLVM has no code generator for %s: %s", triple, why);
 	m = LLVMCreateTargetMachine(target, triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,

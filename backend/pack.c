@@ -16,6 +16,8 @@ typedef struct Panel {
 	LLVMValueRef p[NPARAM], width;
 } Panel;
 
+static int vectors_across(const Target *t, int side) { return ((side ? t->nr : t->mr) + t->lanes - 1) / t->lanes; }
+
 static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
 {
 	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
@@ -172,7 +174,7 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const
 	Gen *g = &p.g;
 	for (int i = 0; i < NPARAM; i++)
 		p.p[i] = LLVMGetParam(g->fn, (unsigned)i);
-	p.nv = side ? g->t->nr / g->t->lanes : 1;
+	p.nv = vectors_across(g->t, side);
 	p.width = side ? gen_i64(g, g->t->nr) : p.p[COLS];
 	if (way == ANY) {
 		copy_elements(&p);
@@ -367,7 +369,7 @@ static bool dense_across(const Packing *p)
 static void gathered_panel(Packing *p, LLVMValueRef b, LLVMValueRef i)
 {
 	Gen *g = p->g;
-	Gathered t = { .p = { .g = *g, .side = p->side, .nv = p->side ? g->t->nr / g->t->lanes : 1 },
+	Gathered t = { .p = { .g = *g, .side = p->side, .nv = vectors_across(g->t, p->side) },
 		.width = p->side ? g->t->nr : g->t->mr };
 	LLVMValueRef w = gen_i64(g, t.width), first = LLVMBuildNSWMul(g->b, i, w, ""), end = LLVMBuildNSWSub(g->b, p->n, gen_i64(g, 1), "");
 	LLVMValueRef batch = gen_offset(g, &p->x, p->x.batch, &p->from, b);

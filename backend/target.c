@@ -1,7 +1,7 @@
 /* target.c: the machines kernels are generated for: a table of levels, and `native`, read from the processor the
  * compiler runs on. Register tiles fill the registers with accumulators but for the operands of one step: mr rows by
- * nr columns take mr * nr/lanes of them, nr/lanes hold a row of the right operand and one or two the broadcast left
- * element. mr never exceeds the lanes, so that a column of a left panel is one vector. */
+ * nr columns take mr * nr/lanes of them, nr/lanes hold a row of the right operand, and one or two the broadcast left
+ * element or, where multiply-adds take a lane, mr/lanes a column of the left operand. */
 #include "backend/gen.h"
 #include <llvm-c/TargetMachine.h>
 
@@ -9,13 +9,25 @@
 #include <unistd.h>
 
 static const Target levels[] = {
-	{ .name = "x86-64-v2", .cpu = "x86-64-v2", .features = "", .lanes = 4, .vregs = 16, .fma = false, .masks = false,
+	{ .name = "x86-64-v2", .arch = ARCH_X86_64, .cpu = "x86-64-v2", .features = "", .lanes = 4, .vregs = 16, .fma = false, .masks = false,
 	  .mr = 4, .nr = 8, .l1 = 32 << 10, .l2 = 512 << 10 },
-	{ .name = "x86-64-v3", .cpu = "x86-64-v3", .features = "", .lanes = 8, .vregs = 16, .fma = true, .masks = false,
+	{ .name = "x86-64-v3", .arch = ARCH_X86_64, .cpu = "x86-64-v3", .features = "", .lanes = 8, .vregs = 16, .fma = true, .masks = false,
 	  .mr = 6, .nr = 16, .l1 = 32 << 10, .l2 = 512 << 10 },
-	{ .name = "x86-64-v4", .cpu = "x86-64-v4", .features = "", .lanes = 16, .vregs = 32, .fma = true, .masks = true,
+	{ .name = "x86-64-v4", .arch = ARCH_X86_64, .cpu = "x86-64-v4", .features = "", .lanes = 16, .vregs = 32, .fma = true, .masks = true,
 	  .mr = 8, .nr = 48, .l1 = 48 << 10, .l2 = 1 << 20 },
+	{ .name = "aarch64", .arch = ARCH_AARCH64, .cpu = "generic", .features = "+neon", .lanes = 4, .vregs = 32, .fma = true,
+	  .masks = false, .by_lane = true, .mr = 8, .nr = 12, .l1 = 32 << 10, .l2 = 512 << 10 },
 };
+static const char *const arch_names[ARCH_COUNT] = { [ARCH_X86_64] = "x86_64", [ARCH_AARCH64] = "aarch64" };
+
+#if defined(__aarch64__)
+static const Arch host = ARCH_AARCH64;
+#else
+static const Arch host = ARCH_X86_64;
+#endif
+
+const char *arch_name(Arch a) { return arch_names[a]; }
+bool target_is_foreign(const Target *t) { return t->arch != host; }
 
 /* LLVM's feature list is "+a,-b,+c". */
 static bool has_feature(const char *features, const char *name)
@@ -29,6 +41,8 @@ static bool has_feature(const char *features, const char *name)
 
 static const Target *level_of(const char *features)
 {
+	if (host == ARCH_AARCH64)
+		return has_feature(features, "neon") ? &levels[3] : NULL;
 	if (has_feature(features, "avx512f") && has_feature(features, "avx512vl") && has_feature(features, "avx512bw") &&
 	    has_feature(features, "avx512dq"))
 		return &levels[2];
@@ -41,8 +55,12 @@ static const Target *level_of(const char *features)
  * then run here as well. (Intel, "Architecture Instruction Set Extensions Programming Reference", ch. 3.) */
 static bool tiles_granted(void)
 {
+#ifdef __x86_64__
 	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
 	return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+	return false;
+#endif
 }
 
 static void find_bf16(Target *t)
@@ -86,7 +104,8 @@ static bool find_native(Target *t)
 		t->features = intern(features);
 		find_bf16(t);
 	} else {
-		diag_error((Loc){ 0 }, NULL, "this processor is below x86-64-v2, the least Sinter generates code for");
+		diag_error((Loc){ 0 }, NULL, "this processor is below %s, the least Sinter generates code for",
+		           host == ARCH_AARCH64 ? "armv8-a with NEON" : "x86-64-v2");
 	}
 	LLVMDisposeMessage(cpu);
 	LLVMDisposeMessage(features);
@@ -102,11 +121,11 @@ bool target_find(const char *name, Target *t)
 			*t = levels[i];
 			return true;
 		}
-	const char *const names[] = { "native", "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	const char *const names[] = { "native", "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64" };
 	const char *near = diag_nearest(name, names, COUNT(names));
 	diag_error((Loc){ 0 }, NULL, "unknown target '%s'", name);
 	if (near)
 		diag_help("did you mean '%s'?", near);
-	diag_help("targets: native, x86-64-v2, x86-64-v3, x86-64-v4");
+	diag_help("targets: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
 	return false;
 }

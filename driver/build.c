@@ -215,8 +215,24 @@ static void settle_precision(Module *m, const char *flag, const Target *t)
 	}
 }
 
+/* What programs for the target are linked with; NULL after diag_error. */
+static const char *runtime_of(Arena *a, const Target *t)
+{
+	if (!target_is_foreign(t))
+		return library_path(a, "libsinter_rt.a");
+	const char *arch = arch_name(t->arch), *path = library_find(a, arena_printf(a, "libsinter_rt-%s.a", arch));
+	if (!path) {
+		diag_error((Loc){0}, NULL, "there is no runtime for %s here: libsinter_rt-%s.a", t->name, arch);
+		diag_help("`make %s` in Sinter's sources builds it with Debian's cross compiler; or stop before linking with --emit=obj", arch);
+	}
+	return path;
+}
+
 static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, const Target *target, Clock *clock)
 {
+	const char *runtime = stage == STAGE_EXE ? runtime_of(a, target) : NULL;
+	if (stage == STAGE_EXE && !runtime)
+		return false;
 	PassOptions po = pass_options(f);
 	double counting = 0;
 	po.stats_seconds = &counting;
@@ -227,7 +243,7 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 	BackendOptions bo = {
 		.target = target, .emit = stage_emit[stage], .out = out, .static_link = flag(f, "static") != NULL,
 		.debug = flag(f, "debug") != NULL,
-		.runtime_lib = stage == STAGE_EXE ? library_path(a, "libsinter_rt.a") : NULL,
+		.runtime_lib = runtime,
 	};
 	bool ok = backend_build(m, &bo) && diag_errors() == 0;
 	lap(clock, "backend");

@@ -79,6 +79,7 @@ FrontendOptions options_of(Arena *, const Flags *);
 
 /* library.c: where the runtime library lies: beside the compiler (build tree) or ../lib/sinter (installed). */
 const char *library_path(Arena *, const char *file);            /* fatal() if it isn't there */
+const char *library_find(Arena *, const char *file);            /* NULL if it isn't there */
 
 /* output.c: text for standard output. Text is padded by columns, not bytes. */
 void put_grouped(Str *, int64_t);                               /* 124439808 as 124,439,808 */

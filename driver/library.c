@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-const char *library_path(Arena *a, const char *file)
+const char *library_find(Arena *a, const char *file)
 {
 	char exe[4096];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -18,5 +18,13 @@ const char *library_path(Arena *a, const char *file)
 	const char *installed = arena_printf(a, "%s/../lib/sinter/%s", exe, file);
 	if (access(installed, R_OK) == 0)
 		return installed;
-	fatal("%s is neither in %s nor in %s/../lib/sinter: is the installation whole?", file, exe, exe);
+	return NULL;
+}
+
+const char *library_path(Arena *a, const char *file)
+{
+	const char *path = library_find(a, file);
+	if (!path)
+		fatal("%s is neither beside the compiler nor in ../lib/sinter from there: is the installation whole?", file);
+	return path;
 }

@@ -15,8 +15,9 @@
 #include "frontend/frontend.h"
 #include "passes/passes.h"
 #include "tests/numeric.h"
+#include "tests/targets.h"
 
-enum { IDS = 97, TARGETS = 3, SEED = 77 };
+enum { IDS = 97, SEED = 77 };
 
 typedef struct Case {
 	const char *path, *text;  /* a file, or its text */
@@ -35,9 +36,9 @@ typedef struct Subject {
 	Arena *arena;
 	Module *raw, *still, *made;   /* as the frontend gives it; without dropout; after the passes */
 	const Entry *trained;         /* of `made`: the one whose gradients are looked at */
-	Target targets[TARGETS];
+	Target targets[MOST_TARGETS];
 	int ntargets;
-	bool evals[TARGETS], generates[TARGETS];   /* on that target; every one has its training step */
+	bool evals[MOST_TARGETS], generates[MOST_TARGETS];   /* on that target; every one has its training step */
 } Subject;
 
 /* Builds */
@@ -62,15 +63,14 @@ static inline Module *build_case(Arena *a, const char *path, const Case *c, cons
 
 static inline void choose_targets(Subject *s, int turn)
 {
-	static const char *const names[TARGETS] = { "native", "x86-64-v3", "x86-64-v2" };
-	bool all = getenv("SINTER_ALL_TARGETS") != NULL;
-	for (int i = 0; i < TARGETS; i++) {
+	bool all = getenv("SINTER_ALL_TARGETS") != NULL || target_count() == 1;
+	for (int i = 0; i < target_count(); i++) {
 		int n = s->ntargets;
 		if (!all && i != 0 && i != 1 + turn % 2)
 			continue;
 		s->evals[n] = all || n == turn / 2 % 2;
 		s->generates[n] = all || n != turn / 2 % 2;
-		assert_true(target_find(names[i], &s->targets[s->ntargets++]));
+		assert_true(target_find(target_name(target_count() - 1 - i), &s->targets[s->ntargets++]));
 	}
 }
 

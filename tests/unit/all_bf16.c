@@ -28,6 +28,8 @@ enum { WAYS = 4 };
 static bool way(int i, Target *t)
 {
 	static const char *const level[WAYS] = { "native", "native", "x86-64-v3", "x86-64-v2" };
+	if (target_only())
+		return i == 0 && target_find(target_only(), t);
 	Target native;
 	if (!target_find("native", &native) || !target_find(level[i], t) || t->lanes > native.lanes)
 		return false;

@@ -9,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "tests/kernels.h"
+#include "tests/targets.h"
 
 enum { B_MOST = 4, T_MOST = 5, V = 37, D = 7 };
 enum { TIED = 1, STORED_IN_OUT = 2, BIAS = 4, CAP = 8, MASK = 16, SMOOTH = 32, Z_LOSS = 64, TWO = 128, ALL = 256 };
@@ -199,15 +200,14 @@ static void runs(const Graph *g, Graph *c, const char *target, const char *what)
 
 static void test_compiled(void **state)
 {
-	static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
 	for (int k = 0; k < COUNT(kinds); k++) {
 		Graph *forward = head(kinds[k]), *step = step_of(forward);
 		Graph *a = chunked(step, chunks_of(kinds[k])), *b = chunked(forward, chunks_of(kinds[k]));
 		lower(a);
 		lower(b);
-		for (int t = 0; t < COUNT(targets); t++) {
-			runs(step, a, targets[t], internf("step %#x", kinds[k]));
-			runs(forward, b, targets[t], internf("forward %#x", kinds[k]));
+		for (int t = 0; t < target_count(); t++) {
+			runs(step, a, target_name(t), internf("step %#x", kinds[k]));
+			runs(forward, b, target_name(t), internf("forward %#x", kinds[k]));
 		}
 	}
 }
@@ -226,7 +226,7 @@ static void test_fixed_rows(void **state)
 		Env *want = fill_env(step, &(Dims){ 0 }, 3, 0), *got = fill_env(c, &(Dims){ 0 }, 3, 0);
 		Target t;
 		lower(c);
-		assert_true(graph_eval(step, want) && target_find("native", &t) && backend_run(c, got, &t, 2));
+		assert_true(graph_eval(step, want) && target_find(target_main(), &t) && backend_run(c, got, &t, 2));
 		assert_true(apart(step, got, want) < 2e-5);
 	}
 }

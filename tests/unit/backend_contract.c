@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "tests/numeric.h"
+#include "tests/targets.h"
 
 typedef enum Tail { PLAIN, GELU, SCALED, DROPOUT, CAUSAL, PLACED } Tail;
 
@@ -252,15 +253,14 @@ static Env *inputs(const Build *b)
 
 static void check(const Case *cases, int n)
 {
-	static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
 	Arena *a = arena_new();
 	Build ref = graph_of(a, cases, n, true, false);
 	Env *want = inputs(&ref);
 	assert_true(graph_eval(ref.b.g, want));
-	for (int i = 0; i < COUNT(targets); i++) {
+	for (int i = 0; i < target_count(); i++) {
 		Target t;
 		Env *one = NULL;
-		assert_true(target_find(targets[i], &t));
+		assert_true(target_find(target_name(i), &t));
 		for (int run = 0; run < 6; run++) {
 			int threads = 1 + run / 2;
 			Build b = graph_of(a, cases, n, false, run % 2);
@@ -270,7 +270,7 @@ static void check(const Case *cases, int n)
 			same_bits(b.b.g, one, got, threads);
 		}
 		for (int c = 0; c < n; c++)
-			compare(&cases[c], one, want, c, targets[i]);
+			compare(&cases[c], one, want, c, target_name(i));
 	}
 	arena_free(a);
 }
@@ -336,7 +336,7 @@ static void large(void **state)
 	static const Case c = { .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=1041 n=16144 k=3" };
 	Arena *a = arena_new();
 	Target t;
-	assert_true(target_find("native", &t));
+	assert_true(target_find(target_main(), &t));
 	Build b = graph_of(a, &c, 1, false, true);
 	Env *e = inputs(&b);
 	assert_true(backend_run(b.b.g, e, &t, 2));
@@ -391,16 +391,13 @@ static void deep_row(const Case *c, const Tensor *x, const Tensor *w, const Tens
 
 static void deep(void **state)
 {
-	static const struct { const char *target; int threads; } runs[] = {
-		{ "x86-64-v2", 2 }, { "x86-64-v3", 1 }, { "native", 2 },
-	};
 	Arena *a = arena_new();
-	for (int r = 0; r < COUNT(runs); r++) {
+	for (int r = 0; r < target_count(); r++) {
 		Target t;
-		assert_true(target_find(runs[r].target, &t));
+		assert_true(target_find(target_name(r), &t));
 		Build b = graph_of(a, deep_cases, COUNT(deep_cases), false, true);
 		Env *e = inputs(&b);
-		assert_true(backend_run(b.b.g, e, &t, runs[r].threads));
+		assert_true(backend_run(b.b.g, e, &t, 2 - r % 2));
 		for (int c = 0; c < COUNT(deep_cases); c++)
 			for (int64_t i = 0; i < DEEP_M; i++)
 				deep_row(&deep_cases[c], env_get(e, internf("in0.%d", c)), env_get(e, internf("in1.%d", c)),
@@ -409,16 +406,15 @@ static void deep(void **state)
 	arena_free(a);
 }
 
-/* What the register tile relies on: whole vectors a row, a column of A in one vector, accumulators in registers. */
+/* What the register tile relies on: whole vectors a row, accumulators and operands in registers. */
 static void targets_fit(void **state)
 {
-	static const char *const names[] = { "x86-64-v2", "x86-64-v3", "x86-64-v4", "native" };
+	static const char *const names[] = { "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "native" };
 	Target t;
 	for (int i = 0; i < COUNT(names); i++) {
 		assert_true(target_find(names[i], &t));
 		assert_int_equal(t.nr % t.lanes, 0);
-		assert_true(t.mr <= t.lanes);
-		assert_true(t.mr * (t.nr / t.lanes) + t.nr / t.lanes + 1 <= t.vregs);
+		assert_true(t.mr * (t.nr / t.lanes) + t.nr / t.lanes + (t.by_lane ? t.mr / t.lanes : 1) <= t.vregs);
 	}
 	assert_false(target_find("x86-64-v5", &t));
 	diag_reset();

@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 #include "tests/kernels.h"
+#include "tests/targets.h"
 
 typedef struct Conv { int rank, channels, out, size[2], kernel[2], step[2], pad[2], groups; bool symbolic; } Conv;
 
@@ -134,22 +135,21 @@ static Graph *step(const Conv *c)
 
 static void check_kernels(Graph *g, const Conv *c, int index, const char *what, double tolerance)
 {
-	static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
 	Dims dims = dims_of(c);
 	Env *want = fill_env(g, &dims, 5, 0);
 	assert_true(graph_eval(g, want));
 	assert_true(passes_run(g, "simplify,cse,simplify,dce,layout,fuse,schedule", &(PassOptions){ .verify_each = true }));
 	assert_null(kernels_illegal(g));
-	for (int t = 0; t < COUNT(targets); t++) {
+	for (int t = 0; t < target_count(); t++) {
 		Target target;
 		Env *got = fill_env(g, &dims, 5, 0);
-		assert_true(target_find(targets[t], &target) && backend_run(g, got, &target, 1 + t));
+		assert_true(target_find(target_name(t), &target) && backend_run(g, got, &target, 1 + t));
 		for (int i = 0; i < g->vals.len; i++) {
 			const Value *v = g->vals.at[i];
 			const char *name = v->op == OP_STORE ? v->in[0]->a.name : v->op == OP_OUTPUT ? v->a.name : NULL;
 			double d = name ? difference(env_get(got, name), env_get(want, name)) : 0;
 			if (!(d < tolerance))
-				fail_msg("convolution %d, %s, %s: %s is %g off", index, what, targets[t], name, d);
+				fail_msg("convolution %d, %s, %s: %s is %g off", index, what, target_name(t), name, d);
 		}
 	}
 }

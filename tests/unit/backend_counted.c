@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 #include "tests/kernels.h"
+#include "tests/targets.h"
 
 enum { EXPERTS = 3 };
 
@@ -102,20 +103,19 @@ static void compare(const Graph *g, Env *got, Env *want, const char *what)
 
 static void check(Graph *g, const char *layout)
 {
-	static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
 	static const int64_t sizes[] = { 1, 2, 7, 40 };
 	Graph *plain = graph_copy(g, "plain");
 	assert_true(passes_run(g, internf("simplify,cse,simplify,cse,dce,%s,fuse,schedule", layout), &(PassOptions){ .verify_each = true }));
 	assert_null(kernels_illegal(g));
-	for (int t = 0; t < COUNT(targets); t++) {
+	for (int t = 0; t < target_count(); t++) {
 		Target target;
-		assert_true(target_find(targets[t], &target));
+		assert_true(target_find(target_name(t), &target));
 		Compiled *c = backend_load(g, &target);
 		assert_non_null(c);
 		for (int k = 0; k < COUNT(sizes) * 4; k++) {
 			Env *want = filled(plain, sizes[k / 4], k % 4), *got = filled(g, sizes[k / 4], k % 4);
 			assert_true(graph_eval(plain, want) && backend_call(c, got, 1 + k % 3));
-			compare(plain, got, want, internf("%s, %d rows, choice %d", targets[t], (int)sizes[k / 4], k % 4));
+			compare(plain, got, want, internf("%s, %d rows, choice %d", target_name(t), (int)sizes[k / 4], k % 4));
 		}
 		backend_unload(c);
 	}
@@ -131,7 +131,7 @@ static void test_counts(void **state)
 	Graph *g = routed();
 	Env *e = filled(g, 7, 0);
 	Target t;
-	assert_true(passes_run(g, "simplify,dce,layout,fuse,schedule", NULL) && target_find("native", &t) && backend_run(g, e, &t, 2));
+	assert_true(passes_run(g, "simplify,dce,layout,fuse,schedule", NULL) && target_find(target_main(), &t) && backend_run(g, e, &t, 2));
 	assert_true(env_get(e, "count0")->at[0] == 0 && env_get(e, "count1")->at[0] == 42 && env_get(e, "count2")->at[0] == 12);
 	for (int64_t i = 0; i < env_get(e, "gram0")->n; i++)
 		assert_true(env_get(e, "gram0")->at[i] == 0);
@@ -145,7 +145,7 @@ static void test_nobody(void **state)
 	Target t;
 	for (int64_t i = 0; i < env_get(e, "w0")->n; i++)
 		env_get(e, "w0")->at[i] = NAN;
-	assert_true(passes_run(g, "simplify,dce,layout,fuse,schedule", NULL) && target_find("native", &t) && backend_run(g, e, &t, 1));
+	assert_true(passes_run(g, "simplify,dce,layout,fuse,schedule", NULL) && target_find(target_main(), &t) && backend_run(g, e, &t, 1));
 	for (int64_t i = 0; i < env_get(e, "y")->n; i++)
 		assert_false(isnan(env_get(e, "y")->at[i]));
 	assert_true(env_get(e, "all0")->at[0] == 0);
@@ -166,7 +166,7 @@ static void test_order(void **state)
 		n += env_get(e, "m")->at[i];
 	assert_true(passes_run(g, "simplify,cse,dce,layout,fuse,schedule", &(PassOptions){ .verify_each = true }));
 	Target t;
-	assert_true(target_find("native", &t) && backend_run(g, e, &t, 3));
+	assert_true(target_find(target_main(), &t) && backend_run(g, e, &t, 3));
 	assert_true(env_get(e, "n")->at[0] == n);
 }
 

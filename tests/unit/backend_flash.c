@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "passes/passes.h"
 #include "tests/numeric.h"
+#include "tests/targets.h"
 
 /* Extents in the order B T S H G K W; T and S are run-time dimensions. mask, bias: the operand's extents as letters of
  * BHTS, 1 where it is one; q_across: queries lie [B,K,H,T], keys [B,G,K,S], as caches have them. */
@@ -171,22 +172,21 @@ static int flash_kernels(Graph *g)
 
 static void check_kernels(const Case *c, int i, bool step)
 {
-	static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
-	for (int t = 0; t < COUNT(targets); t++) {
+	for (int t = 0; t < target_count(); t++) {
 		Arena *a = arena_new();
 		Target target;
 		Made u = make(a, c, OP_FLASH, step);
 		Env *want = values(&u), *one = values(&u), *three = values(&u);
-		assert_true(target_find(targets[t], &target) && graph_eval(u.g, want));
+		assert_true(target_find(target_name(t), &target) && graph_eval(u.g, want));
 		assert_true(passes_run(u.g, "simplify,cse,dce,layout,fuse,schedule", NULL) && graph_verify(u.g));
 		if (flash_kernels(u.g) != (step ? 2 : 1))
 			fail_msg("case %d has %d kernels of attention", i, flash_kernels(u.g));
 		assert_true(backend_run(u.g, one, &target, 1) && backend_run(u.g, three, &target, 3));
 		double worst = worst_of(one, want);
 		if (!(worst < 4e-6 + c->at[5] * 0x1p-24))   /* sums of K products (Higham 2002, sec. 3.1) */
-			fail_msg("case %d on %s, %s: wrong by %g", i, targets[t], step ? "backward" : "forward", worst);
+			fail_msg("case %d on %s, %s: wrong by %g", i, target_name(t), step ? "backward" : "forward", worst);
 		if (!same_bits(one, three))
-			fail_msg("case %d on %s: other bits on 3 threads", i, targets[t]);
+			fail_msg("case %d on %s: other bits on 3 threads", i, target_name(t));
 		arena_free(a);
 	}
 }
@@ -211,7 +211,7 @@ static void test_run_time_extents(void **state)
 	Arena *a = arena_new();
 	Made u = make(a, &c, OP_FLASH, true), reference = make(a, &c, OP_FLASH, true);
 	Target t;
-	assert_true(target_find("native", &t) && passes_run(u.g, "simplify,cse,dce,layout,fuse,schedule", NULL));
+	assert_true(target_find(target_main(), &t) && passes_run(u.g, "simplify,cse,dce,layout,fuse,schedule", NULL));
 	Compiled *k = backend_load(u.g, &t);
 	assert_non_null(k);
 	for (int i = 0; i < COUNT(lengths); i++) {

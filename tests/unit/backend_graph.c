@@ -12,8 +12,8 @@
 #include "passes/passes.h"
 #include "tests/gpt.h"
 #include "tests/numeric.h"
+#include "tests/targets.h"
 
-static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
 
 static void set_scalar(Env *e, const char *name, double x) { env_set(e, name, 0, NULL, &x); }
 
@@ -64,12 +64,12 @@ static void check_graph(Graph *g, const Dims *d, int ids, bool all) {
 	Target t;
 
 	assert_true(graph_eval(g, want));
-	for (int k = all ? 0 : COUNT(targets) - 1; k < COUNT(targets); k++)
-		for (int threads = 1; threads <= (k < 2 ? 1 : 3); threads += 2) {
+	for (int k = all ? 0 : target_count() - 1; k < target_count(); k++)
+		for (int threads = 1; threads <= (target_is_last(k) ? 3 : 1); threads += 2) {
 			Env *got = fill(g, d, ids);
-			assert_true(target_find(targets[k], &t));
+			assert_true(target_find(target_name(k), &t));
 			assert_true(backend_run(g, got, &t, threads));
-			compare_results(g, got, want, targets[k]);
+			compare_results(g, got, want, target_name(k));
 			if (threads == 1)
 				one = got;
 			else

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "tests/kernels.h"
 #include "tests/random_graph.h"
+#include "tests/targets.h"
 
 static const Dims dims = { 2, { { "B", 2 }, { "T", 5 } } };
 
@@ -209,14 +210,13 @@ static void run_and_compare(Graph *plain, Graph *g, const Target *t, int seed)
 
 static void random_graphs_run(void **state)
 {
-	static const char *const targets[] = { "x86-64-v2", "x86-64-v3" };
 	int from = getenv("SEED") ? atoi(getenv("SEED")) : 0, n = getenv("SEEDS") ? atoi(getenv("SEEDS")) : 40;
 	for (int seed = from; seed < from + n; seed++) {
 		Arena *a = arena_new();
 		Target t;
 		if (getenv("SEEDS"))
 			fprintf(stderr, "seed %d\n", seed);
-		assert_true(target_find(targets[seed % 2], &t));
+		assert_true(target_find(target_name(seed % 2), &t));
 		run_and_compare(random_graph(a, (uint64_t)seed), kernels_of_random(a, seed), &t, seed);
 		arena_free(a);
 	}

@@ -8,8 +8,8 @@
 #include "backend/backend.h"
 #include "passes/passes.h"
 #include "tests/numeric.h"
+#include "tests/targets.h"
 
-static const char *const targets[] = { "x86-64-v2", "x86-64-v3", "native" };
 
 typedef struct Shape { int rank; int64_t dim[4]; } Shape;
 static const Shape shapes[] = {
@@ -141,10 +141,10 @@ static void compare_runs(Graph *g, Shape s, double tolerance, const char *what) 
 	assert_true(graph_eval(g, want));
 	if (!passes_run(g, "layout,fuse,schedule", NULL))
 		fail_msg("%s: passes", what);
-	for (int k = 0; k < COUNT(targets); k++)
-		for (int threads = 1; threads <= (k < 2 ? 1 : 3); threads++) {
-			const char *where = internf("%s, %lldx%lld.., %s", what, (long long)s.dim[0], (long long)s.dim[1], targets[k]);
-			assert_true(target_find(targets[k], &target));
+	for (int k = 0; k < target_count(); k++)
+		for (int threads = 1; threads <= (target_is_last(k) ? 3 : 1); threads++) {
+			const char *where = internf("%s, %lldx%lld.., %s", what, (long long)s.dim[0], (long long)s.dim[1], target_name(k));
+			assert_true(target_find(target_name(k), &target));
 			got = fill_env(g, &d, 11, (int)s.dim[0] + 1);
 			assert_true(backend_run(g, got, &target, threads));
 			compare_outputs(g, got, want, tolerance, where);

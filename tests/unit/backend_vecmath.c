@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "backend/backend.h"
+#include "tests/targets.h"
 
 enum { N = 1 << 18 };
 
@@ -108,8 +109,8 @@ static void test_sweeps(void **state) {
 	static double x[N];
 	Target t;
 
-	for (int k = 0; k < 3; k++) {
-		if (!target_find((const char *[]){ "x86-64-v2", "x86-64-v3", "native" }[k], &t))
+	for (int k = 0; k < target_count(); k++) {
+		if (!target_find(target_name(k), &t))
 			fail_msg("no such target");
 		for (int i = 0; i < COUNT(cases); i++) {
 			for (int j = 0; j < N; j++)
@@ -127,7 +128,7 @@ static void test_special_values(void **state) {
 	const double inf = INFINITY, x[] = { 0, -0.0, inf, -inf, NAN, 1e-45, -1e-45, 88.72, 88.73, -103.9, -104.1, 3e38, -3e38 };
 	Target t;
 
-	assert_true(target_find("native", &t));
+	assert_true(target_find(target_main(), &t));
 	for (int i = 0; i < COUNT(cases); i++) {
 		double y[COUNT(x)];
 		for (int j = 0; j < COUNT(x); j++)
@@ -144,8 +145,8 @@ static void test_pow(void **state) {
 	static double x[N], y[N];
 	Target t;
 
-	for (int k = 0; k < 3; k++) {
-		assert_true(target_find((const char *[]){ "x86-64-v2", "x86-64-v3", "native" }[k], &t));
+	for (int k = 0; k < target_count(); k++) {
+		assert_true(target_find(target_name(k), &t));
 		Arena *a = arena_new();
 		for (int j = 0; j < N; j++) {
 			x[j] = from_bits((uint32_t)j * 4099u % 0x7f800000u);
@@ -171,8 +172,8 @@ static void test_pow(void **state) {
 static void test_random(void **state) {
 	Target t;
 
-	for (int k = 0; k < 3; k++) {
-		assert_true(target_find((const char *[]){ "x86-64-v2", "x86-64-v3", "native" }[k], &t));
+	for (int k = 0; k < target_count(); k++) {
+		assert_true(target_find(target_name(k), &t));
 		Arena *a = arena_new();
 		Graph *g = graph_new(a, "random");
 		Builder b = { .g = g };
