@@ -99,18 +99,22 @@ $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
-.PHONY: check check-unit check-text check-errors check-e2e check-reference bless
+.PHONY: check check-aarch64 check-unit check-text check-errors check-e2e check-reference bless
 check:
 	@tests/check.sh $(BUILD)
 check-unit: $(unit_bin)
 	@tests/unit/run.sh $(unit_bin)
+# The tests of kernels for AArch64 under an emulator (backend/emulate.c).
+arm_tests := $(patsubst %,$(BUILD)/unit/%,all_models $(filter backend_%,$(notdir $(unit_bin))))
+check-aarch64: $(arm_tests) $(arm)/kernels
+	@SINTER_TEST_TARGET=aarch64 SINTER_EMULATOR="qemu-aarch64 -L /usr/aarch64-linux-gnu $(arm)/kernels" tests/unit/run.sh $(arm_tests)
 check-text: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter
 check-errors: $(BUILD)/sinter
 	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
 check-reference: all
 	@tests/reference/run.sh $(BUILD)
-check-e2e: all $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+check-e2e: all $(if $(shell command -v $(arm_cc)),aarch64) $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 	@tests/e2e/run.sh $(BUILD)
 $(BUILD)/tools/%: tests/tools/%.c $(BUILD)/libsinter_rt.a
 	@mkdir -p $(@D); echo "  cc $<"
