@@ -5,8 +5,9 @@
  * all turns: what else a machine does, and its clock, then fall on all alike.
  *   forward   X (M,K) W (K,N)           packed    the same, W packed ahead
  *   dX        dY (M,N) W^T              dW        X^T dY
+ * and with -e how efficient the threads are: a thread's share of the rate, in percent of the rate of one alone, by turns as well.
  * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
- * Usage: gemm [-d f32|bf16] [-t threads] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
+ * Usage: gemm [-d f32|bf16] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
 #include "bench/bundle.h"
 #include "passes/passes.h"
@@ -17,7 +18,7 @@
 
 /* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
 typedef struct Shape { int64_t k, n; bool tied; } Shape;
-typedef struct Options { int threads, turns; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16; } Options;
+typedef struct Options { int threads, turns; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
 static const char *const specs[2][FORMS] = {
@@ -157,19 +158,19 @@ static double median(double *x, int n)
 }
 
 /* One turn of a form, GFLOP/s. */
-static double turn(Bench *b, Shot *l, const Form *f, double flops)
+static double turn(Bench *b, Shot *l, const Form *f, double flops, int threads)
 {
 	Shot *run[3];
 	for (int j = 0; j < f->n; j++)
 		run[j] = &l[f->timed[j]];
-	return flops / bundle_run(run, f->n, b->arena, &b->m, b->o.threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
+	return flops / bundle_run(run, f->n, b->arena, &b->m, threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
 }
 
 static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), m } }, 1);
 	Form f[FORMS];
-	double got[FORMS + 1][MAX_TURNS], flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
+	double got[FORMS + 1][MAX_TURNS], one[FORMS][MAX_TURNS], flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
 	for (int i = 0; i < FORMS; i++)
 		f[i] = form(b, k, i, shape, m);
 	Shot *l = bundle_finish(k, b->o.listing);
@@ -183,13 +184,17 @@ static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 	for (int r = 0; r < b->o.turns; r++) {
 		got[FORMS][r] = peak(b, p, b->o.threads, 3);
 		for (int i = 0; i < FORMS; i++)
-			got[i][r] = turn(b, l, &f[i], flops);
+			got[i][r] = turn(b, l, &f[i], flops, b->o.threads);
+		for (int i = 0; i < FORMS && b->o.efficiency; i++)
+			one[i][r] = turn(b, l, &f[i], flops, 1);
 	}
 	double most = median(got[FORMS], b->o.turns);
 	printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
 	for (int i = 0; i < FORMS; i++) {
 		double is = median(got[i], b->o.turns);
 		printf("  %s %6.1f %3.0f%%", form_name[i], is, 100 * is / most);
+		if (b->o.efficiency)
+			printf(" (threads %3.0f%%)", 100 * is / b->o.threads / median(one[i], b->o.turns));
 	}
 	printf("   peak %.1f, compiled in %.2f s\n", most, bundle_compile_seconds(k));
 	fflush(stdout);
@@ -210,7 +215,7 @@ static double tile(Bench *b, int64_t depth, double one)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .turns = 11, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "d:t:T:r:m:n:S:c")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "d:t:T:r:m:n:S:ce")) != -1;) {
 		switch (c) {
 		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
 		case 't': o.threads = atoi(optarg); break;
@@ -220,6 +225,7 @@ static Options options(int argc, char **argv)
 		case 'n': o.only_n = atol(optarg); break;
 		case 'S': o.listing = optarg; break;
 		case 'c': o.cpu = true; break;
+		case 'e': o.efficiency = true; break;
 		default: exit(2);
 		}
 	}
