@@ -31,6 +31,7 @@ typedef struct Contract {
 	const Dim *ld, *sk, *sn;                  /* of a raw operand 0: between rows or columns; of a raw operand 1 */
 	int64_t kc, rows, left_bytes;             /* largest block of k; largest row block, left tiles; of a packed left block */
 	LLVMValueRef kmost, most;                 /* the same, as this launch's extents have it */
+	LLVMValueRef l2;                          /* bytes of the second-level cache, at most the target's: scratch is for those */
 	LLVMValueRef deep;                        /* i1: blocks of k are; NULL: never */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
@@ -67,21 +68,30 @@ static int64_t k_block(const Target *t)
 	return t->l1 / (t->nr * 4);
 }
 
-/* The left block takes five eighths of the second-level cache: the rest is for accumulators and what is ahead. */
-static int64_t row_tiles(const Target *t, int64_t kc)
-{
-	return MAX(1, t->l2 * 5 / 8 / (t->mr * kc * 4));
-}
-
 static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
 {
 	LLVMValueRef one = gen_i64(g, 1);
 	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, n, one, ""), n, one, "");
 }
 
+/* A share of the second-level cache in eighths, in tiles of kc: as the target has it, and as it is where the program runs. */
+typedef struct Tiles { int64_t most; LLVMValueRef here; } Tiles;
+
+static Tiles tiles_of(Contract *c, int eighths, int64_t kc)
+{
+	Gen *g = c->g;
+	int64_t unit = g->t->mr * kc * 4 * 8;
+	LLVMValueRef here = gen_bin(g, LLVMUDiv, mul(g, c->l2, gen_i64(g, eighths)), gen_i64(g, unit));
+	return (Tiles){ MAX(1, g->t->l2 * eighths / unit), at_least_1(g, here) };
+}
+
 /* Tiles from which on the packing of a deep block is small beside their multiply-adds, and the panels that are enough to
  * share out among threads without cutting rows as well. */
 enum { DEEP_TILES = 64, DEEP_PANELS = 16 };
+
+/* The left block's share of the second-level cache, the rest of which is for accumulators and what is ahead; and what a
+ * row block of deep blocks may have, strips of which take turns. */
+enum { LEFT_EIGHTHS = 5, DEEP_EIGHTHS = 24 };
 
 /* A strip's share of the second-level cache: STRIP_NUM / STRIP_DEN. */
 enum { STRIP_NUM = 3, STRIP_DEN = 8 };
@@ -119,22 +129,24 @@ static void choose_blocks(Contract *c)
 {
 	Gen *g = c->g;
 	bool across = !c->packed && dim_is(c->sn, 1);
-	int64_t shallow = shallow_block(c, across), low = row_tiles(g->t, shallow), fixed;
+	int64_t shallow = shallow_block(c, across), fixed;
+	Tiles low = tiles_of(c, LEFT_EIGHTHS, shallow);
 	const Dim *k = axes_extent(&c->x, c->x.k);
 	c->kc = shallow;
-	c->rows = low;
-	c->left_bytes = low * (shallow * g->t->mr + 16) * 4;
+	c->rows = low.most;
+	c->left_bytes = low.most * (shallow * g->t->mr + 16) * 4;
 	c->kmost = gen_i64(g, shallow);
-	c->most = gen_i64(g, low);
+	c->most = low.here;
 	if (may_be_deep(c, across)) {
 		LLVMValueRef panels = LLVMBuildICmp(g->b, LLVMIntSGE, c->panels, gen_i64(g, DEEP_PANELS), "");
 		LLVMValueRef tiles = LLVMBuildICmp(g->b, LLVMIntSGE, c->tiles, gen_i64(g, DEEP_TILES), "");
 		c->kc = deep_block(g->t);
-		c->rows = MAX(low, 3 * g->t->l2 / (g->t->mr * c->kc * 4));
+		Tiles rows = tiles_of(c, DEEP_EIGHTHS, c->kc);
+		c->rows = MAX(low.most, rows.most);
 		c->left_bytes = MAX(c->left_bytes, g->t->l2 * STRIP_NUM / STRIP_DEN + c->rows * 64);
 		c->deep = c->packed ? panels : LLVMBuildAnd(g->b, panels, tiles, "");
 		c->kmost = c->packed ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->kc), c->kmost, "");
-		c->most = LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->rows), c->most, "");
+		c->most = LLVMBuildSelect(g->b, c->deep, rows.here, c->most, "");
 	}
 	c->once = dim_is_const(k, &fixed) && fixed <= (c->packed ? c->kc : shallow);
 }
@@ -148,7 +160,8 @@ static void choose_strips(Contract *c)
 	if (!c->deep)
 		return;
 	LLVMValueRef bytes = mul(g, c->kstep, gen_i64(g, g->t->mr * 4));
-	LLVMValueRef most = at_least_1(g, gen_bin(g, LLVMUDiv, gen_i64(g, g->t->l2 * STRIP_NUM / STRIP_DEN), bytes));
+	LLVMValueRef share = gen_bin(g, LLVMUDiv, mul(g, c->l2, gen_i64(g, STRIP_NUM)), gen_i64(g, STRIP_DEN));
+	LLVMValueRef most = at_least_1(g, gen_bin(g, LLVMUDiv, share, bytes));
 	LLVMValueRef strip = ceil_div(g, c->step, ceil_div(g, c->step, most));
 	c->strip = LLVMBuildSelect(g->b, c->deep, strip, c->step, "");
 	c->strips = LLVMBuildICmp(g->b, LLVMIntSLT, c->strip, c->step, "");
@@ -168,10 +181,11 @@ static void extents(Contract *c)
 	c->k = gen_dim(g, axes_extent(&c->x, c->x.k));
 	c->tiles = at_least_1(g, ceil_div(g, c->m, gen_i64(g, g->t->mr)));
 	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
+	c->l2 = gen_cache_bytes(g);
 	choose_blocks(c);
 	LLVMValueRef several = several_blocks(c), most = c->most;
 	if (c->left == COLUMNS && !c->deep)   /* lower blocks leave room for more panels, that the packing of a block is for */
-		most = LLVMBuildSelect(g->b, several, gen_i64(g, MAX(1, c->rows / 2)), most, "");
+		most = LLVMBuildSelect(g->b, several, at_least_1(g, gen_bin(g, LLVMUDiv, most, gen_i64(g, 2))), most, "");
 	c->blocks = ceil_div(g, c->tiles, most);
 	c->step = ceil_div(g, c->tiles, c->blocks);
 	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, c->kmost)));

@@ -118,6 +118,18 @@ LLVMValueRef gen_i64(Gen *g, int64_t n) { return LLVMConstInt(g->i64, (unsigned 
 LLVMValueRef gen_i32(Gen *g, int64_t n) { return LLVMConstInt(g->i32, (unsigned long long)n, 1); }
 LLVMValueRef gen_f32(Gen *g, double x) { return LLVMConstReal(g->f32, x); }
 
+LLVMValueRef gen_cache_bytes(Gen *g)
+{
+	LLVMValueRef at = LLVMGetNamedGlobal(g->mod, "sn_l2_bytes");
+
+	if (!at) {
+		at = LLVMAddGlobal(g->mod, g->i64, "sn_l2_bytes");
+		LLVMSetInitializer(at, gen_i64(g, g->t->l2));
+		LLVMSetVisibility(at, LLVMHiddenVisibility);
+	}
+	return LLVMBuildLoad2(g->b, g->i64, at, "l2");
+}
+
 LLVMValueRef gen_bin(Gen *g, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b)
 {
 	return LLVMBuildBinOp(g->b, op, a, b, "");

@@ -59,6 +59,8 @@ LLVMValueRef gen_number(Gen *, Value *random);                /* i64: the number
 LLVMValueRef gen_i64(Gen *, int64_t);
 LLVMValueRef gen_f32(Gen *, double);
 LLVMValueRef gen_i32(Gen *, int64_t);
+/* i64: bytes of the second-level cache where the program runs, at most the target's (`sn_l2_bytes`, which the runtime lowers). */
+LLVMValueRef gen_cache_bytes(Gen *);
 LLVMValueRef gen_bin(Gen *, LLVMOpcode, LLVMValueRef, LLVMValueRef);               /* LLVMBuildBinOp */
 LLVMTypeRef gen_type(Gen *, DType, int lanes);                 /* in registers: bool is i1; lanes 1: the scalar */
 LLVMValueRef gen_var(Gen *, LLVMTypeRef);                      /* a stack slot in the entry block: mem2reg's food */

@@ -55,6 +55,7 @@ int sn_session_open(SnSession *s, const SnEntry *e, int threads)
 	const SnSym *syms = e->syms;
 	for (int i = 0; i < e->nsym; i++)
 		s->dims[i] = syms[i].bound;
+	sn_find_caches();
 	int code = map_arena(s, threads);
 	if (code)
 		return code;

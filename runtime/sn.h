@@ -72,6 +72,11 @@ void sn_pool_run(SnPool *, SnJob *, void *ctx);               /* returns when al
 void sn_pool_barrier(SnPool *, int tid);                      /* inside a job: what came before is seen after */
 int sn_cores(void);                                           /* this process may run on */
 
+/* caches.c: bytes of a data cache as a directory of sysfs tells, a processor's part of it; 0: not known. What kernels
+ * are told of it, before the first runs. */
+int64_t sn_cache_bytes(const char *dir, int level);
+void sn_find_caches(void);
+
 /* session.c: one entry made ready to run: threads, arena, dims. */
 typedef struct SnSession {
 	const SnEntry *entry;

@@ -1,7 +1,7 @@
 # The same model for AArch64, run under an emulator: its losses, its bits on any number of threads, files that both machines
 # read, generated text; and what is said where a part is missing.
 arm() { qemu-aarch64 -L /usr/aarch64-linux-gnu "$@"; }
-a64() { "$sinter" build models/gpt2.sinter $tiny --target aarch64 "$@"; }
+a64() { "$sinter" build models/gpt2.sinter $tiny --precision f32 --target aarch64 "$@"; }
 check "aarch64 objects need no other tool" env PATH= "$sinter" build models/gpt2.sinter $tiny --target aarch64 --emit=obj -o "$tmp/a64.o"
 check "they are for that machine" sh -c "od -An -tx2 -j18 -N2 '$tmp/a64.o' | grep -qx ' 00b7'"
 a64 --emit=asm -o "$tmp/a64.s" 2> /dev/null
@@ -20,7 +20,7 @@ if [ -e "$tmp/gpt-a64" ] && command -v qemu-aarch64 > /dev/null; then
 		check "20 steps on $t threads of an aarch64" arm "$tmp/gpt-a64" $few -t $t --out "$tmp/run-a64-$t"
 		losses "$tmp/run-a64-$t" > "$tmp/loss-a64-$t"
 	done
-	"$tmp/gpt" $few --out "$tmp/run-both" > /dev/null 2>&1
+	"$tmp/gpt-f32" $few --out "$tmp/run-both" > /dev/null 2>&1
 	losses "$tmp/run-both" > "$tmp/loss-a64-native"
 	check "follow the native losses" sh -c "paste $tmp/loss-a64-2 $tmp/loss-a64-native | awk '{d=(\$1-\$3)/\$3; if (d<0) d=-d; if (d>1e-5) exit 1; n++} END{exit n!=20}'"
 	for t in 2 16; do
@@ -28,9 +28,9 @@ if [ -e "$tmp/gpt-a64" ] && command -v qemu-aarch64 > /dev/null; then
 		check "and the same weights" cmp "$(model_of "$tmp/run-a64-1")" "$(model_of "$tmp/run-a64-$t")"
 	done
 	check "a run begun elsewhere goes on here" arm "$tmp/gpt-a64" train --resume "$tmp/run-both" --data "$tmp/few.txt" --steps 24
-	check "and back" "$tmp/gpt" train --resume "$tmp/run-both" --data "$tmp/few.txt" --steps 28
+	check "and back" "$tmp/gpt-f32" train --resume "$tmp/run-both" --data "$tmp/few.txt" --steps 28
 	a64gen="generate -m $tmp/run1 -p static -n 40 --seed 5 --temp 0.9 --top-k 20"
-	"$tmp/gpt" $a64gen > "$tmp/text-native" 2> /dev/null
+	"$tmp/gpt-f32" $a64gen > "$tmp/text-native" 2> /dev/null
 	arm "$tmp/gpt-a64" $a64gen > "$tmp/text-a64" 2> /dev/null
 	qemu-aarch64 "$tmp/gpt-a64-static" $a64gen > "$tmp/text-a64-static" 2> /dev/null
 	check "the same text" cmp "$tmp/text-native" "$tmp/text-a64"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # End-to-end tests: model files compiled to executables that train, stop, resume and generate.
 # Each check is one line; the closing line counts them. usage: run.sh BUILD-DIR [NAME ...]
-# 30_generate, 40_targets and 45_aarch64 use what 20_train has trained: name it too.
+# 30_generate, 40_targets and 45_aarch64 use what 20_train has trained, 45 what 40 has built: name them too.
 set -u
 build=$(realpath "$1"); shift
 cd "$(dirname "$0")/../.." || exit 2

@@ -2,6 +2,7 @@
 #include "tests/unit/runtime_bigram.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 static void philox(void **state) {
 	static const uint32_t known[][5] = {{0, 0, 0, 0xff1dae59, 0x6cd10df2}, {~0u, ~0u, ~0u, 0x2c3f628b, 0xab4fd7ad},
@@ -200,10 +201,46 @@ static void too_big(void **state) {
 	assert_int_equal(sn_session_open(&s, &e, 1), SN_FAIL);
 }
 
+static void write_text(const char *path, const char *text) {
+	FILE *f = fopen(path, "w");
+	assert_true(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* As Linux describes them: an instruction cache, first-level data, a second level of a core with two threads, or of a
+ * cluster of four cores; no such directory. */
+static void caches(void **state) {
+	static const struct { const char *file, *text; } files[] = {
+		{"index0/level", "1\n"}, {"index0/type", "Instruction\n"}, {"index0/size", "64K\n"},
+		{"index1/level", "1\n"}, {"index1/type", "Data\n"}, {"index1/size", "48K\n"}, {"index1/shared_cpu_map", "1\n"},
+		{"index2/level", "2\n"}, {"index2/type", "Unified\n"}, {"index2/size", "2M\n"}, {"index2/shared_cpu_map", "00000000,00000003\n"},
+	};
+	char dir[] = "/tmp/sinter_caches_XXXXXX", path[128];
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(sn_cache_bytes(dir, 2), 0);
+	for (int i = 0; i < COUNT(files); i++) {
+		snprintf(path, sizeof path, "%s/%.6s", dir, files[i].file);
+		mkdir(path, 0700);
+		snprintf(path, sizeof path, "%s/%s", dir, files[i].file);
+		write_text(path, files[i].text);
+	}
+	assert_int_equal(sn_cache_bytes(dir, 1), 48 << 10);
+	assert_int_equal(sn_cache_bytes(dir, 2), 2 << 20);
+	assert_int_equal(sn_cache_bytes(dir, 3), 0);
+	write_text(path, "f\n");
+	assert_int_equal(sn_cache_bytes(dir, 2), 1 << 20);
+	for (int i = COUNT(files) - 1; i >= 0; i--) {
+		snprintf(path, sizeof path, "%s/%s", dir, files[i].file);
+		unlink(path);
+		*strrchr(path, '/') = 0;
+		rmdir(path);
+	}
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(philox), cmocka_unit_test(normals), cmocka_unit_test(initial_weights), cmocka_unit_test(batches),
-		cmocka_unit_test(sampler), cmocka_unit_test(lockstep), cmocka_unit_test(checksums), cmocka_unit_test(too_big),
+		cmocka_unit_test(sampler), cmocka_unit_test(lockstep), cmocka_unit_test(checksums), cmocka_unit_test(too_big), cmocka_unit_test(caches),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
