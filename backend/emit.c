@@ -126,6 +126,7 @@ LLVMValueRef gen_cache_bytes(Gen *g)
 		at = LLVMAddGlobal(g->mod, g->i64, "sn_l2_bytes");
 		LLVMSetInitializer(at, gen_i64(g, g->t->l2));
 		LLVMSetVisibility(at, LLVMHiddenVisibility);
+		LLVMSetLinkage(at, LLVMWeakAnyLinkage);   /* each of a program's modules has it */
 	}
 	return LLVMBuildLoad2(g->b, g->i64, at, "l2");
 }

@@ -28,8 +28,8 @@ static const char *new_directory(void)
 static void compile(Kernels *k, const char *object)
 {
 	Machine m = machine_new(k->t);
-	machine_optimise(m, k->mod);
-	LLVMMemoryBufferRef code = machine_emit(m, k->mod, false);
+	machine_optimise(m, k->unit.mod);
+	LLVMMemoryBufferRef code = machine_emit(m, k->unit.mod, false);
 	write_or_fail(object, LLVMGetBufferStart(code), LLVMGetBufferSize(code));
 	LLVMDisposeMemoryBuffer(code);
 	machine_free(m);

@@ -20,7 +20,7 @@ typedef struct Job {
 /* emulate.c: kernels of a foreign target. The environment's SINTER_EMULATOR is the command that runs
  * tests/foreign/kernels.c, compiled for it, to which the directory of a job is added; fatal() without. */
 typedef struct Emulated { const char *dir; } Emulated;
-Emulated *emulate_load(Kernels *);                             /* optimises and links k->mod; NULL after diag_error */
+Emulated *emulate_load(Kernels *);                             /* optimises and links k->unit.mod; NULL after diag_error */
 void emulate_run(const Emulated *, Job *);                     /* arena and dims are then as kernels left them */
 void emulate_unload(Emulated *);
 
