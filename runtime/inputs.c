@@ -96,6 +96,13 @@ static void report_missing(Check *c, const SnFeed *f)
 	free(names);
 }
 
+/* Files made for training have the tokens too. */
+static bool of_prompt(const Check *c, const char *name)
+{
+	const SnFunction *step = c->e->kind == SN_GENERATE ? sn_function(c->e, "step") : NULL;
+	return step && sn_slot(step, name, false);
+}
+
 static void report_extra(Check *c)
 {
 	const char *names[SN_MAX_INPUTS];
@@ -105,6 +112,10 @@ static void report_extra(Check *c)
 		const char *name = c->in->file.tensors[i].name;
 		if (known(c->in, name))
 			continue;
+		if (of_prompt(c, name)) {
+			wrong(c, name, "%s takes it from --prompt or --prompt-ids, not from a file", sn_text(c->e->name));
+			continue;
+		}
 		const char *near = sn_nearest(name, names, c->in->n);
 		wrong(c, name, "%s has no such input%s%s", sn_text(c->e->name), near ? "; nearest: " : "", near ? near : "");
 	}

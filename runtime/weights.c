@@ -234,6 +234,28 @@ static void report_match(const Match *m)
 	sn_note("%d/%d tensors matched%s%s%s", matched, matched, prefix, renamed, fresh);
 }
 
+static float *place(const Match *m, int param)
+{
+	return (float *)(m->s->arena + m->params[param]->offset);
+}
+
+/* All elements in a row, cut in equal shares: reading a mapped file takes its page faults, and converting, to all threads. */
+static void read_share(void *ctx, int tid, int n)
+{
+	const Match *m = ctx;
+	int64_t all = 0, at = 0;
+	for (int i = 0; i < m->nparam; i++)
+		all += m->found[i] ? m->found[i]->elems : 0;
+	int64_t from = all / n * tid, to = tid == n - 1 ? all : all / n * (tid + 1);
+	for (int i = 0; i < m->nparam && at < to; i++) {
+		int64_t elems = m->found[i] ? m->found[i]->elems : 0;
+		int64_t first = from > at ? from - at : 0, last = to - at < elems ? to - at : elems;
+		if (first < last)
+			sn_st_floats(m->found[i], first, last - first, place(m, i) + first);
+		at += elems;
+	}
+}
+
 static int load(Match *m)
 {
 	Prefix prefix;
@@ -245,13 +267,10 @@ static int load(Match *m)
 	if (misfits || missing || extra)
 		return sn_fail(SN_DATA, "%s: %d/%d tensors matched; %d missing, %d not known, %d of another shape or type", m->file->path,
 		               m->nparam - missing - misfits, m->nparam, missing, extra, misfits);
-	for (int i = 0; i < m->nparam; i++) {
-		float *at = (float *)(m->s->arena + m->params[i]->offset);
-		if (m->found[i])
-			sn_st_read(m->found[i], at);
-		else
-			sn_init_tensor(m->params[i], at, 0);   /* an adapter's */
-	}
+	sn_pool_run(m->s->pool, read_share, m);
+	for (int i = 0; i < m->nparam; i++)
+		if (!m->found[i])
+			sn_init_tensor(m->params[i], place(m, i), 0);   /* an adapter's */
 	report_match(m);
 	return SN_OK;
 }
