@@ -40,8 +40,8 @@ exits "inputs are asked for" 2 "needs source i32\[1,S\], real bool\[1,S\]: give 
 check "weights without a tokenizer" "$tmp/t5" init -o "$tmp/bare"
 exits "the message says which there are" 3 "give one with --tokenizer \\(byte or a file\\)" "$tmp/t5" generate -m "$tmp/bare" -p a --source b
 exits "not both" 2 "exclude each other" $gen --inputs "$tmp/source" --source x
-st "$tmp/trained" tokens=I32:1,3:0,4,5 source=I32:1,4:5,6,7,8 real=BOOL:1,4:1,1,1,1
-exits "has tokens, which the prompt supplies" 3 "generate takes it from --prompt or --prompt-ids, not from a file" $gen --inputs "$tmp/trained"
+st "$tmp/trained" target=I32:1,3:0,4,5 source=I32:1,4:5,6,7,8 real=BOOL:1,4:1,1,1,1
+exits "what the prompt supplies is no input" 3 "generate takes it from --prompt or --prompt-ids, not from a file" $gen --inputs "$tmp/trained"
 exits "ids are ids" 2 "prompt-ids wants" "$tmp/t5" generate --random --ids --prompt-ids 1,x --inputs "$tmp/source"
 exits "ids are within the vocabulary" 3 "vocabulary" "$tmp/t5" generate --random --ids --prompt-ids 999999 --inputs "$tmp/source"
 exits "a beam is within what was compiled" 2 "compiled for 1 sequences" $gen --inputs "$tmp/source" --beam 3
