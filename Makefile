@@ -126,7 +126,7 @@ bless: $(BUILD)/sinter
 asan:
 	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) -k BUILD=$(BUILD)/asan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" tests-only
 tsan:
-	@$(MAKE) -k BUILD=$(BUILD)/tsan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=thread" tests-only
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" $(MAKE) -k BUILD=$(BUILD)/tsan OPT="-O1 -g -DSN_DEBUG" SAN="-fsanitize=thread" tests-only
 # Lines that the tests run, by gcov: `make cov` runs them all in a build of its own and prints a summary.
 .PHONY: cov fmt fmt-check
 cov:

@@ -79,7 +79,7 @@ static bool bind_one(Elab *e, Frame *callee, ParamDecl *p, const ArgVal *a, Loc 
 		v = eval_in(e, callee, p->init);
 	} else {
 		err(e, loc, "E0440", "`%s` is called without its argument `%s`", name, p->name);
-		note(e, p->loc, "declared here");
+		note(e, p->loc, "the argument is `%s: %s`", p->name, loc_text(p->type->loc));
 		return false;
 	}
 	if (!match_param(e, callee, p, &v, a ? a->loc : loc, name))
@@ -88,16 +88,32 @@ static bool bind_one(Elab *e, Frame *callee, ParamDecl *p, const ArgVal *a, Loc 
 	return true;
 }
 
+/* Two arguments of which each is what the other's parameter wants, as labels before logits. */
+static bool exchanged(Elab *e, ParamDecl *p, const ArgVal **slot, Loc loc, const char *callee)
+{
+	for (; p && p->next; p = p->next, slot++) {
+		const ArgVal *a = slot[0], *b = slot[1];
+		DType first = type_expr_dt(p->type), second = type_expr_dt(p->next->type);
+		bool tensors = a && b && !a->name && !b->name && a->val.kind == V_TENSOR && b->val.kind == V_TENSOR;
+		if (!tensors || first == second || a->val.t->type.dt != second || b->val.t->type.dt != first)
+			continue;
+		err(e, loc, "E0420", "`%s` wants %s, then %s, got %s and %s", callee, p->name, p->next->name, val_describe(e, a->val),
+		    val_describe(e, b->val));
+		help(e, "exchange the two arguments");
+		return true;
+	}
+	return false;
+}
+
 bool bind_params(Elab *e, Frame *callee, ParamDecl *params, const ArgVals *args, Loc loc, const char *name)
 {
 	int n = count_params(params);
 	const ArgVal **slot = NEW_ARRAY(e->arena, const ArgVal *, n + 1);
-	if (!assign_args(e, params, args, slot, loc, name))
+	if (!assign_args(e, params, args, slot, loc, name) || exchanged(e, params, slot, loc, name))
 		return false;
-	bool ok = true;
 	for (int i = 0; i < n; i++)
-		ok &= bind_one(e, callee, param_at(params, i), slot[i], loc, name);
-	return ok;
+		callee->misfit |= !bind_one(e, callee, param_at(params, i), slot[i], loc, name);
+	return !callee->misfit;
 }
 
 /* Blocks */
@@ -190,6 +206,15 @@ Val call_layer(Elab *e, Layer *l, Expr *call)
 
 /* Functions */
 
+/* The prelude's functions are the compiler's: what goes wrong in them is said at the user's line. */
+static void enter_prelude(Elab *e, const Unit *u, Loc call)
+{
+	if (u != e->prelude || e->in_prelude)
+		return;
+	e->in_prelude = true;
+	e->user = call;
+}
+
 static Val inline_fn(Elab *e, Unit *u, Item *fn, const ArgVals *args, Loc loc)
 {
 	Frame *f = frame_new(e, u, fn), *saved = e->frame;
@@ -199,6 +224,7 @@ static Val inline_fn(Elab *e, Unit *u, Item *fn, const ArgVals *args, Loc loc)
 		return fail(e, loc, "E0310", "calls are nested too deeply");
 	if (!bind_params(e, f, fn->params, args, loc, fn->name))
 		return poison;
+	enter_prelude(e, u, loc);
 	e->depth++;
 	e->frame = f;
 	vec_push(e->arena, &e->open, fn);
@@ -211,7 +237,6 @@ static Val inline_fn(Elab *e, Unit *u, Item *fn, const ArgVals *args, Loc loc)
 	return v;
 }
 
-/* The prelude's functions are the compiler's: what goes wrong in them is said at the user's line. */
 static Val call_fn(Elab *e, Unit *u, Item *fn, const ArgVals *args, Loc loc)
 {
 	bool was = e->in_prelude;
@@ -219,10 +244,6 @@ static Val call_fn(Elab *e, Unit *u, Item *fn, const ArgVals *args, Loc loc)
 	for (int i = 0; i < args->len; i++)
 		if (args->at[i].val.kind == V_POISON)
 			return poison;
-	if (u == e->prelude && !was) {
-		e->in_prelude = true;
-		e->user = loc;
-	}
 	place(e, loc);
 	Val v = inline_fn(e, u, fn, args, loc);
 	e->in_prelude = was;

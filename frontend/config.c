@@ -368,6 +368,7 @@ static Val make_symbol(Elab *e, Unit *u, ConfigVal *c)
 Val config_value(Elab *e, Unit *u, ConfigVal *c)
 {
 	Val num = number_of(e, c);
+	num.literal = false;
 	if (!e->symbolic)
 		return num;
 	if (c->sym_state == 1)
@@ -377,7 +378,9 @@ Val config_value(Elab *e, Unit *u, ConfigVal *c)
 		c->sym = make_symbol(e, u, c);
 		c->sym_state = 2;
 	}
-	return c->sym;
+	Val sym = c->sym;
+	sym.literal = false;
+	return sym;
 }
 
 static void evaluate_all(Elab *e, Unit *u)

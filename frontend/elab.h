@@ -29,6 +29,7 @@ struct Val {
 	ValKind kind;
 	bool known;             /* FLOAT, BOOL, STRING: false in check mode where a config value decides; LIST: its length is */
 	bool optional;          /* TENSOR of ids: may hold -100 */
+	bool literal;           /* INT: a number as it was written, which as an axis is its place; others are dims */
 	double f;               /* FLOAT; BOOL: 0 or 1 */
 	const Dim *n;           /* INT */
 	Value *t;               /* TENSOR */
@@ -43,6 +44,7 @@ struct Val {
 
 Val val_none(void);
 Val val_int(const Dim *);
+Val val_literal(int64_t);
 Val val_float(double);
 Val val_unknown(ValKind);                       /* FLOAT, BOOL, STRING or CALL that check mode can't know */
 Val val_bool(bool);
@@ -119,6 +121,7 @@ struct Frame {
 	Vec(DimBinding) dims;                       /* run-time dims as the caller bound them */
 	const Dim *rest[MAX_RANK]; int nrest;       /* what "..." stands for; -1: not bound yet */
 	Val result; bool returned;
+	bool misfit;                                /* an argument did not fit: its dims are not bound */
 };
 Frame *frame_new(Elab *, Unit *, Item *);
 Var *frame_var(Frame *, const char *name);
@@ -159,6 +162,7 @@ const Dim *at_bounds(Elab *, const Dim *);      /* run-time dims replaced by the
 
 /* types.c: declared types against values */
 const char *loc_text(Loc);                      /* the source text itself */
+DType type_expr_dt(const TypeExpr *);            /* of its elements; DT_NONE: no tensor */
 bool match_param(Elab *, Frame *callee, ParamDecl *, Val *arg, Loc, const char *callee_name);
 Val placeholder(Elab *, TypeExpr *, const char *name, Loc); /* for a parameter of a block checked on its own */
 bool match_result(Elab *, TypeExpr *, Val, Loc, const char *what);
@@ -277,7 +281,7 @@ void make_conv2d(LayerArgs *, Layer *);
 Val apply_conv(Elab *, Layer *, Val x, Loc);
 
 /* attention.c, rope.c */
-BuiltinFn fn_attention, fn_rope, fn_relative, fn_sinusoids;
+BuiltinFn fn_attention, fn_rope, fn_relative;
 
 /* mask.c: masks as values. A mask says of query t, at position p = t + (S - T), and key s whether t sees s. */
 enum { MASK_RANK = 4 };                         /* of scores: B, H, T, S */
@@ -291,14 +295,14 @@ bool mask_fits(Elab *, Loc, const Mask *, const Dim *const *scores);        /* f
 MaskParts mask_lower(Elab *, const Mask *, const Dim *const *scores);
 
 /* select.c */
-BuiltinFn fn_gather, fn_argmax, fn_top_k, fn_one_hot, fn_splice;
+BuiltinFn fn_gather, fn_argmax, fn_top_k;
 
 /* reduce.c: axes and reductions */
-BuiltinFn fn_sum, fn_mean, fn_var, fn_max, fn_min, fn_softmax, fn_log_softmax, fn_l2_normalize;
+BuiltinFn fn_sum, fn_mean, fn_var, fn_max, fn_min, fn_softmax;
 Val fn_binary(Call *);                          /* elementwise, or of two numbers: c->op */
 
-/* loss.c, sampled.c */
-BuiltinFn fn_cross_entropy, fn_accuracy, fn_ndcg, fn_perplexity, fn_bce, fn_sampled_softmax;
+/* sampled.c */
+BuiltinFn fn_bce, fn_sampled_softmax;
 
 /* weights.c: parameters of the module and the weights block */
 void param_register(Elab *, Weight *, Expr *init);
@@ -356,7 +360,7 @@ Outline *outline_make(Elab *);                              /* of e's module and
 
 typedef struct SymBound { const char *name; const Dim *bound; } SymBound;
 typedef struct Reported { Loc loc; const char *code; } Reported;
-typedef struct AxisFact { Expr *expr; int from_end; } AxisFact;
+typedef struct AxisFact { Expr *expr; Loc call; int from_end; } AxisFact;
 struct Elab {
 	Arena *arena;
 	Module *mod;

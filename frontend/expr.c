@@ -109,7 +109,8 @@ static const Dim *int_div(Elab *e, Loc loc, const Dim *a, const Dim *b, bool of_
 	if (x % y == 0)
 		return dim_const(x / y);
 	err(e, loc, "E0404", "%lld is not divisible by %lld", (long long)x, (long long)y);
-	help(e, "for a fraction write one of them as a float: %lld.0", (long long)y);
+	if (!e->in_prelude)
+		help(e, "for a fraction write one of them as a float: %lld.0", (long long)y);
 	return NULL;
 }
 
@@ -316,8 +317,10 @@ static Val eval_unary(Elab *e, Expr *x)
 		return mask_not(e, v);
 	if (x->op == B_NOT && v.kind == V_TENSOR)
 		return tensor_op(e, x->loc, OP_NOT, &v, 1);
-	if (x->op == B_NEG && v.kind == V_INT)
-		return val_int(dim_sub(dim_const(0), v.n));
+	if (x->op == B_NEG && v.kind == V_INT) {
+		v.n = dim_sub(dim_const(0), v.n);
+		return v;
+	}
 	if (x->op == B_NEG && v.kind == V_FLOAT)
 		return v.known ? val_float(-v.f) : v;
 	if (x->op == B_NEG && v.kind == V_TENSOR)
@@ -366,7 +369,7 @@ static Val eval_kind(Elab *e, Expr *x)
 	Val a;
 	switch (x->kind) {
 	case E_NAME:     return name_lookup(e, x);
-	case E_NUMBER:   return x->is_int ? val_int(dim_const(x->integer)) : val_float(x->number);
+	case E_NUMBER:   return x->is_int ? val_literal(x->integer) : val_float(x->number);
 	case E_STRING:   return val_string(x->name);
 	case E_TRUE:     return val_bool(true);
 	case E_FALSE:    return val_bool(false);

@@ -124,6 +124,10 @@ static void offer_known(Elab *e)
 	for (int i = 0; i < names.len; i++)
 		offer(e, SYM_FN, names.at[i], "built in", (Loc){0});
 	names.len = 0;
+	unit_names(e, e->prelude, I_FN, &names);
+	for (int i = 0; i < names.len; i++)
+		offer(e, SYM_FN, names.at[i], "prelude", (Loc){0});
+	names.len = 0;
 	layer_kinds(e, &names);
 	for (int i = 0; i < names.len; i++)
 		offer(e, SYM_BLOCK, names.at[i], "layer", (Loc){0});

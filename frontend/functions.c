@@ -84,6 +84,16 @@ static Val fn_convert(Call *c)
 	return val_tensor(b_convert(&c->e->b, v.t, to));
 }
 
+/* valid(labels): where they are not ignored; true, if none of them may be */
+static Val fn_valid(Call *c)
+{
+	Builder *b = &c->e->b;
+	Val v = c->arg[0];
+	if (v.kind != V_TENSOR || v.t->type.dt != DT_I32)
+		return fail(c->e, arg_loc(c, 0), "E0443", "`valid` wants labels, got %s", val_describe(c->e, v));
+	return v.optional ? val_tensor(b_binary(b, OP_LE, b_const(b, DT_I32, 0), v.t)) : val_bool(true);
+}
+
 #define REDUCTION "x, axis?, where?, keep?"
 static const Builtin builtins[] = {
 	{ "exp", "x", fn_unary, OP_EXP }, { "log", "x", fn_unary, OP_LOG }, { "sqrt", "x", fn_unary, OP_SQRT },
@@ -94,26 +104,19 @@ static const Builtin builtins[] = {
 	{ "max", REDUCTION, fn_max, 0 }, { "sum", REDUCTION, fn_sum, 0 }, { "mean", REDUCTION, fn_mean, 0 },
 	{ "var", REDUCTION, fn_var, 0 },
 	{ "where", "cond, a, b", fn_where, 0 }, { "f32", "x", fn_convert, OP_TO_F32 }, { "i32", "x", fn_convert, OP_TO_I32 },
-	{ "softmax", "x, axis?", fn_softmax, 0 }, { "log_softmax", "x, axis?", fn_log_softmax, 0 },
-	{ "l2_normalize", "x, axis?", fn_l2_normalize, 0 },
+	{ "softmax", "x, axis?", fn_softmax, 0 },
 	{ "concat", "*, axis?", fn_concat, 0 }, { "unstack", "x, axis?", fn_unstack, 0 },
 	{ "expand", "x, shape", fn_expand, 0 }, { "transpose", "x, axes?", fn_transpose, 0 },
 	{ "rearrange", "x, 'how", fn_rearrange, 0 }, { "einsum", "'*", fn_einsum, 0 },
 	{ "positions", "n", fn_positions, 0 }, { "index", "n", fn_positions, 0 }, { "zeros", "'type", fn_zeros, 0 },
-	{ "one_hot", "ids, n", fn_one_hot, 0 },
 	{ "attention", "q, k, v, mask?, bias?, scale?, softcap?, dropout?", fn_attention, 0 },
 	{ "rope", "x, theta?, scale?, dims?, interleaved?", fn_rope, 0 }, { "dropout", "x, p", fn_dropout, 0 },
 	{ "unembed", "x, table", fn_unembed, 0 }, { "keys", "real", fn_keys, 0 }, { "window", "width", fn_window, 0 }, { "pairs", "see", fn_pairs, 0 },
-	{ "cross_entropy", "logits, labels, smoothing?", fn_cross_entropy, 0 },
-	{ "accuracy", "logits, labels, k?", fn_accuracy, 0 },
+	{ "valid", "labels", fn_valid, 0 },
 	{ "gather", "x, ids, axis?", fn_gather, 0 }, { "argmax", "x, axis?", fn_argmax, 0 },
 	{ "top_k", "x, k, exclude?", fn_top_k, 0 }, { "relative", "queries, keys, buckets, max, both?", fn_relative, 0 },
-	{ "sinusoids", "n, width", fn_sinusoids, 0 },
-	{ "hit_rate", "scores, labels, k?", fn_accuracy, 0 }, { "ndcg", "scores, labels, k?", fn_ndcg, 0 },
-	{ "perplexity", "loss, labels?", fn_perplexity, 0 },
 	{ "bce", "logits, targets, labels?, negatives?", fn_bce, 0 },
 	{ "sampled_softmax", "h, table, labels, negatives?, log_uniform?", fn_sampled_softmax, 0 },
-	{ "splice", "x, at, y", fn_splice, 0 },
 	{ "moe", "x, gate, experts, top?, 'scores?", fn_moe, 0 },
 };
 

@@ -1,15 +1,24 @@
-/* reduce.c: which axis is meant, and functions along axes: sum, mean, var, max, min, softmax, log_softmax, l2_normalize. */
+/* reduce.c: which axis is meant, and functions along axes: sum, mean, var, max, min, softmax. */
 #include "frontend/elab.h"
 
 static const Val poison = { .kind = V_POISON };
 
 /* Axes */
 
+/* An expression of the prelude stands for each of its calls. */
+static Loc call_of(const Elab *e)
+{
+	return e->in_prelude ? e->user : (Loc){0};
+}
+
 static int recall(Elab *e, Expr *x)
 {
-	for (int i = 0; i < e->axes.len; i++)
-		if (e->axes.at[i].expr == x)
-			return e->axes.at[i].from_end;
+	Loc call = call_of(e);
+	for (int i = 0; i < e->axes.len; i++) {
+		const AxisFact *f = &e->axes.at[i];
+		if (f->expr == x && f->call.src == call.src && f->call.at == call.at)
+			return f->from_end;
+	}
 	return 0;
 }
 
@@ -22,7 +31,7 @@ static int axis_of_dim(Elab *e, Val x, const Dim *d, Expr *ex, Loc loc)
 		if (x.t->type.dim[i] == d)
 			n++, found = i;
 	if (n == 1) {
-		vec_push(e->arena, &e->axes, ((AxisFact){ ex, rank - found }));
+		vec_push(e->arena, &e->axes, ((AxisFact){ ex, call_of(e), rank - found }));
 		return found;
 	}
 	err(e, loc, "E0444", n ? "%s has more than one axis %s" : "%s has no axis %s", val_describe(e, x), show_dim(e, d));
@@ -40,7 +49,7 @@ int axis_of(Elab *e, Val x, Val axis, Expr *ex, Loc loc)
 		err(e, loc, "E0445", "an axis is a number or a dim, got %s", val_describe(e, axis));
 		return -1;
 	}
-	if (!is_literal(ex))
+	if (!axis.literal)
 		return axis_of_dim(e, x, axis.n, ex, loc);
 	dim_is_const(axis.n, &n);
 	if (n >= -rank && n < rank)
@@ -151,7 +160,8 @@ static Val reduction(Call *c, Reduction r)
 	if (c->expr[1] && axis < 0)
 		return poison;
 	uint32_t axes = c->expr[1] ? 1u << axis : (1u << x->type.rank) - 1;
-	if (c->expr[2] && !(where = where_arg(c, 2, x, axis)))
+	bool everywhere = c->arg[2].kind == V_BOOL && c->arg[2].known && c->arg[2].f != 0;
+	if (c->expr[2] && !everywhere && !(where = where_arg(c, 2, x, axis)))
 		return poison;
 	if (!axes)
 		return val_tensor(x);
@@ -177,43 +187,13 @@ static Val extreme(Call *c, Reduction r, Op op)
 Val fn_max(Call *c) { return extreme(c, R_MAX, OP_MAX); }
 Val fn_min(Call *c) { return extreme(c, R_MIN, OP_MIN); }
 
-typedef struct Along { Value *x; int axis; } Along;   /* axis -1: reported */
-
-/* The first two arguments of what works along one axis. */
-static Along along(Call *c)
-{
-	Value *x = want_float(c, 0);
-	return (Along){ x, x ? axis_of(c->e, val_tensor(x), c->arg[1], c->expr[1], arg_loc(c, 1)) : -1 };
-}
-
+/* softmax(x, axis=-1) */
 Val fn_softmax(Call *c)
 {
-	Along on = along(c);
-	if (on.axis < 0)
+	Value *x = want_float(c, 0);
+	int axis = x ? axis_of(c->e, val_tensor(x), c->arg[1], c->expr[1], arg_loc(c, 1)) : -1;
+	if (axis < 0)
 		return poison;
-	Attrs a = { .axis = on.axis };
-	return val_tensor(build(&c->e->b, OP_SOFTMAX, &on.x, 1, &a, NULL));
-}
-
-Val fn_log_softmax(Call *c)
-{
-	Builder *b = &c->e->b;
-	Along on = along(c);
-	if (on.axis < 0)
-		return poison;
-	Value *top = b_unary(b, OP_STOP, b_reduce(b, OP_RMAX, on.x, 1u << on.axis));
-	Value *low = b_binary(b, OP_SUB, on.x, top);
-	Value *sum = b_reduce(b, OP_SUM, b_unary(b, OP_EXP, low), 1u << on.axis);
-	return val_tensor(b_binary(b, OP_SUB, low, b_unary(b, OP_LOG, sum)));
-}
-
-Val fn_l2_normalize(Call *c)
-{
-	Builder *b = &c->e->b;
-	Along on = along(c);
-	if (on.axis < 0)
-		return poison;
-	Value *sum = b_reduce(b, OP_SUM, b_binary(b, OP_MUL, on.x, on.x), 1u << on.axis);
-	Value *r = b_unary(b, OP_RSQRT, b_binary(b, OP_MAX, sum, b_const(b, DT_F32, 1e-24)));
-	return val_tensor(b_binary(b, OP_MUL, on.x, r));
+	Attrs a = { .axis = axis };
+	return val_tensor(build(&c->e->b, OP_SOFTMAX, &x, 1, &a, NULL));
 }

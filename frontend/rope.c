@@ -1,4 +1,4 @@
-/* rope.c: what positions do: rotary embeddings, relative buckets, sinusoids. In check mode only shapes are checked.
+/* rope.c: what positions do: rotary embeddings, relative buckets. In check mode only shapes are checked.
  *
  * Rotary positions (Su et al. 2021, sec. 3.2): pair i of a head turns by position * theta^(-2i/K). Pairs are elements i and
  * i + K/2 (GPT-NeoX, Llama), or with interleaved=true 2i and 2i + 1 (the paper, GPT-J). dims=n turns the first n alone. */
@@ -343,29 +343,4 @@ Val fn_relative(Call *c)
 		            (long long)n, (long long)max);
 	v.t = relative(&e->b, t.dim[0], t.dim[1], n, max, two_sided);
 	return v;
-}
-
-/* Sinusoids */
-
-/* sinusoids(n, width): [n,width], row p holds sin(p f_i), then cos(p f_i), f_i = 10000^(-i/(width/2 - 1)) (Vaswani et al. 2017,
- * sec. 3.5, with Whisper's arrangement and spacing: Radford et al. 2022). Also an initialiser. */
-Val fn_sinusoids(Call *c)
-{
-	Elab *e = c->e;
-	Builder *b = &e->b;
-	int64_t width;
-	if (!dim_arg(c, 0) || !dim_arg(c, 1))
-		return poison;
-	Type t = type_make(DT_F32, 2, (const Dim *[]){ c->arg[0].n, c->arg[1].n });
-	if (!dim_is_const(t.dim[1], &width))
-		return val_tensor(b_source(b, OP_INPUT, "sinusoids", t));
-	if (width % 2 || width < 4)
-		return fail(e, arg_loc(c, 1), "E0450", "the width of `sinusoids` is even and at least 4, got %lld", (long long)width);
-	int64_t half = width / 2;
-	const Dim *n = dim_const(half);
-	Value *i = b_convert(b, b_iota(b, 0, type_make(DT_I32, 1, &n)), DT_F32);
-	Value *f = b_unary(b, OP_EXP, b_binary(b, OP_MUL, i, f32(b, -log(10000) / (double)(half - 1))));
-	Value *p = b_convert(b, b_iota(b, 0, type_make(DT_I32, 2, (const Dim *[]){ t.dim[0], dim_const(1) })), DT_F32);
-	Value *angle = b_binary(b, OP_MUL, p, f);
-	return val_tensor(b_concat(b, (Value *[]){ b_unary(b, OP_SIN, angle), b_unary(b, OP_COS, angle) }, 2, 1));
 }

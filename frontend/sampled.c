@@ -186,21 +186,7 @@ Val fn_sampled_softmax(Call *c)
 		return val_tensor(mean_of(e, &s, softmax_loss(e, &s)));
 	Val all[2] = { val_tensor(b_contract(&e->b, c->arg[0].t, weight_value(e, s.table->weight),
 	                                     contract_last(c->arg[0].t->type.rank, false))), c->arg[2] };
-	Call full = { .e = e, .loc = c->loc, .fn = "cross_entropy", .expr = { c->expr[0], c->expr[2] }, .arg = { all[0], all[1] } };
-	for (int i = 2; i < MAX_PARAMS; i++)
-		full.arg[i] = val_none();
-	return fn_cross_entropy(&full);
-}
-
-/* log(1 + e^-x) for y = 1, log(1 + e^x) for y = 0: max(x, 0) - x y + log(1 + e^-|x|) */
-static Value *logistic_loss(Builder *b, Value *x, Value *y)
-{
-	Value *tail = b_unary(b, OP_EXP, b_unary(b, OP_NEG, b_unary(b, OP_ABS, x)));
-	tail = b_unary(b, OP_LOG, b_binary(b, OP_ADD, tail, f32(b, 1)));
-	Value *head = b_binary(b, OP_MAX, x, f32(b, 0));
-	if (y)
-		head = b_binary(b, OP_SUB, head, b_binary(b, OP_MUL, x, y));
-	return b_binary(b, OP_ADD, head, tail);
+	return call_prelude(e, "cross_entropy", c->loc, all, 2);
 }
 
 /* The label against 1, each draw that counts against 0, summed (Kang & McAuley 2018, sec. III.E). */
@@ -214,8 +200,9 @@ static Val sampled_bce(Call *c)
 	if (e->symbolic)
 		return val_tensor(b_source(b, OP_INPUT, "bce", type_scalar(DT_F32)));
 	Scores x = scores_of(e, &s);
-	Value *good = logistic_loss(b, b_unary(b, OP_NEG, x.label), NULL);
-	Value *bad = b_select(b, x.counts, logistic_loss(b, x.drawn, NULL), f32(b, 0));
+	Val label = val_tensor(b_unary(b, OP_NEG, x.label)), drawn = val_tensor(x.drawn);
+	Value *good = call_prelude(e, "softplus", c->loc, &label, 1).t;
+	Value *bad = b_select(b, x.counts, call_prelude(e, "softplus", c->loc, &drawn, 1).t, f32(b, 0));
 	Value *sum = b_binary(b, OP_ADD, good, b_reduce(b, OP_SUM, bad, 1u << 1));
 	return val_tensor(mean_of(e, &s, sum));
 }
@@ -237,6 +224,6 @@ Val fn_bce(Call *c)
 		y = val_tensor(b_convert(&e->b, y.t, DT_F32));
 	if (y.kind != V_TENSOR || y.t->type.dt != DT_F32 || !type_same_dims(&y.t->type, &x->type))
 		return fail(e, c->loc, "E0455", "`bce` of logits %s wants targets of that shape, got %s", show_type(e, x->type), val_describe(e, y));
-	Value *loss = logistic_loss(&e->b, x, y.t);
+	Value *loss = call_prelude(e, "logistic", c->loc, (Val[]){ val_tensor(x), y }, 2).t;
 	return val_tensor(loss->type.rank ? scalar_of(e, reduce_mean(e, loss, (1u << loss->type.rank) - 1)) : loss);
 }

@@ -139,6 +139,8 @@ static Val unknown_name(Elab *e, Expr *x)
 
 static Val unbound_dim(Elab *e, Expr *x)
 {
+	if (e->frame->misfit)
+		return (Val){ .kind = V_POISON };
 	const char *who = e->frame->item && e->frame->item->name ? e->frame->item->name : "this";
 	Val v = fail(e, x->loc, "E0304", "`%s` is a run-time dim that no parameter of `%s` has", x->name, who);
 	help(e, "a block call binds its dims from the shapes of its arguments");

@@ -1,4 +1,4 @@
-/* select.c: functions that find and fetch elements: gather, argmax, top_k, one_hot, splice. Ties go to the lowest index. */
+/* select.c: functions that find and fetch elements: gather, argmax, top_k. Ties go to the lowest index. */
 #include "frontend/elab.h"
 
 #include <math.h>
@@ -281,58 +281,4 @@ Val fn_top_k(Call *c)
 		values[i] = best.value;
 	}
 	return pair(e, b_concat(&e->b, ids, (int)n, axis), b_concat(&e->b, values, (int)n, axis), extent);
-}
-
-/* one_hot(ids, n): f32, 1 at the id's place of a new last axis of n; an id out of range gives zeros. */
-Val fn_one_hot(Call *c)
-{
-	Elab *e = c->e;
-	Val ids = c->arg[0], n = c->arg[1];
-	if (!is_ids(ids) || n.kind != V_INT || ids.t->type.rank == MAX_RANK)
-		return fail(e, c->loc, "E0443", "`one_hot` wants ids and their number, got %s and %s", val_describe(e, ids),
-		            val_describe(e, n));
-	if (!extent_ok(e, arg_loc(c, 1), n.n))
-		return poison;
-	Type t = ids.t->type;
-	t.dim[t.rank++] = dim_const(1);
-	Value *at = b_iota(&e->b, 0, type_make(DT_I32, 1, &n.n));
-	Value *hit = b_binary(&e->b, OP_EQ, at, b_reshape(&e->b, ids.t, t));
-	return val_tensor(b_convert(&e->b, hit, DT_F32));
-}
-
-/* splice */
-
-/* How many places before t in its row are true, for at (B,T): i32[B,T]. A sum over [B,T,T] comparisons that are never in
- * memory. */
-static Value *count_before(Builder *b, Value *at)
-{
-	const Dim *B = at->type.dim[0], *T = at->type.dim[1], *one = dim_const(1);
-	Value *t = b_iota(b, 0, type_make(DT_I32, 2, (const Dim *[]){ T, one }));
-	Value *s = b_iota(b, 1, type_make(DT_I32, 2, (const Dim *[]){ one, T }));
-	Value *wide = b_reshape(b, at, type_make(DT_BOOL, 3, (const Dim *[]){ B, one, T }));
-	Value *before = b_convert(b, b_binary(b, OP_AND, b_binary(b, OP_LT, s, t), wide), DT_I32);
-	return b_reshape(b, b_reduce(b, OP_SUM, before, 1u << 2), type_make(DT_I32, 2, (const Dim *[]){ B, T }));
-}
-
-/* splice(x, at, y): x [B,T,D] with the n-th place of row b where at[b,t] is true taken from y[b,n], y [B,N,D]: image vectors
- * at the places of an image token. Places beyond N keep x. */
-Val fn_splice(Call *c)
-{
-	Elab *e = c->e;
-	Builder *b = &e->b;
-	Value *x = want_float(c, 0), *y = x ? want_float(c, 2) : NULL;
-	Val at = c->arg[1];
-	if (!y)
-		return poison;
-	Type t = x->type, u = y->type;
-	bool fit = t.rank == 3 && u.rank == 3 && t.dim[0] == u.dim[0] && t.dim[2] == u.dim[2] && at.kind == V_TENSOR
-		&& at.t->type.dt == DT_BOOL && at.t->type.rank == 2 && at.t->type.dim[0] == t.dim[0] && at.t->type.dim[1] == t.dim[1];
-	if (!fit)
-		return fail(e, c->loc, "E0405", "`splice` wants [B,T,D], bool[B,T] and [B,N,D], got %s, %s and %s", show_type(e, t),
-		            val_describe(e, at), show_type(e, u));
-	Value *n = count_before(b, at.t);
-	Value *use = b_binary(b, OP_AND, at.t, b_binary(b, OP_LT, n, dim_value(e, u.dim[1])));
-	Value *put = gather_batched(e, y, b_select(b, use, n, i32(b, -1)), 1);
-	Value *where = b_reshape(b, use, type_make(DT_BOOL, 3, (const Dim *[]){ t.dim[0], t.dim[1], dim_const(1) }));
-	return val_tensor(b_select(b, where, put, x));
 }

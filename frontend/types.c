@@ -34,29 +34,31 @@ static bool unknown_elem(Elab *e, TypeExpr *te)
 }
 
 /* What a type wants, but for its shape. */
+DType type_expr_dt(const TypeExpr *te)
+{
+	if (!te->elem || strcmp(te->elem, "f32") == 0)
+		return DT_F32;
+	if (strcmp(te->elem, "i32") == 0 || strcmp(te->elem, "id") == 0)
+		return DT_I32;
+	return strcmp(te->elem, "bool") == 0 && te->has_shape ? DT_BOOL : DT_NONE;
+}
+
 static bool elem_of(Elab *e, TypeExpr *te, Want *w)
 {
-	*w = (Want){ .dt = DT_F32, .kind = V_TENSOR };
+	*w = (Want){ .dt = type_expr_dt(te), .kind = V_TENSOR };
 	if (te->tuple) {
 		err(e, te->loc, "E0416", "several tensors are possible as a result only");
 		return false;
 	}
-	if (!te->elem || strcmp(te->elem, "f32") == 0)
-		return true;
-	if (strcmp(te->elem, "i32") == 0)
-		return w->dt = DT_I32, true;
-	if (strcmp(te->elem, "bool") == 0 && te->has_shape)
-		return w->dt = DT_BOOL, true;
-	if (strcmp(te->elem, "id") == 0) {
-		w->dt = DT_I32;
+	if (te->elem && strcmp(te->elem, "id") == 0) {
 		w->optional = te->optional;
 		if (te->elem_args && !te->elem_args->next)
 			return eval_extent(e, te->elem_args, &w->rows);
 		err(e, te->loc, "E0417", "id wants the rows of its table: id(V)");
 		return false;
 	}
-	w->scalar = true;
-	return scalar_kind(te->elem, &w->kind) || unknown_elem(e, te);
+	w->scalar = w->dt == DT_NONE;
+	return !w->scalar || scalar_kind(te->elem, &w->kind) || unknown_elem(e, te);
 }
 
 /* Shapes */
@@ -248,6 +250,8 @@ static bool match_tensor(Elab *e, Frame *f, ParamDecl *p, Want w, Val *v, Loc at
 		mismatch(e, p, *v, at, callee);
 		if (axis >= 0)
 			note_axis(e, p->loc, axis, want, v->t->type.dim[axis]);
+		else if (has_rest(p->type) && f->nrest >= 0)
+			note(e, p->loc, "`...` stands for %s here", show_dims(e, f->rest, f->nrest));
 		return false;
 	}
 	if (w.rows && v->rows && v->rows != w.rows && !never_above(e, v->rows, w.rows)) {
@@ -261,7 +265,7 @@ static bool match_tensor(Elab *e, Frame *f, ParamDecl *p, Want w, Val *v, Loc at
 		return false;
 	}
 	v->rows = w.rows;
-	v->optional = w.optional;
+	v->optional &= w.optional;
 	return true;
 }
 

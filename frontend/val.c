@@ -6,6 +6,13 @@
 
 Val val_none(void) { return (Val){ .kind = V_NONE }; }
 Val val_int(const Dim *n) { return (Val){ .kind = V_INT, .n = n }; }
+Val val_literal(int64_t n)
+{
+	Val v = val_int(dim_const(n));
+	v.literal = true;
+	return v;
+}
+
 Val val_float(double f) { return (Val){ .kind = V_FLOAT, .f = f, .known = true }; }
 Val val_unknown(ValKind k) { return (Val){ .kind = k }; }
 Val val_bool(bool b) { return (Val){ .kind = V_BOOL, .f = b, .known = true }; }
@@ -183,9 +190,9 @@ void note(Elab *e, Loc l, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	bool own = e->prelude && l.src == e->prelude->file->src;   /* where no user can look */
-	if (!e->muted && !own)
-		diag_note(l, "%s", format(fmt, ap));
+	bool own = e->prelude && l.src == e->prelude->file->src;   /* where no user can look: said without its place */
+	if (!e->muted)
+		diag_note(own ? (Loc){0} : l, "%s", format(fmt, ap));
 	va_end(ap);
 }
 

@@ -479,6 +479,42 @@ static void arithmetic_of_the_prelude(void **state)
 	assert_float_equal(loss_of("max(max(z, V)) + 0 * sum(z)", table, y, 1), 2, 1e-9);
 }
 
+static void losses_and_metrics_of_the_prelude(void **state)
+{
+	const double z[16] = { 1, 2, 3, 4, 0, 0, 5, 0, -1, 2, 0.5, 1, 9, 8, 7, 0 }, y[4] = { 2, -100, 1, 3 };
+	double logistic = 0, sum = 0, softplus = log1p(exp(30)) + log1p(exp(-30)) + 2 * log(2);
+	for (int i = 0; i < 16; i++) {
+		logistic += (i % 4 == 0 ? log1p(exp(-z[i])) : log1p(exp(z[i]))) / 16;
+		sum += i < 4 ? exp(z[i]) : 0;
+	}
+	/* ranks of the labels: 1, ignored, 0, 3 */
+	assert_float_equal(loss_of("hit_rate(z, y, k=1)", z, y, 4), 1 / 3.0, 1e-9);
+	assert_float_equal(loss_of("hit_rate(z, y, k=2)", z, y, 4), 2 / 3.0, 1e-9);
+	assert_float_equal(loss_of("hit_rate(z, y)", z, y, 4), 1, 1e-9);
+	assert_float_equal(loss_of("ndcg(z, y)", z, y, 4), (1 / log2(3) + 1 + 1 / log2(5)) / 3, 1e-9);
+	assert_float_equal(loss_of("ndcg(z, y, k=3)", z, y, 4), (1 / log2(3) + 1) / 3, 1e-9);
+	assert_float_equal(loss_of("perplexity(cross_entropy(z, y))", z, y, 1), exp(-log_softmax(z, 2)), 1e-9);
+	assert_float_equal(loss_of("mean(log_sum_exp(z))", z, y, 1), log(sum), 1e-9);
+	assert_float_equal(loss_of("mean(f32(valid(y)))", z, y, 4), 0.75, 1e-9);
+	assert_float_equal(loss_of("bce(z, one_hot(0 * ids, V))", z, y, 4), logistic, 1e-9);
+	assert_float_equal(loss_of("sum(softplus(z))", (double[16]){ 30, -30 }, y, 1), softplus, 1e-9);
+	assert_float_equal(loss_of("sum(l2_normalize(z)[0, 3:])", z, y, 1), 4 / sqrt(30), 1e-9);
+	assert_float_equal(loss_of("sum(l2_normalize(z, B)[0, :1])", z, y, 4), 1 / sqrt(83), 1e-9);
+	assert_float_equal(loss_of("sum(log_softmax(z, 0)[0, :1])", z, y, 2), -log1p(exp(-1)), 1e-9);
+	assert_float_equal(loss_of("sum(floor(z / 2 - 1))", z, y, 1), 0, 1e-9);
+}
+
+static void sinusoids_and_splice(void **state)
+{
+	const double z[16] = { 1, 2, 3, 4, 5, 6, 7, 8 }, y[4] = { 0, 1, 0, 1 };
+	/* width 6: frequencies 1, 1/100, 1/10000 */
+	double want = sin(2) + 10 * sin(0.02) + 100 * sin(2e-4) + 1e3 * cos(2) + 1e4 * cos(0.02) + 1e5 * cos(2e-4);
+	assert_float_equal(loss_of("sum(sinusoids(3, 6)[2] * exp(f32(index(6)) * 2.302585092994046))", z, y, 1), want, 1e-6);
+	/* one row of four places, the second and fourth of which are taken from the two rows of -z; the fourth, from a single one, stays */
+	assert_float_equal(loss_of("sum(splice(z[none], (y == 1)[none], -z[none, :2]) * f32(index(B))[none, :, none])", z, y, 4), -10 + 3 * -26, 1e-9);
+	assert_float_equal(loss_of("sum(splice(z[none] + 1, (y == 1)[none], -z[none, :1]) * f32(index(B))[none, :, none])", z, y, 4), -10 + 8 + 12, 1e-9);
+}
+
 static void config_json_sets_values(void **state)
 {
 	char path[64];
@@ -528,6 +564,8 @@ int main(void)
 		cmocka_unit_test(rope_turns_halves),
 		cmocka_unit_test(cross_entropy_ignores_labels),
 		cmocka_unit_test(arithmetic_of_the_prelude),
+		cmocka_unit_test(losses_and_metrics_of_the_prelude),
+		cmocka_unit_test(sinusoids_and_splice),
 		cmocka_unit_test(config_json_sets_values),
 		cmocka_unit_test(refuses),
 	};
