@@ -37,7 +37,7 @@ for seed in 1 2 3 4; do
 	train 1 "$seed"
 	grep -o '"loss": *[0-9.]*' "$tmp/run/metrics.jsonl" | head -n 1 | grep -o '[0-9.]*$'
 done > "$tmp/first"
-awk '{ printf "%s%.4f (%+.2f%%)", NR > 1 ? ", " : "first loss on random weights, seeds 1 to 4, against ln 50257 = 10.8249: ", $1, 100 * ($1 / log(50257) - 1); s += $1 }
+awk '{ printf "%s%.4f (%+.2f%%)", (NR > 1) ? ", " : "first loss on random weights, seeds 1 to 4, against ln 50257 = 10.8249: ", $1, 100 * ($1 / log(50257) - 1); s += $1 }
 	END { printf "; mean %+.2f%%\n", 100 * (s / NR / log(50257) - 1) }' "$tmp/first"
 awk -v a="$a" -v b="$b" -v n="$(wc -l < "$tmp/a")" -v m="$(wc -l < "$tmp/b")" 'BEGIN {
 	printf "| GPT-2 124M, 4 x 64, fp32, 2 threads | ms a step (median) | steps | ratio |\n|---|---|---|---|\n"
