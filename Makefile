@@ -168,6 +168,7 @@ demo:
 	@models/demo.sh $(BUILD)
 bench-gemm: $(BUILD)/bench/gemm
 	$<
+	$< -d bf16
 bench-attention: $(BUILD)/bench/attention
 	$<
 $(BUILD)/bench/%: bench/%.c $(libs)

@@ -137,13 +137,15 @@ static LLVMValueRef columns_mask(Weave *p, int v, bool whole)
 	return whole ? NULL : gen_mask(g, sub(g, p->p[COUNT_], gen_i64(g, v * g->t->lanes)));
 }
 
-/* A panel of a source dense across it. */
+/* A panel of a source dense across it: a line of each row, far apart, so that the next panel's, beside it, is fetched here. */
 static void weave_panel(Weave *p, bool whole)
 {
 	Gen *g = &p->g;
 	LLVMValueRef one = gen_i64(g, 1), end = whole_pairs(p), odd = LLVMBuildAnd(g->b, p->p[K], one, "");
 	for (int half = 0; half < 2; half++) {
 		Loop k = gen_loop_begin(g, half ? end : gen_i64(g, 0), half ? add(g, end, odd) : end, one);
+		for (int r = 0; r < 2 - half; r++)
+			gen_prefetch(g, source(p, add(g, mul(g, k.iv, gen_i64(g, 2)), gen_i64(g, r)), gen_i64(g, g->t->nr)), 2);
 		for (int v = 0; v < g->t->nr / g->t->lanes; v++) {
 			LLVMValueRef w = gen_i64(g, v * g->t->lanes);
 			store_bits(g, woven(p, k.iv, w, columns_mask(p, v, whole), !half), target(p, 1, k.iv, w));
