@@ -140,6 +140,7 @@ typedef struct Launch {
 	const KernelArgs *ka;
 	const char *name;          /* "h.0.attn:contract" */
 	bool single;               /* so small that one thread does it */
+	const Dim *flops, *bytes;  /* costs.c's */
 } Launch;
 typedef Vec(Launch) LaunchList;
 typedef struct Kernels {
@@ -155,6 +156,11 @@ Kernels *kernels_new(Arena *, const Target *, const char *name, const char *debu
 void kernels_apart(Kernels *, int threads);       /* before the first: in units, compiled by that many threads */
 void kernels_free(Kernels *);                                  /* the LLVM side */
 LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* generates what is not there yet */
+
+/* costs.c: arithmetic of a value as ir/cost.c counts it; of a kernel, and the bytes it reads and writes. */
+const Dim *value_flops(const Value *);
+const Dim *cluster_flops(const Cluster *);
+const Dim *cluster_bytes(const Cluster *);
 
 /* place.c: what the plan says of a value's memory, in bytes from the arena's first. */
 int64_t plan_argument(const Plan *, const KernelArg *);        /* what a launch passes for it */

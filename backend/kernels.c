@@ -232,7 +232,8 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 		number_symbols(ka, &all);
 		ka->far = far[i];          /* no part of the key: kernels alike do as the first, which of gradients is the one to wait longest */
 		const char *key = cluster_key(c, ka, &all);
-		Launch l = { .ka = ka, .name = launch_name(c), .single = c->kind == K_NONZERO || is_small(g, c) };
+		Launch l = { .ka = ka, .name = launch_name(c), .single = c->kind == K_NONZERO || is_small(g, c),
+			.flops = cluster_flops(c), .bytes = cluster_bytes(c) };
 		l.kernel = find(k, key);
 		if (!l.kernel)
 			l.kernel = generate(k, c, ka, key, syms, nsyms);

@@ -131,7 +131,19 @@ static void collect_syms(Program *p, EntryBuild *b)
 	}
 }
 
-static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l)
+/* What the function's launches take: each number once. */
+typedef Vec(const Dim *) DimList;
+
+static int cost_index(Program *p, DimList *costs, const Dim *d)
+{
+	for (int i = 0; i < costs->len; i++)
+		if (costs->at[i] == d)
+			return i;
+	vec_push(p->arena, costs, d);
+	return costs->len - 1;
+}
+
+static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, DimList *costs)
 {
 	LLVMValueRef v[SnLaunch_COUNT] = { 0 };
 	int64_t *args = NEW_ARRAY(p->arena, int64_t, l->ka->at.len + 1);
@@ -142,6 +154,8 @@ static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l)
 	v[SnLaunch_args] = numbers(p, args, l->ka->at.len, "args");
 	v[SnLaunch_name] = text(p, l->name);
 	v[SnLaunch_threads] = number(p, l->single);
+	v[SnLaunch_flops] = number(p, cost_index(p, costs, l->flops));
+	v[SnLaunch_bytes] = number(p, cost_index(p, costs, l->bytes));
 	b->scratch = MAX(b->scratch, l->kernel->scratch);
 	return RECORD(p, SnLaunch, v);
 }
@@ -287,37 +301,6 @@ static LLVMValueRef shapes_function(Program *p, EntryBuild *b, const Graph *grap
 	return gen_end(&g);
 }
 
-static const Dim *flash_flops(const Value *v)
-{
-	Type q = v->in[0]->type;
-	const Dim *K = q.dim[3], *W = v->in[2]->type.dim[3], *both = dim_add(K, W);
-	const Dim *n = v->op == OP_FLASH_LSE ? dim_const(0) : v->op == OP_FLASH || v->a.wrt == 0 ? both : v->a.wrt == 1 ? K : W;
-	n = dim_mul(dim_mul(n, dim_const(2)), v->in[1]->type.dim[1]);
-	return dim_mul(dim_mul(n, q.dim[0]), dim_mul(q.dim[1], q.dim[2]));
-}
-
-/* Arithmetic of one value as ir/cost.c counts it, as an extent. */
-static const Dim *flops_of(const Value *v)
-{
-	const Dim *n = type_elems(v->type);
-	Spec spec;
-
-	if (op_info[v->op].lower == LOWER_REDUCE)
-		return type_elems(v->in[0]->type);
-	if (op_info[v->op].lower == LOWER_SCATTER)
-		return type_elems(v->in[2]->type);
-	if (op_info[v->op].flags & OPF_ELEMENTWISE && v->op != OP_COPY)
-		return n;
-	if (op_info[v->op].lower == LOWER_FLASH)
-		return flash_flops(v);
-	if (v->op != OP_CONTRACT || spec_parse(v->a.spec, &spec))
-		return dim_const(0);
-	for (int i = 0; i < spec.n[0]; i++)
-		if (!strchr(spec.at[2], spec.at[0][i]))
-			n = dim_mul(n, v->in[0]->type.dim[i]);
-	return dim_mul(n, dim_const(2));
-}
-
 static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph)
 {
 	Gen g = plain_function(p, b, internf("sn_flops_%s", graph->name), p->f64, 1);
@@ -325,10 +308,19 @@ static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph
 	LLVMValueRef n;
 
 	for (int i = 0; i < graph->vals.len; i++)
-		sum = dim_add(sum, flops_of(graph->vals.at[i]));
+		sum = dim_add(sum, value_flops(graph->vals.at[i]));
 	n = gen_dim(&g, sum);
 	LLVMBuildRet(g.b, LLVMBuildSIToFP(g.b, n, p->f64, ""));
 	return gen_end_plain(&g);
+}
+
+static LLVMValueRef costs_function(Program *p, EntryBuild *b, const Graph *graph, const DimList *costs)
+{
+	Gen g = plain_function(p, b, internf("sn_costs_%s", graph->name), LLVMVoidTypeInContext(p->ctx), 2);
+
+	for (int i = 0; i < costs->len; i++)
+		LLVMBuildStore(g.b, gen_dim(&g, costs->at[i]), gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, i), 8));
+	return gen_end(&g);
 }
 
 static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
@@ -337,9 +329,10 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
 	PortList ports = ports_of(p, b->e, g);
 	Values l = { 0 }, s = { 0 };
+	DimList costs = { 0 };
 
 	for (int i = 0; i < launches.len; i++)
-		vec_push(p->arena, &l, launch_record(p, b, &launches.at[i]));
+		vec_push(p->arena, &l, launch_record(p, b, &launches.at[i], &costs));
 	for (int i = 0; i < ports.len; i++)
 		vec_push(p->arena, &s, slot_record(p, b, &ports.at[i]));
 	v[SnFunction_name] = text(p, function_name(g));
@@ -349,6 +342,8 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	v[SnFunction_nslot] = number(p, s.len);
 	v[SnFunction_shapes] = shapes_function(p, b, g, &ports);
 	v[SnFunction_flops] = flops_function(p, b, g);
+	v[SnFunction_costs] = costs_function(p, b, g, &costs);
+	v[SnFunction_ncost] = number(p, costs.len);
 	return RECORD(p, SnFunction, v);
 }
 

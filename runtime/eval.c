@@ -194,7 +194,7 @@ static void print(const Eval *e)
 
 static int evaluate(Eval *e, const char *checkpoint)
 {
-	int code = sn_session_open(&e->s, e->o->entry, (int)sn_num(e->o, "threads", sn_cores()));
+	int code = sn_session_start(&e->s, e->o->entry, e->o);
 	if (!code)
 		code = open_data(e, checkpoint);
 	if (!code)

@@ -69,6 +69,7 @@ static const Flag flags[] = {
 	{"random", 0, T_SWITCH, "random", F_GENERATE | F_EVAL | F_INFER, NULL, "random weights, to measure speed"},
 	{"seed", 0, T_SEED, "seed", F_KEPT | F_GENERATE | F_EVAL | F_INFER | F_INIT, "N", "of the random numbers (1)"},
 	{"threads", 't', T_POSITIVE, "threads", F_ALL, "N", "threads (one for each core)"},
+	{"profile", 0, T_SWITCH, "profile", F_RUN, NULL, "at the end, print where the time went: each kind of kernel, with arithmetic and traffic"},
 	{"quiet", 'q', T_SWITCH, "quiet", F_RUN, NULL, "no progress, no timing"},
 	{"json", 0, T_SWITCH, "json", F_EVAL | F_INFER | F_INFO, NULL, "print JSON"},
 	{"tensors", 0, T_SWITCH, "tensors", F_INFO, NULL, "list every parameter with its shape"},

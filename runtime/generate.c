@@ -399,7 +399,7 @@ static int open_all(Generator *g, const char *checkpoint)
 {
 	int code = open_tokenizer(g, checkpoint);
 	if (!code)
-		code = sn_session_open(&g->s, g->o->entry, (int)sn_num(g->o, "threads", sn_cores()));
+		code = sn_session_start(&g->s, g->o->entry, g->o);
 	if (!code)
 		code = sn_stepper_open(&g->m, &g->s);
 	if (!code)

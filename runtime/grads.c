@@ -67,7 +67,7 @@ static int write_all(Grads *g, const char *path)
 
 static int open_all(Grads *g, const char *checkpoint)
 {
-	int code = sn_session_open(&g->s, g->o->entry, (int)sn_num(g->o, "threads", sn_cores()));
+	int code = sn_session_start(&g->s, g->o->entry, g->o);
 	if (!code)
 		code = sn_inputs_open(&g->in, g->o->entry, g->step, sn_str(g->o, "data.inputs", NULL), NULL);
 	return code ? code : sn_model_load(&g->s, g->o, checkpoint);

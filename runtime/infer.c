@@ -185,7 +185,7 @@ static int open_all(Infer *f, const char *checkpoint)
 	f->rows = bound > 0 ? bound : 1;
 	int code = sn_inputs_open(&f->in, o->entry, f->run, sn_str(o, "data.inputs", NULL), NULL);
 	if (!code)
-		code = sn_session_open(&f->s, o->entry, (int)sn_num(o, "threads", sn_cores()));
+		code = sn_session_start(&f->s, o->entry, o);
 	if (!code)
 		code = open_results(f);
 	return code ? code : sn_model_load(&f->s, o, checkpoint);

@@ -68,8 +68,17 @@ int sn_session_open(SnSession *s, const SnEntry *e, int threads)
 	return SN_OK;
 }
 
+int sn_session_start(SnSession *s, const SnEntry *e, const SnOptions *o)
+{
+	int code = sn_session_open(s, e, (int)sn_num(o, "threads", sn_cores()));
+	if (!code && sn_given(o, "profile"))
+		s->profile = sn_profile_new();
+	return code;
+}
+
 void sn_session_close(SnSession *s)
 {
+	sn_profile_close(s->profile);
 	sn_pool_stop(s->pool);
 	if (s->mapping)
 		munmap(s->mapping, s->mapped);
@@ -95,13 +104,19 @@ static void walk(void *ctx, int tid, int n)
 			kernel(launch[i].args, s->arena, s->dims, 0, 1, scratch);
 		if (i + 1 < count && !(alone && launch[i + 1].threads == 1))
 			sn_pool_barrier(s->pool, tid);
+		if (s->profile && tid == 0 && i + 1 < count)
+			sn_profile_lap(s->profile, i);
 	}
 }
 
 void sn_call(SnSession *s, const SnFunction *f)
 {
 	Call c = {s, f};
+	if (s->profile)
+		sn_profile_begin(s->profile, f);
 	sn_pool_run(s->pool, walk, &c);
+	if (s->profile)
+		sn_profile_end(s->profile, s->dims);
 }
 
 int64_t *sn_dim(SnSession *s, const char *sym)

@@ -77,16 +77,28 @@ int sn_cores(void);                                           /* this process ma
 int64_t sn_cache_bytes(const char *dir, int level);
 void sn_find_caches(void);
 
+/* profile.c: time, arithmetic and traffic of each launch, counted where --profile asks for it. */
+typedef struct SnProfile SnProfile;
+typedef struct SnSession SnSession;
+typedef struct SnOptions SnOptions;
+SnProfile *sn_profile_new(void);
+void sn_profile_begin(SnProfile *, const SnFunction *);       /* by thread 0: a call begins; a launch and its barrier are done */
+void sn_profile_lap(SnProfile *, int64_t launch);
+void sn_profile_end(SnProfile *, const int64_t *dims);        /* the call is over; its costs are counted at these dims */
+void sn_profile_close(SnProfile *);                           /* prints the tables on stderr; NULL: nothing */
+
 /* session.c: one entry made ready to run: threads, arena, dims. */
-typedef struct SnSession {
+struct SnSession {
 	const SnEntry *entry;
 	SnPool *pool;
 	char *arena;                  /* 2 MiB-aligned: arena_bytes, then scratch_bytes a thread */
 	char *mapping;
 	size_t mapped, used;          /* bytes mapped; bytes the plan asks for */
 	int64_t dims[SN_MAX_SYMS];    /* values of entry->syms, at their bounds when opened; counted ones are set by calls */
-} SnSession;
+	SnProfile *profile;           /* NULL: nobody asked */
+};
 int sn_session_open(SnSession *, const SnEntry *, int threads);
+int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */
 void sn_session_close(SnSession *);
 /* Runs all launches of f on all threads with s->dims. Allocates nothing. */
 void sn_call(SnSession *s, const SnFunction *f);
@@ -173,7 +185,7 @@ int32_t sn_bpe_eos(const SnBpe *);
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;
 enum { SN_MAX_FLAGS = 64 };
-typedef struct SnOptions {
+struct SnOptions {
 	const SnProgram *program;
 	const SnEntry *entry;         /* NULL for info */
 	SnValue flag[SN_MAX_FLAGS];
@@ -181,7 +193,7 @@ typedef struct SnOptions {
 	int nstop;
 	json_t *saved;                /* a resumed run's options: below flags, above the entry's settings; owned */
 	bool help;
-} SnOptions;
+};
 typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
 enum { SN_INFO = 4, SN_INIT = 5 };
 int sn_flags_parse(SnOptions *, const SnCommand *, int argc, char **argv);

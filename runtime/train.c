@@ -203,7 +203,7 @@ static void begin_averages(Train *t)
 
 static int open_all(Train *t, const char *resumed, const char *initial)
 {
-	int code = sn_session_open(&t->s, t->o->entry, (int)sn_num(t->o, "threads", sn_cores()));
+	int code = sn_session_start(&t->s, t->o->entry, t->o);
 	if (!code)
 		code = open_data(t, resumed ? resumed : initial);
 	if (code)

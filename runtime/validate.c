@@ -62,7 +62,7 @@ static int open_own(SnValidation *v, const SnOptions *o, const SnEntry *e)
 		if (t[i].kind == 0 && !param_named(o->entry, t[i].name))
 			return sn_fail(SN_USAGE, "%s can't be validated by %s: it has the parameter %s, which is not trained", sn_text(o->entry->name),
 			               sn_text(e->name), sn_text(t[i].name));
-	int code = sn_session_open(&v->own, e, (int)sn_num(o, "threads", sn_cores()));
+	int code = sn_session_start(&v->own, e, o);
 	v->apart = !code;
 	v->eval = sn_function(e, "eval");
 	v->prepare = sn_function(e, "prepare");

@@ -1,0 +1,191 @@
+/* profile.c: where a program's time goes. Thread 0 looks at the clock behind each launch and its barrier; what a launch computes and
+ * moves comes from the function's `costs`. Launches alike (one name but for numbers, as those of all layers, with equal
+ * costs) make one line. Only a session that was asked for it has a profile: a call without one is one test a launch slower. */
+#include "runtime/sn.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Line { const SnLaunch *launch; int64_t n; double seconds, flops, bytes; } Line;
+typedef struct Calls {
+	const SnFunction *f;
+	int64_t n;
+	Line *at;                     /* by launch */
+	int64_t *costs;               /* as the last call's dims have it */
+} Calls;
+
+enum { MOST_FUNCTIONS = 8 };
+#define LEAST_SHARE 0.002       /* of a call's time: shorter kinds share the last line */
+
+struct SnProfile {
+	Calls of[MOST_FUNCTIONS], *now;
+	double last;                  /* the clock at the last lap */
+};
+
+SnProfile *sn_profile_new(void)
+{
+	return sn_alloc(sizeof(SnProfile));
+}
+
+static Calls *calls_of(SnProfile *p, const SnFunction *f)
+{
+	int i = 0;
+	while (i < MOST_FUNCTIONS - 1 && p->of[i].f && p->of[i].f != f)
+		i++;
+	Calls *c = &p->of[i];
+	if (c->f == f)
+		return c;
+	free(c->at);
+	free(c->costs);
+	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(8 * (size_t)(f->ncost + 1)) };
+	for (int64_t k = 0; k < f->nlaunch; k++)
+		c->at[k].launch = (const SnLaunch *)f->launches + k;
+	return c;
+}
+
+void sn_profile_begin(SnProfile *p, const SnFunction *f)
+{
+	p->now = calls_of(p, f);
+	p->now->n++;
+	p->last = sn_clock();
+}
+
+void sn_profile_lap(SnProfile *p, int64_t launch)
+{
+	double now = sn_clock();
+	p->now->at[launch].seconds += now - p->last;
+	p->last = now;
+}
+
+void sn_profile_end(SnProfile *p, const int64_t *dims)
+{
+	Calls *c = p->now;
+	if (!c->f->nlaunch)
+		return;
+	sn_profile_lap(p, c->f->nlaunch - 1);   /* behind it was the call's end, no barrier of its own */
+	((void (*)(const int64_t *, int64_t *))c->f->costs)(dims, c->costs);
+	for (int64_t i = 0; i < c->f->nlaunch; i++) {
+		Line *l = &c->at[i];
+		l->n++;
+		l->flops += (double)c->costs[l->launch->flops];
+		l->bytes += (double)c->costs[l->launch->bytes];
+	}
+}
+
+/* Names in the order that takes numbers for equal. */
+static int compare_names(const char *a, const char *b)
+{
+	for (; *a && *b; a++, b++) {
+		if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
+			while (isdigit((unsigned char)a[1]))
+				a++;
+			while (isdigit((unsigned char)b[1]))
+				b++;
+		} else if (*a != *b)
+			break;
+	}
+	return (unsigned char)*a - (unsigned char)*b;
+}
+
+static int compare_kind(const Line *a, const Line *b)
+{
+	int names = compare_names(sn_text(a->launch->name), sn_text(b->launch->name));
+	if (names)
+		return names;
+	if (a->launch->flops != b->launch->flops)
+		return a->launch->flops < b->launch->flops ? -1 : 1;
+	return (a->launch->bytes > b->launch->bytes) - (a->launch->bytes < b->launch->bytes);
+}
+
+static int by_kind(const void *a, const void *b)
+{
+	return compare_kind(a, b);
+}
+
+static int by_time(const void *a, const void *b)
+{
+	double x = ((const Line *)a)->seconds, y = ((const Line *)b)->seconds;
+	return (x < y) - (x > y);
+}
+
+static void add(Line *to, const Line *l)
+{
+	to->n += l->n;
+	to->seconds += l->seconds;
+	to->flops += l->flops;
+	to->bytes += l->bytes;
+}
+
+/* Equal lines become one; returns how many are left. */
+static int64_t merge(Line *at, int64_t n)
+{
+	int64_t kept = 0;
+	qsort(at, (size_t)n, sizeof *at, by_kind);
+	for (int64_t i = 0; i < n; i++) {
+		if (!kept || compare_kind(&at[kept - 1], &at[i])) {
+			at[kept++] = at[i];
+			continue;
+		}
+		add(&at[kept - 1], &at[i]);
+	}
+	qsort(at, (size_t)kept, sizeof *at, by_time);
+	return kept;
+}
+
+/* "h.*.attn:contract"; of a line of many kinds that there are others. */
+static void print_name(const SnLaunch *l)
+{
+	const char *s = l ? sn_text(l->name) : "others";
+	for (; *s; s++) {
+		fputc(isdigit((unsigned char)*s) ? '*' : *s, stderr);
+		while (isdigit((unsigned char)*s) && isdigit((unsigned char)s[1]))
+			s++;
+	}
+	fputc('\n', stderr);
+}
+
+static void print_line(const Line *l, double all, double calls)
+{
+	double s = l->seconds > 0 ? l->seconds : 1e-12, each = (double)l->n;
+	fprintf(stderr, "  %4.1f%% %11.3f %9.0f %9.1f %10.3f %9.1f %9.1f  ", 100 * s / all, 1e3 * s / calls, each / calls, 1e6 * s / each,
+		1e-6 * l->bytes / each, 1e-9 * l->flops / s, 1e-9 * l->bytes / s);
+	print_name(l->launch);
+}
+
+static void print_calls(Calls *c)
+{
+	double all = 0, flops = 0, bytes = 0;
+	for (int64_t i = 0; i < c->f->nlaunch; i++) {
+		all += c->at[i].seconds;
+		flops += c->at[i].flops;
+		bytes += c->at[i].bytes;
+	}
+	if (!c->f->nlaunch || all <= 0)
+		return;
+	int64_t n = merge(c->at, c->f->nlaunch);
+	double calls = (double)c->n;
+	fprintf(stderr, "%s: %lld calls of %.3f ms, %lld launches each, %.1f GFLOP/s, %.1f GB/s\n", sn_text(c->f->name), (long long)c->n,
+		1e3 * all / calls, (long long)c->f->nlaunch, 1e-9 * flops / all, 1e-9 * bytes / all);
+	fprintf(stderr, "  share   ms a call  launches   us each    MB each   GFLOP/s      GB/s  kernel\n");
+	Line rest = {0};
+	for (int64_t i = 0; i < n; i++) {
+		if (c->at[i].seconds >= LEAST_SHARE * all)
+			print_line(&c->at[i], all, calls);
+		else
+			add(&rest, &c->at[i]);
+	}
+	if (rest.n)
+		print_line(&rest, all, calls);
+}
+
+void sn_profile_close(SnProfile *p)
+{
+	for (int i = 0; p && i < MOST_FUNCTIONS; i++) {
+		if (p->of[i].f)
+			print_calls(&p->of[i]);
+		free(p->of[i].at);
+		free(p->of[i].costs);
+	}
+	free(p);
+}
