@@ -163,9 +163,11 @@ deps:
 deps-aarch64:
 	@tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
-.PHONY: demo bench-gemm bench-attention bench-train bench-char docs docs-check
+.PHONY: demo bench-gemm bench-thin bench-attention bench-train bench-char docs docs-check
 demo:
 	@models/demo.sh $(BUILD)
+bench-thin: $(BUILD)/bench/thin
+	$<
 bench-gemm: $(BUILD)/bench/gemm
 	$<
 	$< -d bf16

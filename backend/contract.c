@@ -532,6 +532,36 @@ static void tasks(Contract *c)
 	gen_loop_end(g, &l);
 }
 
+static LLVMValueRef thin_left(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef k, LLVMValueRef h)
+{
+	return left_source(ctx, &(Task){ .batch = batch }, tile, k, h);
+}
+
+static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k)
+{
+	return right_source(ctx, batch, panel, k);
+}
+
+/* Few rows of weights packed ahead are thin.c's; the rest of the kernel is for others. NULL, or where both meet. */
+static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
+{
+	Gen *g = c->g;
+	int64_t m;
+	if (!c->packed || c->left == COLUMNS || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > THIN_ROWS))
+		return NULL;
+	LLVMBasicBlockRef few = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "few"), many = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "many");
+	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "both");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, THIN_ROWS), ""), few, many);
+	LLVMPositionBuilderAtEnd(g->b, few);
+	int64_t bytes = gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .m = c->m, .n = c->n, .k = c->k,
+		.panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = c->left == ROWS ? gen_dim(g, c->ld) : NULL,
+		.rows = c->left == ROWS, .e = &c->e });
+	*scratch = MAX(*scratch, bytes);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, many);
+	return done;
+}
+
 void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 {
 	Value *v = cluster->anchor;
@@ -549,7 +579,10 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	scratch += c.packed ? 0 : (c.deep ? STRIP_GROUP : 1) * c.kc * g->t->nr * 4;
 	c.left_at = gen_at(g, g->scratch, gen_i64(g, (scratch + 63) / 64 * 64), 1);
 	scratch += c.left == COLUMNS ? 64 + c.left_bytes : 0;
+	LLVMBasicBlockRef done = thin(&c, &scratch);
 	tasks(&c);
+	if (done)
+		end_if(g, done);
 	if (c.e.stream && g->t->arch == ARCH_X86_64)   /* elsewhere a barrier's release orders them as any store */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = scratch;

@@ -207,8 +207,8 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
 /* void (a, lda, b, k, acc, first, right, rstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
- * second-level cache, at right, right + rstep bytes, ..: any address will do. */
-typedef struct TileKind { bool rows, packs_right, apart; } TileKind;
+ * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many, one after another (0: one). */
+typedef struct TileKind { bool rows, packs_right, apart; int lines; } TileKind;
 enum { TILE_UNROLL = 4, TILE_PARAMS = 8 };       /* params before h */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);
 /* The same for h = mr without the last parameter, but with (.., src, sk) behind if kind.packs_right: B's rows are read at
@@ -238,6 +238,20 @@ void gen_epilogue(Gen *, Epilogue *, LLVMValueRef acc, LLVMValueRef batch, LLVMV
 	LLVMValueRef n, LLVMValueRef cols);
 /* Fetches what gen_epilogue will write into the second-level cache. */
 void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n);
+
+/* thin.c: a contraction of at most THIN_ROWS rows with an operand 1 in panel order. left(ctx, batch, tile, k, h): where the tile of h
+ * rows has its k-th column, rows consecutive in k and lda apart if `rows`, else in panel order; right(ctx, batch, panel, k): a
+ * panel's row. All i64 but the addresses. */
+typedef struct Thin {
+	void *ctx;
+	LLVMValueRef (*left)(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef k, LLVMValueRef h);
+	LLVMValueRef (*right)(void *ctx, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k);
+	LLVMValueRef m, n, k, panels, batches, lda;
+	bool rows;
+	Epilogue *e;
+} Thin;
+enum { THIN_ROWS = 16 };
+int64_t gen_thin(Gen *, const Thin *);                         /* emits this thread's share; bytes of scratch */
 
 /* pack.c: void (dst, src, sk, sw, k, count): one panel. src element (k, c) at k*sk + c*sw. Side 0: dst element at
  * k*count + c; side 1: at k*nr + c, columns from count to nr zero. sk, sw: the strides where known, else NULL. */

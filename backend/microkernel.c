@@ -185,11 +185,12 @@ static void step_on(Micro *m, Step *s)
 	s->src = s->src ? gen_at(g, s->src, m->sk, 4) : NULL;
 }
 
-/* What is fetched ahead, a line at a turn of the loop; behind it stands its pointer. */
+/* What is fetched ahead, a line (or kind.lines) at a turn of the loop; behind it stands its pointer. */
 static void fetch_line(Micro *m, LLVMValueRef line, LLVMBasicBlockRef *both)
 {
 	Gen *g = &m->g;
-	gen_prefetch(g, line, 2);
+	for (int i = 0; i < MAX(1, m->kind.lines); i++)
+		gen_prefetch(g, gen_at(g, line, gen_i64(g, i * 64), 1), 2);
 	LLVMAddIncoming(line, (LLVMValueRef[]){ m->right, gen_at(g, line, m->rstep, 1) }, both, 2);
 }
 
@@ -269,8 +270,8 @@ static void row_pointers(Micro *m)
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
 	char name[48], params[16];
-	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
-		kind.packs_right ? "_pack" : "");
+	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s_%d", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
+		kind.packs_right ? "_pack" : "", kind.lines);
 	snprintf(params, sizeof params, "pipipipi%s", kind.packs_right ? "pi" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
@@ -314,7 +315,7 @@ static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef h, int n, TileKind ki
 /* Shapes of tiles live side by side: attention's are not the target's own (flash.c). */
 static const char *tile_name(const Gen *g, TileKind kind)
 {
-	return internf("sn_tile%d_%d%s", g->t->mr, g->t->nr, kind.rows ? "_rows" : kind.apart ? "_apart" : "");
+	return internf("sn_tile%d_%d%s_%d", g->t->mr, g->t->nr, kind.rows ? "_rows" : kind.apart ? "_apart" : "", kind.lines);
 }
 
 /* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */

@@ -110,7 +110,7 @@ static inline int bundle_add_peak(Bundle *k)
 }
 
 /* Products of bf16 in registers, as the target multiplies them; args[0]: rounds of PEAK_CHAINS tiles or vectors. */
-static int bundle_add_peak_bf16(Bundle *k)
+static inline int bundle_add_peak_bf16(Bundle *k)
 {
 	Gen g = gen_of(k);
 	KernelArgs *ka = NEW(k->a, KernelArgs);

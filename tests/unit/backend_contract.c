@@ -294,6 +294,27 @@ static void sizes(void **state)
 	check(cases, COUNT(cases));
 }
 
+/* Few rows of packed weights: each height of tiles, k of no step, of one block and of several, a last panel that isn't whole. */
+static void thin(void **state)
+{
+	static const Case cases[] = {
+		{ .spec = "mk,kn->mn", .extents = "m:1 n=101 k=1031", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m=1 n=33 k=3", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:2 n=101 k=1031", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:3 n=48 k=1024", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:4 n=101 k=1030", .packed = true, .tail = GELU },
+		{ .spec = "mk,kn->mn", .extents = "m=7 n=47 k=259", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:8 n=49 k=517", .packed = true, .tail = DROPOUT },
+		{ .spec = "mk,kn->mn", .extents = "m:11 n=145 k=77", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:16 n=145 k=1031", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:17 n=145 k=1031", .packed = true },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m:3 n=37 k=83", .packed = true },
+		{ .spec = "bmk,bkn->bmn", .extents = "b:3 m:2 n:35 k:21", .packed = true },
+	};
+	check(cases, COUNT(cases) / 2);
+	check(cases + COUNT(cases) / 2, COUNT(cases) - COUNT(cases) / 2);
+}
+
 static void layouts(void **state)
 {
 	static const Case cases[] = {
@@ -423,6 +444,6 @@ static void targets_fit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(targets_fit), cmocka_unit_test(sizes),
-		cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large), cmocka_unit_test(deep) };
+		cmocka_unit_test(thin), cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large), cmocka_unit_test(deep) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
