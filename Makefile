@@ -58,7 +58,7 @@ $(BUILD)/sinter: $(driver_obj) $(libs)
 # The runtime is compiled for users' executables: small, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
 $(BUILD)/runtime/%.o: OPT = -O2
-$(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt
+$(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt -fno-asynchronous-unwind-tables
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@rm -f $@; ar rcs $@ $^
 

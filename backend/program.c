@@ -131,19 +131,20 @@ static void collect_syms(Program *p, EntryBuild *b)
 	}
 }
 
-/* What the function's launches take: each number once. */
-typedef Vec(const Dim *) DimList;
+/* What the function's launches take, each pair once. */
+typedef struct LaunchCost { const Dim *flops, *bytes; } LaunchCost;
+typedef Vec(LaunchCost) Costs;
 
-static int cost_index(Program *p, DimList *costs, const Dim *d)
+static int cost_index(Program *p, Costs *all, const Launch *l)
 {
-	for (int i = 0; i < costs->len; i++)
-		if (costs->at[i] == d)
+	for (int i = 0; i < all->len; i++)
+		if (all->at[i].flops == l->flops && all->at[i].bytes == l->bytes)
 			return i;
-	vec_push(p->arena, costs, d);
-	return costs->len - 1;
+	vec_push(p->arena, all, ((LaunchCost){ l->flops, l->bytes }));
+	return all->len - 1;
 }
 
-static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, DimList *costs)
+static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, Costs *costs)
 {
 	LLVMValueRef v[SnLaunch_COUNT] = { 0 };
 	int64_t *args = NEW_ARRAY(p->arena, int64_t, l->ka->at.len + 1);
@@ -154,8 +155,7 @@ static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, Di
 	v[SnLaunch_args] = numbers(p, args, l->ka->at.len, "args");
 	v[SnLaunch_name] = text(p, l->name);
 	v[SnLaunch_threads] = number(p, l->single);
-	v[SnLaunch_flops] = number(p, cost_index(p, costs, l->flops));
-	v[SnLaunch_bytes] = number(p, cost_index(p, costs, l->bytes));
+	v[SnLaunch_cost] = number(p, cost_index(p, costs, l));
 	b->scratch = MAX(b->scratch, l->kernel->scratch);
 	return RECORD(p, SnLaunch, v);
 }
@@ -314,12 +314,14 @@ static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph
 	return gen_end_plain(&g);
 }
 
-static LLVMValueRef costs_function(Program *p, EntryBuild *b, const Graph *graph, const DimList *costs)
+static LLVMValueRef costs_function(Program *p, EntryBuild *b, const Graph *graph, const Costs *costs)
 {
 	Gen g = plain_function(p, b, internf("sn_costs_%s", graph->name), LLVMVoidTypeInContext(p->ctx), 2);
 
-	for (int i = 0; i < costs->len; i++)
-		LLVMBuildStore(g.b, gen_dim(&g, costs->at[i]), gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, i), 8));
+	for (int i = 0; i < costs->len; i++) {
+		LLVMBuildStore(g.b, gen_dim(&g, costs->at[i].flops), gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, 2 * i), 8));
+		LLVMBuildStore(g.b, gen_dim(&g, costs->at[i].bytes), gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, 2 * i + 1), 8));
+	}
 	return gen_end(&g);
 }
 
@@ -329,7 +331,7 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
 	PortList ports = ports_of(p, b->e, g);
 	Values l = { 0 }, s = { 0 };
-	DimList costs = { 0 };
+	Costs costs = { 0 };
 
 	for (int i = 0; i < launches.len; i++)
 		vec_push(p->arena, &l, launch_record(p, b, &launches.at[i], &costs));

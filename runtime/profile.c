@@ -12,7 +12,7 @@ typedef struct Calls {
 	const SnFunction *f;
 	int64_t n;
 	Line *at;                     /* by launch */
-	int64_t *costs;               /* as the last call's dims have it */
+	int64_t *costs;               /* flops and bytes, as the last call's dims have them */
 } Calls;
 
 enum { MOST_FUNCTIONS = 8 };
@@ -38,7 +38,7 @@ static Calls *calls_of(SnProfile *p, const SnFunction *f)
 		return c;
 	free(c->at);
 	free(c->costs);
-	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(8 * (size_t)(f->ncost + 1)) };
+	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(16 * (size_t)(f->ncost + 1)) };
 	for (int64_t k = 0; k < f->nlaunch; k++)
 		c->at[k].launch = (const SnLaunch *)f->launches + k;
 	return c;
@@ -68,8 +68,8 @@ void sn_profile_end(SnProfile *p, const int64_t *dims)
 	for (int64_t i = 0; i < c->f->nlaunch; i++) {
 		Line *l = &c->at[i];
 		l->n++;
-		l->flops += (double)c->costs[l->launch->flops];
-		l->bytes += (double)c->costs[l->launch->bytes];
+		l->flops += (double)c->costs[2 * l->launch->cost];
+		l->bytes += (double)c->costs[2 * l->launch->cost + 1];
 	}
 }
 
@@ -93,9 +93,7 @@ static int compare_kind(const Line *a, const Line *b)
 	int names = compare_names(sn_text(a->launch->name), sn_text(b->launch->name));
 	if (names)
 		return names;
-	if (a->launch->flops != b->launch->flops)
-		return a->launch->flops < b->launch->flops ? -1 : 1;
-	return (a->launch->bytes > b->launch->bytes) - (a->launch->bytes < b->launch->bytes);
+	return (a->launch->cost > b->launch->cost) - (a->launch->cost < b->launch->cost);
 }
 
 static int by_kind(const void *a, const void *b)
