@@ -169,7 +169,7 @@ demo:
 bench-thin: $(BUILD)/bench/thin
 	$<
 bench-gemm: $(BUILD)/bench/gemm
-	$<
+	$< -b
 	$< -d bf16
 bench-attention: $(BUILD)/bench/attention
 	$<

@@ -7,8 +7,10 @@
  *   dX        dY (M,N) W^T              dW        X^T dY
  * and with -e how efficient the threads are: a thread's share of the rate, in percent of the rate of one alone, by turns as well.
  * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
- * Usage: gemm [-d f32|bf16] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
+ * With -b OpenBLAS and oneDNN take their turns too, at the forms they have; a last line says in how many cells we are ahead of both.
+ * Usage: gemm [-b] [-d f32|bf16] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
+#include "bench/blas.h"
 #include "bench/bundle.h"
 #include "passes/passes.h"
 
@@ -18,7 +20,7 @@
 
 /* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
 typedef struct Shape { int64_t k, n; bool tied; } Shape;
-typedef struct Options { int threads, turns; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency; } Options;
+typedef struct Options { int threads, turns; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency, peers; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
 static const char *const specs[2][FORMS] = {
@@ -32,6 +34,8 @@ typedef struct Bench {
 	Target t;
 	char *arena;
 	int64_t used, m;        /* bytes of the arena; rows */
+	int cells, ahead;       /* with peers: measured, and where we are the fastest */
+	double worst;           /* our rate to the better peer's, at worst */
 } Bench;
 
 enum { ARENA = 3LL << 30, MAX_TURNS = 1000 };
@@ -166,11 +170,55 @@ static double turn(Bench *b, Shot *l, const Form *f, double flops, int threads)
 	return flops / bundle_run(run, f->n, b->arena, &b->m, threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
 }
 
+/* The form as a product of matrices at the arena's begin: what they hold does not matter. */
+static Product product(const Bench *b, int which, const Shape *s)
+{
+	float *x = (float *)b->arena, *w = x + b->m * s->k, *dy = w + s->k * s->n;
+	if (which == DX)
+		return (Product){ b->m, s->k, s->n, false, !s->tied, dy, w, x };
+	if (which == DW)
+		return s->tied ? (Product){ s->n, s->k, b->m, true, false, dy, x, w } : (Product){ s->k, s->n, b->m, true, false, x, dy, w };
+	return (Product){ b->m, s->n, s->k, false, s->tied, x, w, dy };
+}
+
+/* One turn of a peer, as turn(): the fastest of its repetitions. */
+static double peer_turn(const Blas *l, const Product *p, double flops)
+{
+	double best = 1e30;
+	for (int r = MAX(2, (int)(turn_flops / flops)); r >= 0; r--) {   /* one more than ours: it wakes threads */
+		double start = now();
+		l->run(l->sgemm, p);
+		best = MIN(best, now() - start);
+	}
+	return flops / best * 1e-9;
+}
+
+static void print_peers(Bench *b, const double is[FORMS], double (*got)[FORMS][MAX_TURNS])
+{
+	for (int i = 0; i < FORMS; i++) {
+		double best = 0;
+		printf("\n%16s%-8s", "", form_name[i]);
+		for (int l = 0; l < BLAS; l++) {
+			if (!blas[l].sgemm)
+				continue;
+			double m = median(got[l][i], b->o.turns);
+			printf("  %s %6.1f (%.2f)", blas[l].name, m, is[i] / m);
+			best = MAX(best, m);
+		}
+		if (!best)
+			continue;
+		b->cells++;
+		b->ahead += is[i] >= best;
+		b->worst = MIN(b->worst, is[i] / best);
+	}
+}
+
 static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), m } }, 1);
 	Form f[FORMS];
-	double got[FORMS + 1][MAX_TURNS], one[FORMS][MAX_TURNS], flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
+	static double peers[BLAS][FORMS][MAX_TURNS];
+	double got[FORMS + 1][MAX_TURNS], one[FORMS][MAX_TURNS], is[FORMS], flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
 	for (int i = 0; i < FORMS; i++)
 		f[i] = form(b, k, i, shape, m);
 	Shot *l = bundle_finish(k, b->o.listing);
@@ -187,16 +235,23 @@ static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 			got[i][r] = turn(b, l, &f[i], flops, b->o.threads);
 		for (int i = 0; i < FORMS && b->o.efficiency; i++)
 			one[i][r] = turn(b, l, &f[i], flops, 1);
+		for (int i = 0; i < FORMS * BLAS && b->o.peers; i++) {
+			Product q = product(b, i % FORMS, shape);
+			peers[i / FORMS][i % FORMS][r] = blas[i / FORMS].sgemm ? peer_turn(&blas[i / FORMS], &q, flops) : 0;
+		}
 	}
 	double most = median(got[FORMS], b->o.turns);
 	printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
 	for (int i = 0; i < FORMS; i++) {
-		double is = median(got[i], b->o.turns);
-		printf("  %s %6.1f %3.0f%%", form_name[i], is, 100 * is / most);
+		is[i] = median(got[i], b->o.turns);
+		printf("  %s %6.1f %3.0f%%", form_name[i], is[i], 100 * is[i] / most);
 		if (b->o.efficiency)
-			printf(" (threads %3.0f%%)", 100 * is / b->o.threads / median(one[i], b->o.turns));
+			printf(" (threads %3.0f%%)", 100 * is[i] / b->o.threads / median(one[i], b->o.turns));
 	}
-	printf("   peak %.1f, compiled in %.2f s\n", most, bundle_compile_seconds(k));
+	printf("   peak %.1f, compiled in %.2f s", most, bundle_compile_seconds(k));
+	if (b->o.peers)
+		print_peers(b, is, peers);
+	printf("\n");
 	fflush(stdout);
 }
 
@@ -215,7 +270,7 @@ static double tile(Bench *b, int64_t depth, double one)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .turns = 11, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "d:t:T:r:m:n:S:ce")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "bd:t:T:r:m:n:S:ce")) != -1;) {
 		switch (c) {
 		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
 		case 't': o.threads = atoi(optarg); break;
@@ -226,6 +281,7 @@ static Options options(int argc, char **argv)
 		case 'S': o.listing = optarg; break;
 		case 'c': o.cpu = true; break;
 		case 'e': o.efficiency = true; break;
+		case 'b': o.peers = true; break;
 		default: exit(2);
 		}
 	}
@@ -237,13 +293,15 @@ int main(int argc, char **argv)
 	static const Shape shape[] = {
 		{ 768, 2304, false }, { 768, 768, false }, { 768, 3072, false }, { 3072, 768, false }, { 768, 50257, true },
 	};
-	Bench b = { .a = arena_new(), .o = options(argc, argv) };
+	Bench b = { .a = arena_new(), .o = options(argc, argv), .worst = 1e30 };
 	if (!target_find(b.o.target, &b.t))
 		return 1;
 	b.arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (b.arena == MAP_FAILED)
 		fatal("no memory for the bench");
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
+	if (b.o.peers)
+		blas_open(b.o.threads);
 	Peak p = peak_of(&b);
 	double one = peak(&b, &p, 1, 100), all = peak(&b, &p, b.o.threads, 100);
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, all, b.o.threads);
@@ -254,5 +312,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < COUNT(shape); i++)
 		for (int64_t m = least; m <= most && (!b.o.only_n || b.o.only_n == shape[i].n); m *= 2)
 			measure(&b, &p, &shape[i], m);
+	if (b.cells)
+		printf("as fast as the better of the libraries or faster in %d of %d cells, at worst %.2f of it\n", b.ahead, b.cells, b.worst);
 	return 0;
 }
