@@ -163,7 +163,7 @@ deps:
 deps-aarch64:
 	@tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
-.PHONY: demo bench-gemm bench-thin bench-attention bench-train bench-char docs docs-check
+.PHONY: demo bench-gemm bench-thin bench-attention docs docs-check
 demo:
 	@models/demo.sh $(BUILD)
 bench-thin: $(BUILD)/bench/thin
