@@ -266,12 +266,17 @@ static void row_pointers(Micro *m)
 	}
 }
 
+static const char *lines_name(TileKind kind)
+{
+	return kind.lines ? internf("_lines%d", kind.lines) : "";
+}
+
 /* void (a, lda, b, k, acc, first, right, rstep[, src, sk]) for h rows. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
-	char name[48], params[16];
-	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s_%d", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
-		kind.packs_right ? "_pack" : "", kind.lines);
+	char name[64], params[16];
+	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
+		kind.packs_right ? "_pack" : "", lines_name(kind));
 	snprintf(params, sizeof params, "pipipipi%s", kind.packs_right ? "pi" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
@@ -315,7 +320,7 @@ static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef h, int n, TileKind ki
 /* Shapes of tiles live side by side: attention's are not the target's own (flash.c). */
 static const char *tile_name(const Gen *g, TileKind kind)
 {
-	return internf("sn_tile%d_%d%s_%d", g->t->mr, g->t->nr, kind.rows ? "_rows" : kind.apart ? "_apart" : "", kind.lines);
+	return internf("sn_tile%d_%d%s%s", g->t->mr, g->t->nr, kind.rows ? "_rows" : kind.apart ? "_apart" : "", lines_name(kind));
 }
 
 /* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */

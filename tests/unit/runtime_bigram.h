@@ -117,11 +117,11 @@ static void k_next(ARGS) {
 }
 
 static const int64_t yes[] = {1}, no[] = {0};
-static const SnLaunch step_launches[] = {{k_probs, no, "probs", 0}, {k_loss, yes, "loss", 1}, {k_grad, no, "grad", 0}};
-static const SnLaunch update_launches[] = {{k_norm, no, "norm", 1}, {k_adamw, no, "adamw", 0}};
-static const SnLaunch eval_launches[] = {{k_probs, no, "probs", 0}, {k_loss, no, "loss", 1}};
-static const SnLaunch prepare_launches[] = {{k_prepare, no, "prepare", 0}};
-static const SnLaunch next_launches[] = {{k_remember, no, "remember", 1}, {k_next, no, "next", 0}};
+static const SnLaunch step_launches[] = {{k_probs, no, "probs", 0, 0}, {k_loss, yes, "loss", 1, 0}, {k_grad, no, "grad", 0, 0}};
+static const SnLaunch update_launches[] = {{k_norm, no, "norm", 1, 0}, {k_adamw, no, "adamw", 0, 0}};
+static const SnLaunch eval_launches[] = {{k_probs, no, "probs", 0, 0}, {k_loss, no, "loss", 1, 0}};
+static const SnLaunch prepare_launches[] = {{k_prepare, no, "prepare", 0, 0}};
+static const SnLaunch next_launches[] = {{k_remember, no, "remember", 1, 0}, {k_next, no, "next", 0, 0}};
 
 static void step_shapes(const int64_t *dims, int64_t *out) {
 	out[0] = dims[0];
@@ -153,13 +153,13 @@ static const SnSlot next_slots[] = {{"tokens", 0, SN_I32, 2, G_TOKENS, prompt_ax
 
 #define COUNT(a) (int64_t)(sizeof a / sizeof *a)
 static const SnFunction train_functions[] = {
-	{"step", step_launches, COUNT(step_launches), step_slots, COUNT(step_slots), step_shapes, step_flops},
-	{"update", update_launches, COUNT(update_launches), update_slots, COUNT(update_slots), no_shapes, NULL},
-	{"eval", eval_launches, COUNT(eval_launches), eval_slots, COUNT(eval_slots), step_shapes, NULL},
+	{"step", step_launches, COUNT(step_launches), step_slots, COUNT(step_slots), step_shapes, step_flops, NULL, 0},
+	{"update", update_launches, COUNT(update_launches), update_slots, COUNT(update_slots), no_shapes, NULL, NULL, 0},
+	{"eval", eval_launches, COUNT(eval_launches), eval_slots, COUNT(eval_slots), step_shapes, NULL, NULL, 0},
 };
 static const SnFunction generate_functions[] = {
-	{"prepare", prepare_launches, COUNT(prepare_launches), NULL, 0, no_shapes, NULL},
-	{"step", next_launches, COUNT(next_launches), next_slots, COUNT(next_slots), next_shapes, NULL},
+	{"prepare", prepare_launches, COUNT(prepare_launches), NULL, 0, no_shapes, NULL, NULL, 0},
+	{"step", next_launches, COUNT(next_launches), next_slots, COUNT(next_slots), next_shapes, NULL, NULL, 0},
 };
 
 static const int64_t square[] = {V, V}, row[] = {V}, cache_dims[] = {S};
