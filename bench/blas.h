@@ -42,10 +42,11 @@ static Blas blas[] = {
 };
 enum { BLAS = sizeof blas / sizeof *blas };
 
-/* Loads what is there; says what is not. oneDNN's threads keep OpenMP's default of waiting: passive, the second one often wakes on the
+/* Loads what is there, says what is not; true if something is. oneDNN's threads keep OpenMP's default of waiting: passive, the second one often wakes on the
  * first one's processor and a call is half as fast; active, it spins through the turns of others. */
-static void blas_open(int threads)
+static bool blas_open(int threads)
 {
+	bool some = false;
 	for (int i = 0; i < BLAS; i++) {
 		void *so = dlopen(blas[i].file, RTLD_NOW | RTLD_GLOBAL);
 		void (*set)(int) = so ? (void (*)(int))dlsym(RTLD_DEFAULT, blas[i].threads) : NULL;
@@ -54,7 +55,9 @@ static void blas_open(int threads)
 			fprintf(stderr, "gemm: %s is not there (Debian's %s)\n", blas[i].file, blas[i].package);
 		else if (set)
 			set(threads);
+		some |= blas[i].sgemm != NULL;
 	}
+	return some;
 }
 
 #endif

@@ -300,8 +300,9 @@ int main(int argc, char **argv)
 	if (b.arena == MAP_FAILED)
 		fatal("no memory for the bench");
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
-	if (b.o.peers)
-		blas_open(b.o.threads);
+	if (b.o.peers && b.o.bf16)
+		fatal("-b measures libraries' f32 products: not with -d bf16");
+	b.o.peers = b.o.peers && blas_open(b.o.threads);
 	Peak p = peak_of(&b);
 	double one = peak(&b, &p, 1, 100), all = peak(&b, &p, b.o.threads, 100);
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, all, b.o.threads);

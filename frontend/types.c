@@ -33,7 +33,6 @@ static bool unknown_elem(Elab *e, TypeExpr *te)
 	return false;
 }
 
-/* What a type wants, but for its shape. */
 DType type_expr_dt(const TypeExpr *te)
 {
 	if (!te->elem || strcmp(te->elem, "f32") == 0)
@@ -43,6 +42,7 @@ DType type_expr_dt(const TypeExpr *te)
 	return strcmp(te->elem, "bool") == 0 && te->has_shape ? DT_BOOL : DT_NONE;
 }
 
+/* What a type wants, but for its shape. */
 static bool elem_of(Elab *e, TypeExpr *te, Want *w)
 {
 	*w = (Want){ .dt = type_expr_dt(te), .kind = V_TENSOR };

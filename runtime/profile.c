@@ -9,35 +9,32 @@
 
 typedef struct Line { const SnLaunch *launch; int64_t n; double seconds, flops, bytes; } Line;
 typedef struct Calls {
-	const SnFunction *f;
+	const SnFunction *f;          /* NULL: not called yet */
 	int64_t n;
 	Line *at;                     /* by launch */
 	int64_t *costs;               /* flops and bytes, as the last call's dims have them */
 } Calls;
 
-enum { MOST_FUNCTIONS = 8 };
 #define LEAST_SHARE 0.002       /* of a call's time: shorter kinds share the last line */
 
 struct SnProfile {
-	Calls of[MOST_FUNCTIONS], *now;
+	const SnEntry *entry;
+	Calls *of, *now;              /* by function */
 	double last;                  /* the clock at the last lap */
 };
 
-SnProfile *sn_profile_new(void)
+SnProfile *sn_profile_new(const SnEntry *e)
 {
-	return sn_alloc(sizeof(SnProfile));
+	SnProfile *p = sn_alloc(sizeof *p);
+	*p = (SnProfile){ .entry = e, .of = sn_alloc(sizeof(Calls) * (size_t)(e->nfunction + 1)) };
+	return p;
 }
 
 static Calls *calls_of(SnProfile *p, const SnFunction *f)
 {
-	int i = 0;
-	while (i < MOST_FUNCTIONS - 1 && p->of[i].f && p->of[i].f != f)
-		i++;
-	Calls *c = &p->of[i];
-	if (c->f == f)
+	Calls *c = &p->of[f - (const SnFunction *)p->entry->functions];
+	if (c->f)
 		return c;
-	free(c->at);
-	free(c->costs);
 	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(16 * (size_t)(f->ncost + 1)) };
 	for (int64_t k = 0; k < f->nlaunch; k++)
 		c->at[k].launch = (const SnLaunch *)f->launches + k;
@@ -179,11 +176,13 @@ static void print_calls(Calls *c)
 
 void sn_profile_close(SnProfile *p)
 {
-	for (int i = 0; p && i < MOST_FUNCTIONS; i++) {
+	for (int64_t i = 0; p && i < p->entry->nfunction; i++) {
 		if (p->of[i].f)
 			print_calls(&p->of[i]);
 		free(p->of[i].at);
 		free(p->of[i].costs);
 	}
+	if (p)
+		free(p->of);
 	free(p);
 }

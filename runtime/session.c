@@ -72,7 +72,7 @@ int sn_session_start(SnSession *s, const SnEntry *e, const SnOptions *o)
 {
 	int code = sn_session_open(s, e, (int)sn_num(o, "threads", sn_cores()));
 	if (!code && sn_given(o, "profile"))
-		s->profile = sn_profile_new();
+		s->profile = sn_profile_new(e);
 	return code;
 }
 

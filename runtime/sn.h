@@ -81,7 +81,7 @@ void sn_find_caches(void);
 typedef struct SnProfile SnProfile;
 typedef struct SnSession SnSession;
 typedef struct SnOptions SnOptions;
-SnProfile *sn_profile_new(void);
+SnProfile *sn_profile_new(const SnEntry *);                   /* of its functions */
 void sn_profile_begin(SnProfile *, const SnFunction *);       /* by thread 0: a call begins; a launch and its barrier are done */
 void sn_profile_lap(SnProfile *, int64_t launch);
 void sn_profile_end(SnProfile *, const int64_t *dims);        /* the call is over; its costs are counted at these dims */
