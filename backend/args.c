@@ -17,11 +17,6 @@ static int64_t constant_part(const Dim *d)
 	return sum;
 }
 
-bool in_panels(const Value *v)
-{
-	return v->op == OP_PACK || (v->op == OP_STATE && v->a.spec);
-}
-
 static void add_memory(Arena *a, KernelArgs *ka, Value *v)
 {
 	KernelArg arg = { .value = v };

@@ -19,6 +19,9 @@
  * accumulators take less room. */
 enum { GROUP = 4, MOST_GROUP = 8 };
 
+/* Blocks of k are multiples of this. */
+enum { K_STEP = QUANT_BLOCK };
+
 /* How operand 0 lies: in panel order; raw with rows consecutive in k, or columns consecutive in m. */
 typedef enum Left { PANELS, ROWS, COLUMNS } Left;
 
@@ -28,6 +31,7 @@ typedef struct Contract {
 	Left left;
 	Access a, b;                              /* raw operands 0 and 1 */
 	bool packed;                              /* operand 1 is in panel order */
+	QuantSource blocks_of;                    /* operand 1, where it is kept in blocks: panels are unpacked as raw ones are packed */
 	const Dim *ld, *sk, *sn;                  /* of a raw operand 0: between rows or columns; of a raw operand 1 */
 	int64_t kc, rows, left_bytes;             /* largest block of k; largest row block, left tiles; of a packed left block */
 	LLVMValueRef kmost, most;                 /* the same, as this launch's extents have it */
@@ -65,7 +69,7 @@ static LLVMValueRef ceil_div(Gen *g, LLVMValueRef a, LLVMValueRef b)
 /* A panel's block of k fills the first-level cache; left tiles stream past it. */
 static int64_t k_block(const Target *t)
 {
-	return t->l1 / (t->nr * 4);
+	return t->l1 / (t->nr * 4) / K_STEP * K_STEP;
 }
 
 static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
@@ -103,7 +107,7 @@ enum { STRIP_GROUP = 16 };
  * memory less often. 0 where that is not twice as deep at least. */
 static int64_t deep_block(const Target *t)
 {
-	int64_t deep = t->l1 * 2 / 3 / (t->mr * 4) / 16 * 16;
+	int64_t deep = t->l1 * 2 / 3 / (t->mr * 4) / K_STEP * K_STEP;
 	return deep >= 2 * k_block(t) ? deep : 0;
 }
 
@@ -112,7 +116,7 @@ static int64_t shallow_block(const Contract *c, bool across)
 {
 	int64_t most = k_block(c->g->t), fixed;
 	bool few = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed > most && fixed <= 3 * most;
-	return few && across && deep_block(c->g->t) ? most * 3 / 4 / 16 * 16 : most;
+	return few && across && deep_block(c->g->t) ? most * 3 / 4 / K_STEP * K_STEP : most;
 }
 
 /* Raw panels that are transposed gain from deep blocks only where there would be many shallow ones. */
@@ -128,7 +132,7 @@ static bool may_be_deep(const Contract *c, bool across)
 static void choose_blocks(Contract *c)
 {
 	Gen *g = c->g;
-	bool across = !c->packed && dim_is(c->sn, 1);
+	bool across = c->sn && dim_is(c->sn, 1);
 	int64_t shallow = shallow_block(c, across), fixed;
 	Tiles low = tiles_of(c, LEFT_EIGHTHS, shallow);
 	const Dim *k = axes_extent(&c->x, c->x.k);
@@ -189,7 +193,7 @@ static void extents(Contract *c)
 	c->blocks = ceil_div(g, c->tiles, most);
 	c->step = ceil_div(g, c->tiles, c->blocks);
 	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, c->kmost)));
-	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, 16))), gen_i64(g, 16));
+	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, K_STEP))), gen_i64(g, K_STEP));
 	choose_strips(c);
 	LLVMValueRef room = mul(g, c->most, gen_i64(g, GROUP)), all = c->panels;
 	c->group = smaller(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
@@ -223,8 +227,10 @@ static void right_operand(Contract *c, Value *v)
 	Gen *g = c->g;
 	Value *right = v->in[1];
 	c->b_base = gen_base(g, right);
-	c->packed = in_panels(right);
-	if (c->packed)
+	c->blocks_of = (QuantSource){ in_panels(right) ? right->a.format : QUANT_NONE, c->b_base, gen_dim(g, axes_extent(&c->x, c->x.k)),
+		gen_dim(g, axes_extent(&c->x, c->x.n)) };
+	c->packed = in_panels(right) && !c->blocks_of.format;
+	if (in_panels(right))
 		return;
 	c->b = axes_access(&c->x, c->x.in[1], right->type, gen_view(g, right));
 	c->sk = axes_stride(&c->x, c->x.k, &c->b);
@@ -266,6 +272,8 @@ static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef p
 		LLVMValueRef column = add(g, mul(g, mul(g, batch, c->panels), nr), n);
 		return gen_at(g, c->b_base, add(g, mul(g, column, c->k), mul(g, k, nr)), 4);
 	}
+	if (c->blocks_of.format)
+		return gen_quant_at(g, &c->blocks_of, batch, n, k);
 	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), mul(g, k, gen_dim(g, c->sk)));
 	return gen_at(g, c->b_base, add(g, at, mul(g, n, gen_dim(g, c->sn))), 4);
 }
@@ -318,7 +326,10 @@ static Right right_panel(Contract *c, const Task *t, LLVMValueRef j, const Block
 		here = LLVMBuildAnd(g->b, here, LLVMBuildNot(g->b, packs, ""), "");
 	}
 	LLVMBasicBlockRef after = begin_if(g, here);
-	gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ r.at, r.src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
+	if (c->blocks_of.format)
+		gen_unpack(g, &c->blocks_of, DT_F32, r.at, r.src, b->n, cols);
+	else
+		gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ r.at, r.src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
 	end_if(g, after);
 	return r;
 }
@@ -371,6 +382,8 @@ static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVM
 static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMValueRef i)
 {
 	Gen *g = c->g;
+	if (c->blocks_of.format)       /* unpacking reads ahead of itself */
+		return (Ahead){ source, gen_i64(g, 0) };
 	LLVMValueRef turn = sub(g, i, t->tile), at, stride;
 	LLVMValueRef steps = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));   /* lines a tile fetches */
 	int64_t lines = MAX(1, g->t->nr * 4 / 64), tiles = lines * TILE_UNROLL;

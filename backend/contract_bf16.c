@@ -19,6 +19,7 @@ typedef struct Contract {
 	Axes x;
 	Access a, b;                              /* raw operands */
 	bool packed[2];
+	QuantSource blocks_of;                    /* operand 1, where it is kept in blocks */
 	const Dim *sk, *sn, *sm;                  /* strides of a raw operand 1; of operand 0's rows */
 	int64_t kc, rows;                         /* largest block of k; largest row block, tiles */
 	bool once;                                /* k is one block */
@@ -70,6 +71,8 @@ static void operands(Contract *c, Value *v)
 			bug("contract \"%s\": layout left an operand 0 that should be packed", v->a.spec);
 	}
 	c->tile_fn = gen_tile_bf16(g);
+	c->blocks_of = (QuantSource){ c->packed[1] ? v->in[1]->a.format : QUANT_NONE, c->base[1], gen_dim(g, axes_extent(&c->x, c->x.k)),
+		gen_dim(g, axes_extent(&c->x, c->x.n)) };
 	if (c->packed[1])
 		return;
 	c->b = axes_access(&c->x, c->x.in[1], v->in[1]->type, gen_view(g, v->in[1]));
@@ -124,6 +127,10 @@ static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, 
 {
 	Gen *g = c->g;
 	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr);
+	if (c->blocks_of.format) {
+		gen_unpack(g, &c->blocks_of, DT_BF16, c->panel_at, gen_quant_at(g, &c->blocks_of, t->batch, n, b->k), b->n, smaller(g, sub(g, c->n, n), nr));
+		return c->panel_at;
+	}
 	if (c->packed[1]) {
 		LLVMValueRef column = add(g, mul(g, mul(g, t->batch, c->panels), nr), n);
 		LLVMValueRef at = add(g, mul(g, mul(g, column, c->pairs), gen_i64(g, 2)), mul(g, b->k, nr));
@@ -225,6 +232,6 @@ void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	gen_tiles_end(g);
 	if (c.e.stream && outer->arch == ARCH_X86_64)   /* see contract.c */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
-	ka->scratch = sums + (c.packed[1] ? 0 : c.kc * t.nr * 2);
+	ka->scratch = sums + (c.packed[1] && !c.blocks_of.format ? 0 : c.kc * t.nr * 2);
 	g->t = outer;
 }

@@ -26,7 +26,6 @@ typedef struct KernelArgs {
 	bool far;                  /* what the kernel writes is read so much later that it has left the caches (far_outputs()) */
 } KernelArgs;
 KernelArgs *kernel_args(Arena *, const Cluster *, const Counted *);
-bool in_panels(const Value *);                                 /* a pack, or the state that hoist keeps one in */
 
 typedef struct Gen {
 	LLVMContextRef ctx;
@@ -265,5 +264,14 @@ LLVMValueRef gen_block_function(const Gen *);
 LLVMValueRef gen_panel_bf16(const Gen *, const Dim *sk, const Dim *sn);
 void gen_pack_bf16(Gen *, const Cluster *, KernelArgs *);
 void gen_contract_bf16(Gen *, const Cluster *, KernelArgs *);
+
+/* quant.c: right operands in blocks (ir/quant.c; the order in memory is described there). */
+typedef struct QuantSource { Quant format; LLVMValueRef base, k, n; } QuantSource;   /* extents */
+LLVMValueRef gen_quant_at(Gen *, const QuantSource *, LLVMValueRef batch, LLVMValueRef column, LLVMValueRef k);   /* multiples of lanes, of a block */
+LLVMValueRef gen_quant_scales(Gen *, LLVMValueRef block);      /* f32, a lane a column */
+void gen_quant_row(Gen *, Quant, LLVMValueRef block, int r, LLVMValueRef *element);   /* the 4 or 8 elements of row r, before scaling, as f32 */
+/* The block of k from src on, as a panel of t->nr columns at dst: what tiles of f32 or of bf16 read. k is rounded up to whole blocks. */
+void gen_unpack(Gen *, const QuantSource *, DType, LLVMValueRef dst, LLVMValueRef src, LLVMValueRef k, LLVMValueRef cols);
+void gen_pack_quant(Gen *, const Cluster *, KernelArgs *);
 
 #endif

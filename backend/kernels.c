@@ -37,6 +37,7 @@ static void key_attrs(Str *s, const KernelArgs *ka, const Value *v)
 #define F64(f) str_printf(s, "%a", a->f)
 #define MASK(f) str_printf(s, "%x", a->f)
 #define DIM(f) if (a->f) key_dim(s, ka, a->f)
+#define QUANT(f) str_puts(s, quant_name[a->f])
 #define PERM(f) for (int i = 0; i < v->type.rank; i++) str_printf(s, "%d,", a->f[i])
 #define X(field, kind) if (has & A_##field) { str_puts(s, " " #field "="); kind(field); }
 	ATTRS(X)
@@ -47,6 +48,7 @@ static void key_attrs(Str *s, const KernelArgs *ka, const Value *v)
 #undef MASK
 #undef DIM
 #undef PERM
+#undef QUANT
 }
 
 typedef struct Syms { const Sym *at; int n; const Counted *counted; } Syms;
@@ -91,6 +93,8 @@ static void key_arg(Str *s, const KernelArgs *ka, const KernelArg *arg)
 	if (!arg->root)
 		return;
 	key_type(s, ka, arg->value->type);
+	if (in_panels(arg->value))
+		str_puts(s, quant_name[arg->value->a.format]);
 	str_puts(s, " +");
 	key_dim(s, ka, arg->view.offset);
 	for (int i = 0; i < arg->value->type.rank; i++) {

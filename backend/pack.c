@@ -416,6 +416,10 @@ void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
 	Value *pack = c->anchor, *src = pack->in[0];
 	int side = pack->a.side, width = side ? g->t->nr : g->t->mr;
 	ka->scratch = 0;
+	if (pack->a.format) {
+		gen_pack_quant(g, c, ka);
+		return;
+	}
 	if (src->type.dt == DT_BF16) {
 		gen_pack_bf16(g, c, ka);
 		return;

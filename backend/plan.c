@@ -66,8 +66,8 @@ static int64_t bound(const Graph *g, const Dim *d)
 	return n;
 }
 
-/* An operand in panel order: on the right columns padded to whole panels, batch by batch; k of bf16 to whole pairs. */
-static int64_t pack_elems(Planner *p, const Value *v)
+/* An operand in panel order: on the right columns padded to whole panels, batch by batch; k of bf16 to whole pairs, of blocks to those. */
+static int64_t pack_bytes(Planner *p, const Value *v)
 {
 	Spec s;
 	int side = v->a.side;
@@ -82,14 +82,17 @@ static int64_t pack_elems(Planner *p, const Value *v)
 		*part = times(p, *part, bound(p->g, v->type.dim[i]));
 	}
 	int64_t nr = side ? tile_columns(p->t, v->type.dt) : 1, pair = v->type.dt == DT_BF16 ? 2 : 1;
-	return times(p, times(p, plus(p, n, nr - 1) / nr * nr, plus(p, k, pair - 1) / pair * pair), rest);
+	if (v->a.format)
+		return times(p, quant_bytes(p->t, v->a.format, k, n), rest);
+	n = times(p, times(p, plus(p, n, nr - 1) / nr * nr, plus(p, k, pair - 1) / pair * pair), rest);
+	return times(p, n, dtype_size[v->type.dt]);
 }
 
 static int64_t bytes_of(Planner *p, const Value *v)
 {
-	bool panels = v->a.spec && (v->op == OP_PACK || v->op == OP_STATE);
-	int64_t n = panels ? pack_elems(p, v) : bound(p->g, type_elems(v->type));
-	return times(p, n, dtype_size[v->type.dt]);
+	if (in_panels(v))
+		return pack_bytes(p, v);
+	return times(p, bound(p->g, type_elems(v->type)), dtype_size[v->type.dt]);
 }
 
 /* Persistent slots */

@@ -194,7 +194,23 @@ static bool compilable(const Module *m)
 	return diag_errors() == 0;
 }
 
-/* bf16 is for speed: what a file asks for is done where the target gains by it, what --precision asks for everywhere. `info` says what came of it. */
+static bool quantize(Module *m, const char *format)
+{
+	bool some = false;
+	if (!format)
+		return true;
+	for (int i = 0; i < m->entries.len; i++)
+		some |= m->entries.at[i]->kind != ENTRY_TRAIN;
+	module_quantize(m, quant_find(format));
+	if (!some) {
+		diag_error((Loc){0}, NULL, "--quantize %s: there are only train entries, which keep their weights in f32", format);
+		diag_help("blocks are for generate, eval and infer entries: --entry names those to compile");
+	}
+	return some;
+}
+
+/* bf16 is for speed: what a file asks for is done where the target gains by it, as is what stands beside blocks of weights; what --precision asks
+ * for everywhere. `info` says what came of it. */
 static void settle_precision(Module *m, const char *flag, const Target *t)
 {
 	bool faster;
@@ -203,6 +219,8 @@ static void settle_precision(Module *m, const char *flag, const Target *t)
 		module_set_precision(m, flag);
 	for (int i = 0; i < m->entries.len; i++) {
 		Entry *e = m->entries.at[i];
+		if (!flag && faster && entry_setting(e, "quantize"))
+			entry_set(m, e, "precision", "bf16");
 		Setting *s = (Setting *)entry_setting(e, "precision");
 		if (!s || strcmp(s->str, "bf16") != 0)
 			continue;
@@ -273,6 +291,8 @@ static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 		return emit_graph(m, out);
 	Target target;
 	if (!target_find(flag(f, "target") ? flag(f, "target") : "native", &target))
+		return false;
+	if (!quantize(m, flag(f, "quantize")))
 		return false;
 	settle_precision(m, flag(f, "precision"), &target);
 	return stage == STAGE_GRAPH ? emit_graph_after(m, f, out) : lower(a, m, f, stage, out, &target, &clock);

@@ -471,6 +471,8 @@ static const char *bad_contract_operands(Value *v, const Spec *s)
 			return why(v, "has other axes behind those of operand 1 alone");
 	if (a->op == OP_PACK ? a->a.side != 0 : !dense(a, s))
 		return why(v, "needs operand 0 packed, or consecutive in k or in m");
+	if (a->type.dt == DT_BF16 && b->type.dt == DT_F32 && !(in_panels(b) && b->a.format))
+		return why(v, "has f32 beside bf16 that is not kept in blocks");
 	if (b->op == OP_PACK)
 		return b->a.side == 1 ? NULL : why(v, "has operand 1 packed for the other side");
 	bool steps;

@@ -65,6 +65,7 @@ static void in_STR(const Counted *c, const char *const *x, CountedUse *use, void
 static void in_F64(const Counted *c, const double *x, CountedUse *use, void *ctx) {}
 static void in_INT(const Counted *c, const int *x, CountedUse *use, void *ctx) {}
 static void in_MASK(const Counted *c, const uint32_t *x, CountedUse *use, void *ctx) {}
+static void in_QUANT(const Counted *c, const Quant *x, CountedUse *use, void *ctx) {}
 static void in_PERM(const Counted *c, const int8_t (*x)[MAX_RANK], CountedUse *use, void *ctx) {}
 static void in_DIM(const Counted *c, const Dim *const *x, CountedUse *use, void *ctx) { counted_in_dim(c, *x, use, ctx); }
 

@@ -304,6 +304,62 @@ EVAL2(or, a != 0 || b != 0)
 EVAL(identity) { out->at = in[0]->at; }
 EVAL(reshape) { out->at = in[0]->at; }
 
+/* The places of a tensor along some of its axes, in their order, and along the others. */
+typedef struct Along { int64_t n[2], stride[2][MAX_RANK], shape[2][MAX_RANK]; int rank[2]; } Along;
+
+static Along along_letters(const Tensor *t, const char *letters, const char *others)
+{
+	Along a = { .n = { 1, 1 } };
+	int64_t stride = t->n;
+	for (int i = 0; i < t->type.rank; i++) {
+		bool inside = !strchr(others, letters[i]);
+		int at = a.rank[inside]++;
+		stride /= t->shape[i] ? t->shape[i] : 1;
+		a.shape[inside][at] = t->shape[i];
+		a.stride[inside][at] = stride;
+		a.n[inside] *= t->shape[i];
+	}
+	return a;
+}
+
+static int64_t place_along(const Along *a, bool inside, int64_t i)
+{
+	int64_t at = 0;
+	for (int axis = a->rank[inside] - 1; axis >= 0; axis--) {
+		at += i % a->shape[inside][axis] * a->stride[inside][axis];
+		i /= a->shape[inside][axis];
+	}
+	return at;
+}
+
+/* The elements from..to along k of one row or column: what their block has of them. */
+static void round_block(Quant format, const Along *a, const double *from, double *to, int64_t row, int64_t k)
+{
+	float x[QUANT_BLOCK] = { 0 };
+	int64_t n = MIN(QUANT_BLOCK, a->n[1] - k);
+	for (int64_t i = 0; i < n; i++)
+		x[i] = (float)from[row + place_along(a, true, k + i)];
+	QuantBlock b = quant_block(format, x);
+	for (int64_t i = 0; i < n; i++)
+		to[row + place_along(a, true, k + i)] = (double)b.scale * b.q[i];
+}
+
+EVAL(pack)
+{
+	Spec s;
+	if (!v->a.format) {
+		out->at = in[0]->at;
+		return;
+	}
+	if (spec_parse(v->a.spec, &s))
+		bug("pack \"%s\"", v->a.spec);
+	double *to = fresh(r, out);
+	Along a = along_letters(in[0], s.at[v->a.side], s.at[2]);
+	for (int64_t i = 0; i < a.n[0]; i++)
+		for (int64_t k = 0; k < a.n[1]; k += QUANT_BLOCK)
+			round_block(v->a.format, &a, in[0]->at, to, place_along(&a, false, i), k);
+}
+
 EVAL(select)
 {
 	double *to = fresh(r, out);

@@ -57,6 +57,18 @@ bool type_broadcast(Type a, Type b, Type *out);
 typedef struct Spec { int n[3]; char at[3][MAX_RANK + 1]; } Spec;
 const char *spec_parse(const char *text, Spec *);
 
+/* quant.c: weights kept in blocks of QUANT_BLOCK along the k of a contraction, a scale each: the block formats of ggml. */
+typedef enum Quant { QUANT_NONE, QUANT_Q8_0, QUANT_Q4_0, QUANT_COUNT } Quant;
+enum { QUANT_BLOCK = 32 };
+extern const char *const quant_name[QUANT_COUNT];             /* none q8_0 q4_0 */
+extern const int quant_bits[QUANT_COUNT];                     /* of an element: 0 8 4 */
+Quant quant_find(const char *name);                           /* QUANT_COUNT: there is no such format */
+/* A block: its scale, which is an f16, and whole numbers: element i is about scale * q[i], |q| <= 127 or -8 <= q <= 7. */
+typedef struct QuantBlock { float scale; int8_t q[QUANT_BLOCK]; } QuantBlock;
+QuantBlock quant_block(Quant, const float *x);                /* of QUANT_BLOCK elements */
+uint16_t half_bits(float);                                    /* the nearest f16, ties to even; of what is too large, the largest */
+float half_value(uint16_t bits);
+
 /* Ops and their attributes */
 typedef enum Op {
 #define OP(NAME, text, lo, hi, attrs, type, grad, eval, lower, flags, doc) OP_##NAME,
@@ -109,6 +121,7 @@ typedef enum Lower {
 	X(dropout, F64) /* attention: operand seed i32[] given when > 0 */ \
 	X(wrt, INT)     /* flash_grad: which operand's gradient */ \
 	X(side, INT)    /* pack: 0 = left operand, 1 = right */ \
+	X(format, QUANT)   /* param: how contractions keep it; pack: in blocks along k */ \
 	X(once, INT)    /* remat mark: cse must not merge (keeps recomputed values apart) */
 
 enum {
@@ -125,6 +138,7 @@ typedef struct Attrs {
 	const char *name, *spec;
 	double value, scale, softcap, dropout;
 	int axis, step, stream, causal, window, keys, mask, bias, wrt, side, once;
+	Quant format;
 	uint32_t axes;
 	int8_t perm[MAX_RANK];
 	const Dim *start, *len, *lo, *hi, *size;
@@ -262,6 +276,8 @@ bool view_contiguous(const View *, Type);
 bool view_group(const Value *v, const View *, const int *axes, int n, const Dim **extent, const Dim **stride);
 Value *view_root(Value *);           /* the root alone, which costs far less: view_of()'s where that is true */
 Value *view_base(Value *);           /* what a chain of views begins at; v itself if it is no view */
+bool in_panels(const Value *);       /* a pack, or the state that hoist keeps one in */
+Quant weight_format(Value *);        /* what contractions keep of a parameter, of a copy of it, or what a pack has of it */
 Value *store_target(Value *);        /* for a value whose memory is a param's or state's: that source; else itself */
 
 /* cluster.c: what fuse forms and the backend lowers. See docs/ir.md "Kernels". */
@@ -356,7 +372,9 @@ Module *module_new(Arena *);
 bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all entries or this one do */
 Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
+void entry_set(Module *, Entry *, const char *key, const char *text);
 void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries, whatever the file says */
+void module_quantize(Module *, Quant);                         /* what entries that train nothing contract with parameters; setting `quantize` */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
 bool graph_is_function(const Graph *);                         /* compiled: all but "<entry>.forward", what others are made of */
 

@@ -38,15 +38,35 @@ const Setting *entry_setting(const Entry *e, const char *key)
 	return NULL;
 }
 
+void entry_set(Module *m, Entry *e, const char *key, const char *text)
+{
+	Setting *had = (Setting *)entry_setting(e, key);
+	if (had)
+		had->str = intern(text);
+	else
+		vec_push(m->arena, &e->settings, ((Setting){ .key = intern(key), .str = intern(text) }));
+}
+
 void module_set_precision(Module *m, const char *name)
+{
+	for (int i = 0; i < m->entries.len; i++)
+		entry_set(m, m->entries.at[i], "precision", name);
+}
+
+/* Parameters say it in every graph of such an entry; layout makes blocks of those that it packs. */
+void module_quantize(Module *m, Quant format)
 {
 	for (int i = 0; i < m->entries.len; i++) {
 		Entry *e = m->entries.at[i];
-		Setting *had = (Setting *)entry_setting(e, "precision");
-		if (had)
-			had->str = intern(name);
-		else
-			vec_push(m->arena, &e->settings, ((Setting){ .key = intern("precision"), .str = intern(name) }));
+		if (e->kind == ENTRY_TRAIN)
+			continue;
+		entry_set(m, e, "quantize", quant_name[format]);
+		for (int k = 0; k < e->graphs.len; k++)
+			for (int j = 0; j < e->graphs.at[k]->vals.len; j++) {
+				Value *v = e->graphs.at[k]->vals.at[j];
+				if (v->op == OP_PARAM)
+					v->a.format = format;
+			}
 	}
 }
 

@@ -220,6 +220,14 @@ static bool get_PERM(Parser *p, int8_t (*x)[MAX_RANK])
 	return true;
 }
 
+static bool get_QUANT(Parser *p, Quant *x)
+{
+	skip_blank(p, false);
+	const char *from = p->p, *name = word(p);
+	*x = name ? quant_find(name) : QUANT_COUNT;
+	return *x != QUANT_COUNT || FAIL(p, from, "E0903", "expected a format: %s or %s", quant_name[QUANT_Q8_0], quant_name[QUANT_Q4_0]);
+}
+
 static const char *const attr_names[AI_COUNT] = {
 #define X(field, kind) [AI_##field] = #field,
 	ATTRS(X)
@@ -278,7 +286,7 @@ static bool attribute(Parser *p, Op op, Attrs *a, uint32_t *seen)
 }
 
 /* Numbers left out are 0; text and dims must be there. */
-enum { NEEDED_STR = 1, NEEDED_DIM = 1, NEEDED_F64 = 0, NEEDED_INT = 0, NEEDED_MASK = 0, NEEDED_PERM = 0 };
+enum { NEEDED_STR = 1, NEEDED_DIM = 1, NEEDED_F64 = 0, NEEDED_INT = 0, NEEDED_MASK = 0, NEEDED_PERM = 0, NEEDED_QUANT = 0 };
 
 static bool attributes(Parser *p, Op op, Attrs *a)
 {

@@ -48,6 +48,7 @@ static bool set_F64(const double *x, int rank) { return *x != 0; }
 static bool set_INT(const int *x, int rank) { return *x != 0; }
 static bool set_MASK(const uint32_t *x, int rank) { return *x != 0; }
 static bool set_DIM(const Dim *const *x, int rank) { return *x != NULL; }
+static bool set_QUANT(const Quant *x, int rank) { return *x != QUANT_NONE; }
 static bool set_PERM(const int8_t (*x)[MAX_RANK], int rank)
 {
 	for (int i = 0; i < rank; i++)
@@ -70,6 +71,7 @@ static void put_MASK(Str *s, const uint32_t *x, int rank)
 		}
 	str_puts(s, *x ? "]" : "[]");
 }
+static void put_QUANT(Str *s, const Quant *x, int rank) { str_puts(s, quant_name[*x]); }
 static void put_PERM(Str *s, const int8_t (*x)[MAX_RANK], int rank)
 {
 	for (int i = 0; i < rank; i++)
@@ -78,7 +80,7 @@ static void put_PERM(Str *s, const int8_t (*x)[MAX_RANK], int rank)
 }
 
 /* Attributes of the op's row always (text and dims only where set), others only when set. */
-enum { ALWAYS_STR = 0, ALWAYS_DIM = 0, ALWAYS_F64 = 1, ALWAYS_INT = 1, ALWAYS_MASK = 1, ALWAYS_PERM = 1 };
+enum { ALWAYS_STR = 0, ALWAYS_DIM = 0, ALWAYS_F64 = 1, ALWAYS_INT = 1, ALWAYS_MASK = 1, ALWAYS_PERM = 1, ALWAYS_QUANT = 0 };
 
 static void print_attrs(Str *s, const Value *v)
 {

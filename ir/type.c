@@ -431,7 +431,8 @@ RULE(contract)
 	const char *e = spec_parse(a->spec, &s);
 	const Dim *of[128] = {0};
 	for (int side = 0; !e && side < 2; side++) {
-		e = want(in[side], in[0]->type.dt == DT_BF16 ? DT_BF16 : DT_F32);
+		bool rounded = in[0]->type.dt == DT_BF16 && !(side && weight_format(in[1]));
+		e = want(in[side], rounded ? DT_BF16 : DT_F32);
 		if (!e && s.n[side] != in[side]->type.rank)
 			e = internf("operand %d is %s, \"%s\" gives it %d axes", side, type_text(in[side]->type), a->spec, s.n[side]);
 		for (int i = 0; !e && i < s.n[side]; i++) {

@@ -51,6 +51,7 @@ static void syms_STR(Check *c, const Value *v, const char *const *x) {}
 static void syms_F64(Check *c, const Value *v, const double *x) {}
 static void syms_INT(Check *c, const Value *v, const int *x) {}
 static void syms_MASK(Check *c, const Value *v, const uint32_t *x) {}
+static void syms_QUANT(Check *c, const Value *v, const Quant *x) {}
 static void syms_PERM(Check *c, const Value *v, const int8_t (*x)[MAX_RANK]) {}
 static void syms_DIM(Check *c, const Value *v, const Dim *const *x) { check_syms(c, v, *x); }
 
@@ -84,6 +85,7 @@ static bool missing_DIM(const Dim *const *x) { return !*x; }
 static bool missing_F64(const double *x) { return false; }
 static bool missing_INT(const int *x) { return false; }
 static bool missing_MASK(const uint32_t *x) { return false; }
+static bool missing_QUANT(const Quant *x) { return false; }
 static bool missing_PERM(const int8_t (*x)[MAX_RANK]) { return false; }
 
 static bool check_attrs(Check *c, const Value *v)

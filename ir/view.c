@@ -201,6 +201,17 @@ Value *view_root(Value *v)
 	}
 }
 
+bool in_panels(const Value *v)
+{
+	return v->op == OP_PACK || (v->op == OP_STATE && v->a.spec);
+}
+
+Quant weight_format(Value *v)
+{
+	v = view_base(v);
+	return v->op == OP_COPY ? weight_format(v->in[0]) : v->a.format;
+}
+
 Value *view_base(Value *v)
 {
 	while (op_info[v->op].flags & OPF_VIEW)

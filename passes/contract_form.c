@@ -256,12 +256,15 @@ static bool is_parameter(Value *v)
 	View w;
 	if (!view_of(v, &w))
 		return false;
-	return w.root->op == OP_PARAM || (w.root->op == OP_TO_BF16 && is_parameter(w.root->in[0]));
+	return w.root->op == OP_PARAM || ((w.root->op == OP_TO_BF16 || w.root->op == OP_COPY) && is_parameter(w.root->in[0]));
 }
 
+/* Weights packed ahead are kept as their parameter says. */
 static Value *packed(Form *f, int side, const char *spec)
 {
 	Attrs a = { .side = side, .spec = spec };
+	if (side && f->ahead && f->in[1]->type.dt == DT_F32 && is_parameter(f->in[1]))
+		a.format = weight_format(f->in[1]);
 	return build(f->b, OP_PACK, &f->in[side], 1, &a, NULL);
 }
 

@@ -29,6 +29,7 @@ static uint64_t pointer(const void *p)
 #define BITS_MASK(field) (uint64_t)a->field
 #define BITS_STR(field) pointer(a->field)
 #define BITS_DIM(field) pointer(a->field)
+#define BITS_QUANT(field) a->field
 #define BITS_F64(field) bits(a->field)
 #define BITS_PERM(field) perm_bits(a->field)
 

@@ -2,7 +2,7 @@
  * "hoist.<n>": packed weights, and copies, contractions, reductions and lookups of parameters. Cheap values
  * (elementwise, views, constants) are computed where they are used.
  *
- * A state that holds a pack carries the pack's `side` and `spec`: its memory is in panel order, and larger than
+ * A state that holds a pack carries the pack's `side`, `spec` and `format`: its memory is in panel order, and larger than
  * its type where the pack pads its last panel. */
 #include "passes/passes.h"
 
@@ -97,6 +97,7 @@ static Attrs state_of(Hoist *h, const Value *v, Value *c)
 	if (v->op == OP_PACK) {
 		a.side = v->a.side;
 		a.spec = v->a.spec;
+		a.format = v->a.format;
 	}
 	Builder b = { .g = h->prepare, .loc = v->loc, .path = v->path };
 	b_store(&b, build(&b, OP_STATE, NULL, 0, &a, &v->type), c);

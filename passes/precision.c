@@ -65,6 +65,26 @@ static bool sums(const Spec *s)
 	return false;
 }
 
+/* The operand that layout makes operand 1: that with the innermost of the result's letters that are not in both. */
+static int right_side(const Spec *s)
+{
+	for (int i = s->n[2] - 1; i >= 0; i--)
+		for (int side = 0; side < 2; side++)
+			if (!strchr(s->at[side], s->at[2][i]))
+				return !side;
+	return 1;
+}
+
+/* Blocks of a parameter are made of what it is, not of what bf16 leaves of it. */
+static Value *beside_blocks(Builder *b, Value *v, const Spec *s)
+{
+	int right = right_side(s);
+	if (!weight_format(v->in[right]))
+		return NULL;
+	Value *left = rounded(b, v->in[!right]);
+	return b_contract(b, left, v->in[right], internf("%s,%s->%s", s->at[!right], s->at[right], s->at[2]));
+}
+
 static Value *mix(Builder *b, Value *v)
 {
 	Spec s;
@@ -72,6 +92,9 @@ static Value *mix(Builder *b, Value *v)
 		return NULL;
 	if (!rounds_well(v->in[0]) || !rounds_well(v->in[1]))
 		return NULL;
+	Value *blocks = beside_blocks(b, v, &s);
+	if (blocks)
+		return blocks;
 	Value *left = rounded(b, v->in[0]);
 	return b_contract(b, left, rounded(b, v->in[1]), v->a.spec);
 }
