@@ -555,20 +555,46 @@ static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel
 	return right_source(ctx, batch, panel, k);
 }
 
-/* Few rows of weights packed ahead are thin.c's; the rest of the kernel is for others. NULL, or where both meet. */
+static LLVMValueRef quant_left(void *ctx, LLVMValueRef batch)
+{
+	return left_source(ctx, &(Task){ .batch = batch }, gen_i64(((Contract *)ctx)->g, 0), gen_i64(((Contract *)ctx)->g, 0), ((Contract *)ctx)->m);
+}
+
+/* Rows in panel order are one tile: so few are no more than its own. */
+static int64_t few_beside_blocks(Contract *c)
+{
+	Gen *g = c->g;
+	bool dense = c->left == ROWS;
+	QuantThin t = { .right = c->blocks_of, .ctx = c, .left = quant_left, .left_type = DT_F32, .dense = dense, .m = c->m,
+		.batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .e = &c->e };
+	t.sm = dense ? gen_dim(g, c->ld) : gen_i64(g, 1);
+	t.sk = dense ? gen_i64(g, 1) : c->left == PANELS ? c->m : gen_dim(g, c->ld);
+	if (!dim_is_const(axes_extent(&c->x, c->x.k), &t.k))
+		bug("a parameter in blocks has a run-time extent");
+	return gen_thin_quant(g, &t);
+}
+
+static int64_t few_beside_panels(Contract *c)
+{
+	Gen *g = c->g;
+	return gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .m = c->m, .n = c->n, .k = c->k,
+		.panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = c->left == ROWS ? gen_dim(g, c->ld) : NULL,
+		.rows = c->left == ROWS, .e = &c->e });
+}
+
+/* Few rows of weights packed ahead are thin.c's, of those in blocks thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */
 static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
 {
 	Gen *g = c->g;
-	int64_t m;
-	if (!c->packed || c->left == COLUMNS || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > THIN_ROWS))
+	bool blocks = c->blocks_of.format != QUANT_NONE;
+	int64_t m, most = blocks ? thin_quant_rows(g->t, DT_F32) : THIN_ROWS;
+	if (!(blocks || (c->packed && c->left != COLUMNS)) || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > most))
 		return NULL;
 	LLVMBasicBlockRef few = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "few"), many = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "many");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "both");
-	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, THIN_ROWS), ""), few, many);
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, most), ""), few, many);
 	LLVMPositionBuilderAtEnd(g->b, few);
-	int64_t bytes = gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .m = c->m, .n = c->n, .k = c->k,
-		.panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = c->left == ROWS ? gen_dim(g, c->ld) : NULL,
-		.rows = c->left == ROWS, .e = &c->e });
+	int64_t bytes = blocks ? few_beside_blocks(c) : few_beside_panels(c);
 	*scratch = MAX(*scratch, bytes);
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, many);

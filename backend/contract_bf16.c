@@ -213,6 +213,34 @@ static void tasks(Contract *c)
 	gen_loop_end(g, &l);
 }
 
+static LLVMValueRef quant_left(void *ctx, LLVMValueRef batch)
+{
+	Contract *c = ctx;
+	return left_source(c, &(Task){ .batch = batch }, gen_i64(c->g, 0), gen_i64(c->g, 0));
+}
+
+/* Few rows beside blocks are thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */
+static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
+{
+	Gen *g = c->g;
+	int64_t m, most = thin_quant_rows(g->t, DT_BF16);
+	if (!c->blocks_of.format || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > most))
+		return NULL;
+	QuantThin t = { .right = c->blocks_of, .ctx = c, .left = quant_left, .left_type = DT_BF16, .dense = true, .m = c->m, .sm = row_pitch(c),
+		.sk = gen_i64(g, 1), .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .e = &c->e };
+	if (!dim_is_const(axes_extent(&c->x, c->x.k), &t.k))
+		bug("a parameter in blocks has a run-time extent");
+	LLVMBasicBlockRef few = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "few"), many = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "many");
+	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "both");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, most), ""), few, many);
+	LLVMPositionBuilderAtEnd(g->b, few);
+	int64_t bytes = gen_thin_quant(g, &t);
+	*scratch = MAX(*scratch, bytes);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, many);
+	return done;
+}
+
 void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 {
 	Value *v = cluster->anchor;
@@ -226,12 +254,18 @@ void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	extents(&c);
 	c.e = epilogue_of(g, cluster, &c.x);
 	int64_t tile = (int64_t)t.mr * t.nr * 4, sums = (c.once ? 1 : GROUP * c.rows) * tile;
+	int64_t scratch = sums + (c.packed[1] && !c.blocks_of.format ? 0 : c.kc * t.nr * 2);
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, sums), 1);
+	LLVMBasicBlockRef done = thin(&c, &scratch);
 	gen_tiles_begin(g);
 	tasks(&c);
 	gen_tiles_end(g);
+	if (done) {
+		LLVMBuildBr(g->b, done);
+		LLVMPositionBuilderAtEnd(g->b, done);
+	}
 	if (c.e.stream && outer->arch == ARCH_X86_64)   /* see contract.c */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
-	ka->scratch = sums + (c.packed[1] && !c.blocks_of.format ? 0 : c.kc * t.nr * 2);
+	ka->scratch = scratch;
 	g->t = outer;
 }

@@ -44,6 +44,8 @@ const Dim *cluster_flops(const Cluster *c)
 
 static const Dim *bytes_of(const Value *v)
 {
+	if (in_panels(v) && v->a.format)
+		return dim_div(dim_mul(type_elems(v->type), dim_const(2 + QUANT_BLOCK * quant_bits[v->a.format] / 8)), dim_const(QUANT_BLOCK));
 	return dim_mul(type_elems(v->type), dim_const(dtype_size[v->type.dt]));
 }
 

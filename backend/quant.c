@@ -233,6 +233,16 @@ void gen_quant_row(Gen *g, Quant q, LLVMValueRef block, int r, LLVMValueRef *ele
 	}
 }
 
+void gen_quant_bytes(Gen *g, Quant q, LLVMValueRef block, LLVMValueRef *row)
+{
+	int lanes = g->t->lanes, bits = quant_bits[q], parts = 8 / bits;
+	for (int i = 0; i < QUANT_BLOCK / 4; i++) {
+		LLVMValueRef v = load(g, g->vi, gen_at(g, block, gen_i64(g, lanes * 2 + i / parts * lanes * 4), 1), 2);
+		v = i % parts ? LLVMBuildLShr(g->b, v, splat_i32(g, bits), "") : v;
+		row[i] = bits == 8 ? v : LLVMBuildAnd(g->b, v, splat_i32(g, 0x0f0f0f0f), "");
+	}
+}
+
 /* The nearest bf16, ties away from zero, as the upper half of its bits. */
 static LLVMValueRef rounded(Gen *g, LLVMValueRef x)
 {

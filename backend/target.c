@@ -63,8 +63,9 @@ static bool tiles_granted(void)
 #endif
 }
 
-static void find_bf16(Target *t)
+static void find_dots(Target *t)
 {
+	t->dot8 = t->lanes >= 16 ? has_feature(t->features, "avx512vnni") : t->lanes == 8 && has_feature(t->features, "avxvnni");
 	if (t->lanes < 16)
 		return;
 	if (has_feature(t->features, "amx-tile") && has_feature(t->features, "amx-bf16") && tiles_granted())
@@ -102,7 +103,7 @@ static bool find_native(Target *t)
 		t->name = "native";
 		t->cpu = intern(cpu);
 		t->features = intern(features);
-		find_bf16(t);
+		find_dots(t);
 	} else {
 		diag_error((Loc){ 0 }, NULL, "this processor is below %s, the least Sinter generates code for",
 		           host == ARCH_AARCH64 ? "armv8-a with NEON" : "x86-64-v2");

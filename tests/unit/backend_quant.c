@@ -120,9 +120,56 @@ static void layouts(void **state)
 		check_formats(cases[i], i / 2);
 }
 
+/* sum_b scale_b scale_xb (sum_k xq_k q_k), row by column, of x rounded to bf16 and then to bytes; *size: the same of magnitudes. */
+static double by_bytes(Quant format, const double *x, const double *w, int k, double *size)
+{
+	double sum = 0;
+	*size = 0;
+	for (int b = 0; b < k; b += QUANT_BLOCK) {
+		float row[QUANT_BLOCK] = { 0 }, column[QUANT_BLOCK] = { 0 }, most = 0;
+		int dot = 0;
+		for (int i = 0; i < MIN(QUANT_BLOCK, k - b); i++) {
+			row[i] = (float)round_bf16(x[b + i]);
+			column[i] = (float)w[b + i];
+			most = fmaxf(most, fabsf(row[i]));
+		}
+		float scale = most / 127, inverse = 1 / scale;
+		QuantBlock q = quant_block(format, column);
+		for (int i = 0; i < QUANT_BLOCK; i++)
+			dot += (int)rintf(fminf(fmaxf(row[i] * inverse, -127), 127)) * q.q[i];
+		sum += (double)scale * q.scale * dot;
+		*size += fabs((double)scale * q.scale * dot);
+	}
+	return sum;
+}
+
+/* Where the target has dot products of bytes, few rows are exactly what thin_quant.c says. */
+static void bytes(void **state)
+{
+	Target t;
+	enum { M = 7, N = 35, K = 77 };
+	if (target_only() || !target_find("native", &t) || !t.dot8)
+		skip();
+	for (int format = QUANT_Q8_0; format < QUANT_COUNT; format++) {
+		Case c = { .spec = "mk,nk->mn", .extents = "m7 n35 k77", .ahead = true, .format = (Quant)format };
+		Arena *a = arena_new();
+		Dims dims;
+		Graph *g = graph_of(a, &c, &dims, false);
+		Env *e = fill_env(g, &dims, 1, 1);
+		assert_true(passes_run(g, "layout_packed,fuse,schedule", NULL) && backend_run(g, e, &t, 2));
+		Tensor *x = env_get(e, "x"), *y = env_get(e, "y"), *r = env_get(e, "r");
+		for (int i = 0; i < M * N; i++) {
+			double size, want = by_bytes((Quant)format, x->at + i / N * K, y->at + i % N * K, K, &size);
+			if (!(fabs(r->at[i] - want) <= 8 * 0x1p-24 * size))
+				fail_msg("%s: element %d is %.9g, must be %.9g", quant_name[format], i, r->at[i], want);
+		}
+		arena_free(a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(halves), cmocka_unit_test(blocks), cmocka_unit_test(packed_bits), cmocka_unit_test(sizes),
-		cmocka_unit_test(layouts) };
+		cmocka_unit_test(layouts), cmocka_unit_test(bytes) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
