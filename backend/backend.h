@@ -41,11 +41,8 @@ void plan_add(Arena *, Plan *, Slot);                          /* appends, and k
 int plan_named(const Plan *, const Value *source);             /* index of the first slot of that kind and name; -1 */
 int64_t plan_offset(const Plan *, const Value *root);          /* byte offset in the arena; bug() if it has none */
 
-/* quant.c: where the blocks of a right operand lie. */
-typedef struct QuantPlace { int64_t k, n, batch, block, column; } QuantPlace;   /* k, n: extents; block of k */
+/* quant.c: memory of a right operand in blocks. */
 int64_t quant_bytes(const Target *, Quant, int64_t k, int64_t n);   /* of one batch */
-/* Bytes from the operand's first to the f16 scale (i < 0) of a block, or to the dword whose bits from *shift on are element i of it. */
-int64_t quant_place(const Target *, Quant, const QuantPlace *, int i, uint32_t *shift);
 
 typedef enum Emit { EMIT_EXE, EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_PLAN } Emit;
 typedef struct BackendOptions {

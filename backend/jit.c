@@ -182,6 +182,8 @@ static void copy_elems(Job *j, Env *env, const Plan *plan, Value *v, double *den
 
 	if (!view_of(v, &view))
 		bug("%s has no place in memory", op_info[v->op].text);
+	if (is_packed(v) && v->a.format)
+		bug("%s is kept in blocks, which tests do not look into", v->a.name);
 	for (int a = 0; a < v->type.rank; a++)
 		p.step[a] = extent(env, view.stride[a]);
 	char *base = j->arena + plan_offset(plan, view.root) + extent(env, view.offset) * dtype_size[dt];

@@ -34,18 +34,6 @@ int64_t quant_bytes(const Target *t, Quant q, int64_t k, int64_t n)
 	return (n + t->lanes - 1) / t->lanes * ((k + QUANT_BLOCK - 1) / QUANT_BLOCK) * block_bytes(t, q);
 }
 
-int64_t quant_place(const Target *t, Quant q, const QuantPlace *at, int i, uint32_t *shift)
-{
-	int64_t groups = (at->n + t->lanes - 1) / t->lanes, blocks = (at->k + QUANT_BLOCK - 1) / QUANT_BLOCK;
-	int64_t group = at->batch * groups + at->column / t->lanes, in_row = at->column % t->lanes;
-	int64_t block = (group * blocks + at->block) * block_bytes(t, q);
-	int a_row = 32 / quant_bits[q];
-	if (i < 0)
-		return block + in_row * 2;
-	*shift = (uint32_t)(i % a_row % 4 * 8 + i % a_row / 4 * 4);
-	return block + t->lanes * 2 + (i / a_row * t->lanes + in_row) * 4;
-}
-
 /* Bytes from one group to the next. */
 static LLVMValueRef group_pitch(Gen *g, const QuantSource *s)
 {
