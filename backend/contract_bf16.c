@@ -219,8 +219,8 @@ static LLVMValueRef quant_left(void *ctx, LLVMValueRef batch)
 	return left_source(c, &(Task){ .batch = batch }, gen_i64(c->g, 0), gen_i64(c->g, 0));
 }
 
-/* Few rows beside blocks are thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */
-static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
+/* Few rows beside blocks are thin_quant.c's, or all; the rest of the kernel is for others. NULL, or where both meet. */
+static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch, bool *all)
 {
 	Gen *g = c->g;
 	int64_t m, most = thin_quant_rows(g->t, DT_BF16);
@@ -230,6 +230,11 @@ static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
 		.sk = gen_i64(g, 1), .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .e = &c->e };
 	if (!dim_is_const(axes_extent(&c->x, c->x.k), &t.k))
 		bug("a parameter in blocks has a run-time extent");
+	*all = most == INT64_MAX;
+	if (*all) {
+		*scratch = gen_thin_quant(g, &t);
+		return NULL;
+	}
 	LLVMBasicBlockRef few = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "few"), many = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "many");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "both");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, most), ""), few, many);
@@ -239,6 +244,13 @@ static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, many);
 	return done;
+}
+
+static void tiled(Contract *c)
+{
+	gen_tiles_begin(c->g);
+	tasks(c);
+	gen_tiles_end(c->g);
 }
 
 void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
@@ -256,10 +268,10 @@ void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	int64_t tile = (int64_t)t.mr * t.nr * 4, sums = (c.once ? 1 : GROUP * c.rows) * tile;
 	int64_t scratch = sums + (c.packed[1] && !c.blocks_of.format ? 0 : c.kc * t.nr * 2);
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, sums), 1);
-	LLVMBasicBlockRef done = thin(&c, &scratch);
-	gen_tiles_begin(g);
-	tasks(&c);
-	gen_tiles_end(g);
+	bool all = false;
+	LLVMBasicBlockRef done = thin(&c, &scratch, &all);
+	if (!all)
+		tiled(&c);
 	if (done) {
 		LLVMBuildBr(g->b, done);
 		LLVMPositionBuilderAtEnd(g->b, done);

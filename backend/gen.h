@@ -273,8 +273,8 @@ void gen_quant_row(Gen *, Quant, LLVMValueRef block, int r, LLVMValueRef *elemen
 void gen_quant_bytes(Gen *, Quant, LLVMValueRef block, LLVMValueRef *row);   /* QUANT_BLOCK / 4 vectors of dwords: four k of a column, each with its offset */
 /* The block of k from src on, as a panel of t->nr columns at dst: what tiles of f32 or of bf16 read. k is rounded up to whole blocks. */
 void gen_unpack(Gen *, const QuantSource *, DType, LLVMValueRef dst, LLVMValueRef src, LLVMValueRef k, LLVMValueRef cols);
-/* thin_quant.c: a contraction of at most thin_quant_rows() rows with an operand 1 in blocks. left(ctx, batch): element (r, k) of operand 0 is sm*r + sk*k
- * elements behind it; dense: sk is 1. k: the extent, which a parameter's always is. */
+/* thin_quant.c: a contraction of at most thin_quant_rows() rows (INT64_MAX: of any number) with an operand 1 in blocks. left(ctx, batch): element
+ * (r, k) of operand 0 is sm*r + sk*k elements behind it; dense: sk is 1. k: the extent, which a parameter's always is. */
 typedef struct QuantThin {
 	QuantSource right;
 	void *ctx;
@@ -285,7 +285,7 @@ typedef struct QuantThin {
 	int64_t k;
 	Epilogue *e;
 } QuantThin;
-int thin_quant_rows(const Target *, DType left);
+int64_t thin_quant_rows(const Target *, DType left);
 int64_t gen_thin_quant(Gen *, const QuantThin *);              /* emits this thread's share; bytes of scratch */
 void gen_pack_quant(Gen *, const Cluster *, KernelArgs *);
 

@@ -1,16 +1,18 @@
-/* thin_quant.c: contractions of few rows with an operand 1 in blocks (quant.c): decoding.
+/* thin_quant.c: contractions with an operand 1 in blocks (quant.c) that multiply whole numbers where they are: decoding, and with dot products of
+ * bytes any number of rows.
  *
  *     x (m,k) in scratch            blocks of a group of `lanes` columns, one after another in memory
  *     [x x x x | x x x x | ..]  x   [scales, 32 rows of whole numbers] [scales, ..] ..  = acc (m,lanes), then the epilogue
  *
  * By f32: whole numbers become f32 in registers, sum_b scale_b (sum_k x_k q_k), the inner sum in CHAINS parts. By bytes, beside bf16 where the target
  * has dot products of them: x is rounded to blocks of 8 bits, too (ir/quant.c, with an f32 scale), and four products are an instruction:
- * sum_b (scale_b scale_xb) (sum_k xq_k q_k), the inner sum exact. So the weights are all that comes from memory, once whatever m, and
- * lines AHEAD_BYTES behind are fetched meanwhile. The order of a sum depends on the target alone: neither on m nor on the threads. */
+ * sum_b (scale_b scale_xb) (sum_k xq_k q_k), the inner sum exact. So the weights are all that comes from memory, once for ROW_BLOCK
+ * rows, and lines AHEAD_BYTES behind are fetched meanwhile; a group's blocks stay in the caches for all tiles of rows. The order of a sum
+ * depends on the target alone: neither on m nor on the threads. */
 #include "backend/gen.h"
 
 enum { AHEAD_BYTES = 4096, CHAINS = 4, FEW_CHAINS = 2 };      /* the latter where registers are few */
-enum { ROWS = 4, BYTE_ROWS = 16 };                             /* that read a group of columns together; that bytes are for */
+enum { ROWS = 4, BYTE_ROWS = 16, ROW_BLOCK = 512 };            /* of a tile, by f32 and by bytes; of x in scratch */
 
 static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
 static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
@@ -25,7 +27,13 @@ static int64_t whole_blocks(int64_t k) { return (k + QUANT_BLOCK - 1) / QUANT_BL
 
 static bool by_bytes(const Target *t, DType left) { return t->dot8 && left == DT_BF16; }
 
-int thin_quant_rows(const Target *t, DType left) { return by_bytes(t, left) ? BYTE_ROWS : ROWS; }
+/* Tiles of AMX are faster than bytes once they are full. */
+int64_t thin_quant_rows(const Target *t, DType left)
+{
+	return !by_bytes(t, left) ? ROWS : t->bf16 == BF16_TILES ? BYTE_ROWS : INT64_MAX;
+}
+
+static int tile_height(bool bytes) { return bytes ? BYTE_ROWS : ROWS; }
 
 /* x in scratch: rows of f32, and where bytes are for rows of these, with a scale and an offset for each block. */
 typedef struct Left { bool bytes; LLVMValueRef f32, q, scale, offset, pitch, blocks; } Left;
@@ -92,7 +100,7 @@ enum { P_ACC, P_F32, P_Q, P_SCALE, P_OFFSET, P_PITCH, P_BLOCKS, P_SRC, P_PARAMS 
 static LLVMValueRef rows_function(const Gen *outer, Quant format, bool bytes, int h)
 {
 	const char *name = internf("sn_few_%s%s_%dx%d", quant_name[format], bytes ? "_bytes" : "", h, outer->t->nr);
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), acc[ROWS], var[ROWS], p[P_PARAMS];
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), acc[BYTE_ROWS], var[BYTE_ROWS], p[P_PARAMS];
 	if (fn)
 		return fn;
 	Rows m = { .g = gen_helper_begin(outer, name, "pppppiip"), .format = format, .h = h, .chains = outer->t->vregs < 32 ? FEW_CHAINS : CHAINS };
@@ -118,36 +126,34 @@ static LLVMValueRef rows_function(const Gen *outer, Quant format, bool bytes, in
 	return gen_helper_end(g);
 }
 
-/* void (acc, x.., src, m): as many rows as there are, ROWS at a time. */
+/* Rows of a tile, n at a time: in a loop, or once if the height has that bit. */
+static void some_rows(Gen *g, LLVMValueRef *p, LLVMValueRef m, Quant format, bool bytes, int n)
+{
+	LLVMValueRef in[P_PARAMS], lo = 2 * n > tile_height(bytes) ? gen_i64(g, 0) : LLVMBuildAnd(g->b, m, gen_i64(g, -2 * n), "");
+	Loop l = gen_loop_begin(g, lo, LLVMBuildAnd(g->b, m, gen_i64(g, -n), ""), gen_i64(g, n));
+	LLVMValueRef row = mul(g, l.iv, p[P_PITCH]), block = mul(g, l.iv, p[P_BLOCKS]);
+	memcpy(in, p, sizeof in);
+	in[P_ACC] = gen_at(g, p[P_ACC], mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
+	in[P_F32] = gen_at(g, p[P_F32], row, 4);
+	in[P_Q] = gen_at(g, p[P_Q], row, 1);
+	in[P_SCALE] = gen_at(g, p[P_SCALE], block, 4);
+	in[P_OFFSET] = gen_at(g, p[P_OFFSET], block, 4);
+	gen_helper_call(g, rows_function(g, format, bytes, n), in, P_PARAMS);
+	gen_loop_end(g, &l);
+}
+
+/* void (acc, x.., src, m): m rows. */
 static LLVMValueRef any_rows_function(const Gen *outer, Quant format, bool bytes)
 {
 	const char *name = internf("sn_few_%s%s_%d", quant_name[format], bytes ? "_bytes" : "", outer->t->nr);
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[P_PARAMS], in[P_PARAMS];
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[P_PARAMS];
 	if (fn)
 		return fn;
 	Gen s = gen_helper_begin(outer, name, "pppppiipi"), *g = &s;
 	for (unsigned i = 0; i < P_PARAMS; i++)
-		in[i] = p[i] = LLVMGetParam(g->fn, i);
-	LLVMValueRef m = LLVMGetParam(g->fn, P_PARAMS);
-	Loop l = gen_loop_begin(g, gen_i64(g, 0), m, gen_i64(g, ROWS));
-	LLVMValueRef left = smaller(g, sub(g, m, l.iv), gen_i64(g, ROWS)), pitch = mul(g, l.iv, p[P_PITCH]), block = mul(g, l.iv, p[P_BLOCKS]);
-	in[P_ACC] = gen_at(g, p[P_ACC], mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
-	in[P_F32] = gen_at(g, p[P_F32], pitch, 4);
-	in[P_Q] = gen_at(g, p[P_Q], pitch, 1);
-	in[P_SCALE] = gen_at(g, p[P_SCALE], block, 4);
-	in[P_OFFSET] = gen_at(g, p[P_OFFSET], block, 4);
-	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "done");
-	for (int h = 1; h <= ROWS; h++) {
-		LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "rows"), no = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "more");
-		LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, left, gen_i64(g, h), ""), yes, no);
-		LLVMPositionBuilderAtEnd(g->b, yes);
-		gen_helper_call(g, rows_function(g, format, bytes, h), in, P_PARAMS);
-		LLVMBuildBr(g->b, done);
-		LLVMPositionBuilderAtEnd(g->b, no);
-	}
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, done);
-	gen_loop_end(g, &l);
+		p[i] = LLVMGetParam(g->fn, i);
+	for (int n = tile_height(bytes); n; n /= 2)
+		some_rows(g, p, LLVMGetParam(g->fn, P_PARAMS), format, bytes, n);
 	return gen_helper_end(g);
 }
 
@@ -202,40 +208,46 @@ static void round_block(Gen *g, Quant weights, LLVMValueRef from, LLVMValueRef q
 	gen_store(g, DT_I32, LLVMBuildMul(g->b, all, gen_i32(g, -(1 << (quant_bits[weights] - 1))), ""), offset_at, NULL);
 }
 
-/* All rows of the left operand. */
-static void take_left(Gen *g, const QuantThin *t, LLVMValueRef base, const Left *x)
+/* Rows of the left operand from `first` on. */
+static void take_left(Gen *g, const QuantThin *t, LLVMValueRef base, const Left *x, LLVMValueRef first, LLVMValueRef rows)
 {
 	LLVMValueRef one = gen_i64(g, 1), zero = gen_i64(g, 0);
-	Loop r = gen_loop_begin(g, zero, t->m, one);
-	LLVMValueRef row = mul(g, r.iv, x->pitch), first = mul(g, r.iv, x->blocks);
-	LLVMValueRef to = gen_at(g, x->f32, x->bytes ? zero : row, 4);
-	copy_row(g, t, base, r.iv, to, x->pitch);
+	Loop r = gen_loop_begin(g, zero, rows, one);
+	LLVMValueRef row = mul(g, r.iv, x->pitch), to = gen_at(g, x->f32, x->bytes ? zero : row, 4);
+	copy_row(g, t, base, add(g, first, r.iv), to, x->pitch);
 	if (x->bytes) {
 		Loop b = gen_loop_begin(g, zero, x->blocks, one);
-		LLVMValueRef k = mul(g, b.iv, gen_i64(g, QUANT_BLOCK)), i = add(g, first, b.iv);
+		LLVMValueRef k = mul(g, b.iv, gen_i64(g, QUANT_BLOCK)), i = add(g, mul(g, r.iv, x->blocks), b.iv);
 		round_block(g, t->right.format, gen_at(g, to, k, 4), gen_at(g, x->q, add(g, row, k), 1), gen_at(g, x->scale, i, 4), gen_at(g, x->offset, i, 4));
 		gen_loop_end(g, &b);
 	}
 	gen_loop_end(g, &r);
 }
 
-static void panel(Gen *g, const QuantThin *t, LLVMValueRef batch, LLVMValueRef i, const Left *x)
+/* Panels of a block of rows: tile by tile of rows, in which groups of columns take turns. */
+typedef struct Task { LLVMValueRef batch, first, rows; } Task;
+
+static void panel(Gen *g, const QuantThin *t, const Task *k, LLVMValueRef i, const Left *x)
 {
 	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, i, nr), cols = smaller(g, sub(g, t->right.n, n), nr);
-	LLVMValueRef fn = any_rows_function(g, t->right.format, x->bytes);
+	LLVMValueRef fn = any_rows_function(g, t->right.format, x->bytes), high = gen_i64(g, tile_height(x->bytes));
+	Loop m = gen_loop_begin(g, gen_i64(g, 0), k->rows, high);
+	LLVMValueRef h = smaller(g, sub(g, k->rows, m.iv), high), row = mul(g, m.iv, x->pitch), block = mul(g, m.iv, x->blocks);
+	LLVMValueRef in[P_PARAMS + 1] = { [P_F32] = gen_at(g, x->f32, row, 4), [P_Q] = gen_at(g, x->q, row, 1), [P_SCALE] = gen_at(g, x->scale, block, 4),
+		[P_OFFSET] = gen_at(g, x->offset, block, 4), [P_PITCH] = x->pitch, [P_BLOCKS] = x->blocks, [P_PARAMS] = h };
 	Loop c = gen_loop_begin(g, gen_i64(g, 0), cols, gen_i64(g, g->t->lanes));
-	LLVMValueRef src = gen_quant_at(g, &t->right, batch, add(g, n, c.iv), gen_i64(g, 0));
-	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, g->scratch, c.iv, 4), x->f32, x->q, x->scale, x->offset, x->pitch, x->blocks, src, t->m },
-		P_PARAMS + 1);
+	in[P_ACC] = gen_at(g, g->scratch, c.iv, 4);
+	in[P_SRC] = gen_quant_at(g, &t->right, k->batch, add(g, n, c.iv), gen_i64(g, 0));
+	gen_helper_call(g, fn, in, P_PARAMS + 1);
 	gen_loop_end(g, &c);
-	gen_epilogue(g, t->e, g->scratch, batch, gen_i64(g, 0), t->m, n, cols);
+	gen_epilogue(g, t->e, g->scratch, k->batch, add(g, k->first, m.iv), h, n, cols);
+	gen_loop_end(g, &m);
 }
 
 /* Where x goes, `from` bytes into scratch; *end: behind it. */
 static Left left_place(Gen *g, const QuantThin *t, int64_t from, int64_t *end)
 {
-	int rows = thin_quant_rows(g->t, t->left_type);
-	int64_t pitch = whole_blocks(t->k), blocks = pitch / QUANT_BLOCK;
+	int64_t rows = MIN(ROW_BLOCK, thin_quant_rows(g->t, t->left_type)), pitch = whole_blocks(t->k), blocks = pitch / QUANT_BLOCK;
 	Left x = { .bytes = by_bytes(g->t, t->left_type), .pitch = gen_i64(g, pitch), .blocks = gen_i64(g, blocks) };
 	int64_t f32 = (x.bytes ? 1 : rows) * pitch * 4, q = x.bytes ? rows * pitch : 0, each = x.bytes ? rows * blocks * 4 : 0;
 	x.f32 = gen_at(g, g->scratch, gen_i64(g, from), 1);
@@ -249,16 +261,18 @@ static Left left_place(Gen *g, const QuantThin *t, int64_t from, int64_t *end)
 int64_t gen_thin_quant(Gen *g, const QuantThin *t)
 {
 	int64_t end;
-	LLVMValueRef lo, hi, one = gen_i64(g, 1), zero = gen_i64(g, 0), nr = gen_i64(g, g->t->nr);
-	Left x = left_place(g, t, thin_quant_rows(g->t, t->left_type) * g->t->nr * 4, &end);
+	LLVMValueRef lo, hi, one = gen_i64(g, 1), zero = gen_i64(g, 0), nr = gen_i64(g, g->t->nr), most = gen_i64(g, ROW_BLOCK);
+	Left x = left_place(g, t, tile_height(by_bytes(g->t, t->left_type)) * g->t->nr * 4, &end);
 	LLVMValueRef panels = gen_bin(g, LLVMUDiv, add(g, t->right.n, sub(g, nr, one)), nr);
-	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, t->m, one, "");
-	Loop b = gen_loop_begin(g, zero, LLVMBuildSelect(g->b, none, zero, t->batches, ""), one);
-	take_left(g, t, t->left(t->ctx, b.iv), &x);
 	gen_share(g, panels, &lo, &hi);
+	Loop b = gen_loop_begin(g, zero, t->batches, one);
+	Loop m = gen_loop_begin(g, zero, t->m, most);
+	Task k = { b.iv, m.iv, smaller(g, sub(g, t->m, m.iv), most) };
+	take_left(g, t, t->left(t->ctx, b.iv), &x, k.first, k.rows);
 	Loop l = gen_loop_begin(g, lo, hi, one);
-	panel(g, t, b.iv, l.iv, &x);
+	panel(g, t, &k, l.iv, &x);
 	gen_loop_end(g, &l);
+	gen_loop_end(g, &m);
 	gen_loop_end(g, &b);
 	return end;
 }
