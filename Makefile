@@ -168,6 +168,7 @@ demo:
 	@models/demo.sh $(BUILD)
 bench-thin: $(BUILD)/bench/thin
 	$<
+	$< -d bf16
 bench-gemm: $(BUILD)/bench/gemm
 	$< -b
 	$< -d bf16

@@ -24,7 +24,7 @@ typedef struct Contract {
 	int64_t kc, rows;                         /* largest block of k; largest row block, tiles */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, pairs, tiles, panels, blocks, step, kstep, group;
-	LLVMValueRef base[2], panel_at, tile_fn, panel_fn;
+	LLVMValueRef base[2], panel_at, tile_fn, panel_fn, height;   /* height: gen_tiles_begin()'s */
 	Epilogue e;
 } Contract;
 
@@ -70,7 +70,7 @@ static void operands(Contract *c, Value *v)
 		if (!c->sm || !sk || !dim_is(sk, 1))
 			bug("contract \"%s\": layout left an operand 0 that should be packed", v->a.spec);
 	}
-	c->tile_fn = gen_tile_bf16(g);
+	c->tile_fn = gen_tile_bf16(g, 0);
 	c->blocks_of = (QuantSource){ c->packed[1] ? v->in[1]->a.format : QUANT_NONE, c->base[1], gen_dim(g, axes_extent(&c->x, c->x.k)),
 		gen_dim(g, axes_extent(&c->x, c->x.n)) };
 	if (c->packed[1])
@@ -175,8 +175,9 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	LLVMValueRef right = right_panel(c, t, add(g, t->panel, j), b), pairs = whole_pairs(g, b->n);
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
 	LLVMValueRef mr = gen_i64(g, g->t->mr), h = smaller(g, sub(g, c->m, mul(g, i.iv, mr)), mr), acc = accumulators(c, t, j, i.iv);
-	LLVMValueRef in[7] = { left_source(c, t, i.iv, b->k), row_pitch(c), right, pairs, acc, LLVMBuildZExt(g->b, b->first, g->i64, ""), h };
-	gen_helper_call(g, c->tile_fn, in, 7);
+	gen_tiles_height(g, c->height, h);
+	gen_helper_call(g, c->tile_fn, (LLVMValueRef[]){ left_source(c, t, i.iv, b->k), row_pitch(c), right, pairs, acc,
+		LLVMBuildZExt(g->b, b->first, g->i64, ""), right, gen_i64(g, 0), h }, TILE_PARAMS + 1);
 	finish_tile(c, t, j, i.iv, b, acc, h);
 	gen_loop_end(g, &i);
 }
@@ -184,7 +185,7 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
-	Loop k = gen_loop_begin(g, gen_i64(g, 0), c->k, c->kstep);
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
 	LLVMValueRef left = sub(g, c->k, k.iv);
 	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
@@ -219,22 +220,55 @@ static LLVMValueRef quant_left(void *ctx, LLVMValueRef batch)
 	return left_source(c, &(Task){ .batch = batch }, gen_i64(c->g, 0), gen_i64(c->g, 0));
 }
 
-/* Few rows beside blocks are thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */
-static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
+static int64_t few_beside_blocks(Contract *c)
 {
 	Gen *g = c->g;
-	int64_t m, most = thin_quant_rows(g->t, DT_BF16);
-	if (!c->blocks_of.format || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > most))
-		return NULL;
 	QuantThin t = { .right = c->blocks_of, .ctx = c, .left = quant_left, .left_type = DT_BF16, .dense = true, .m = c->m, .sm = row_pitch(c),
 		.sk = gen_i64(g, 1), .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .e = &c->e };
 	if (!dim_is_const(axes_extent(&c->x, c->x.k), &t.k))
 		bug("a parameter in blocks has a run-time extent");
+	return gen_thin_quant(g, &t);
+}
+
+static LLVMValueRef thin_left(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef step, LLVMValueRef h)
+{
+	Contract *c = ctx;
+	return left_source(c, &(Task){ .batch = batch }, tile, mul(c->g, step, gen_i64(c->g, 2)));
+}
+
+static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel)
+{
+	Contract *c = ctx;
+	return right_panel(c, &(Task){ .batch = batch }, panel, &(Block){ .k = gen_i64(c->g, 0) });
+}
+
+static LLVMValueRef thin_tile(const Gen *g, void *ctx, int lines)
+{
+	return gen_tile_bf16(g, lines);
+}
+
+static int64_t few_beside_panels(Contract *c)
+{
+	Gen *g = c->g;
+	gen_tiles_height(g, c->height, at_least_1(g, c->m));
+	return gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .tile = thin_tile, .m = c->m, .n = c->n,
+		.steps = c->pairs, .panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = row_pitch(c),
+		.unroll = tile_unroll_bf16(g->t), .any = g->t->bf16 == BF16_TILES, .e = &c->e });
+}
+
+/* Few rows of weights packed ahead are thin.c's, of those in blocks thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */
+static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
+{
+	Gen *g = c->g;
+	bool blocks = c->blocks_of.format != QUANT_NONE;
+	int64_t m, most = blocks ? thin_quant_rows(g->t, DT_BF16) : THIN_ROWS;
+	if (!c->packed[1] || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > most))
+		return NULL;
 	LLVMBasicBlockRef few = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "few"), many = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "many");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "both");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, most), ""), few, many);
 	LLVMPositionBuilderAtEnd(g->b, few);
-	int64_t bytes = gen_thin_quant(g, &t);
+	int64_t bytes = blocks ? few_beside_blocks(c) : few_beside_panels(c);
 	*scratch = MAX(*scratch, bytes);
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, many);
@@ -256,14 +290,14 @@ void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	int64_t tile = (int64_t)t.mr * t.nr * 4, sums = (c.once ? 1 : GROUP * c.rows) * tile;
 	int64_t scratch = sums + (c.packed[1] && !c.blocks_of.format ? 0 : c.kc * t.nr * 2);
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, sums), 1);
+	c.height = gen_tiles_begin(g);
 	LLVMBasicBlockRef done = thin(&c, &scratch);
-	gen_tiles_begin(g);
 	tasks(&c);
-	gen_tiles_end(g);
 	if (done) {
 		LLVMBuildBr(g->b, done);
 		LLVMPositionBuilderAtEnd(g->b, done);
 	}
+	gen_tiles_end(g);
 	if (c.e.stream && outer->arch == ARCH_X86_64)   /* see contract.c */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = scratch;
