@@ -7,7 +7,7 @@
  *   dX        dY (M,N) W^T              dW        X^T dY
  * and with -e how efficient the threads are: a thread's share of the rate, in percent of the rate of one alone, by turns as well.
  * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
- * With -b OpenBLAS and oneDNN take their turns too, at the forms they have; a last line says in how many cells we are ahead of both.
+ * With -b OpenBLAS and oneDNN (which alone has bf16) take their turns too; a last line says in how many cells we are ahead of both.
  * Usage: gemm [-b] [-d f32|bf16] [-w tiles|dot|convert] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
 #include "bench/blas.h"
@@ -140,15 +140,19 @@ static double turn(Bench *b, Shot *l, const Form *f, double flops, int threads)
 	return flops / bundle_run(run, f->n, b->arena, &b->m, threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
 }
 
-/* The form as a product of matrices at the arena's begin: what they hold does not matter. */
+/* The form as a product of matrices at the arena's begin, into what lies behind all: what they hold does not matter. */
 static Product product(const Bench *b, int which, const Shape *s)
 {
-	float *x = (float *)b->arena, *w = x + b->m * s->k, *dy = w + s->k * s->n;
+	int64_t size = b->o.bf16 ? 2 : 4;
+	char *x = b->arena, *w = x + b->m * s->k * size, *dy = w + s->k * s->n * size;
+	float *c = (float *)(b->arena + (b->used + 63) / 64 * 64);
+	if (b->used + MAX(s->k * s->n, b->m * MAX(s->k, s->n)) * 4 + 64 > ARENA)
+		fatal("the bench's arena is too small");
 	if (which == DX)
-		return (Product){ b->m, s->k, s->n, false, !s->tied, dy, w, x };
+		return (Product){ b->m, s->k, s->n, false, !s->tied, dy, w, c };
 	if (which == DW)
-		return s->tied ? (Product){ s->n, s->k, b->m, true, false, dy, x, w } : (Product){ s->k, s->n, b->m, true, false, x, dy, w };
-	return (Product){ b->m, s->n, s->k, false, s->tied, x, w, dy };
+		return s->tied ? (Product){ s->n, s->k, b->m, true, false, dy, x, c } : (Product){ s->k, s->n, b->m, true, false, x, dy, c };
+	return (Product){ b->m, s->n, s->k, false, s->tied, x, w, c };
 }
 
 /* One turn of a peer, as turn(): the fastest of its repetitions. */
@@ -273,9 +277,7 @@ int main(int argc, char **argv)
 	if (b.arena == MAP_FAILED)
 		fatal("no memory for the bench");
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
-	if (b.o.peers && b.o.bf16)
-		fatal("-b measures libraries' f32 products: not with -d bf16");
-	b.o.peers = b.o.peers && blas_open(b.o.threads);
+	b.o.peers = b.o.peers && blas_open(b.o.threads, b.o.bf16);
 	Peak p = peak_of(b.a, &b.t, b.o.bf16);
 	double one = peak(&b, &p, 1, 100), all = peak(&b, &p, b.o.threads, 100);
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, all, b.o.threads);
