@@ -206,7 +206,7 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
 /* void (a, lda, b, k, acc, first, right, rstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
- * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many, one after another (0: one). */
+ * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many (0: one). */
 typedef struct TileKind { bool rows, packs_right, apart; int lines; } TileKind;
 enum { TILE_UNROLL = 4, TILE_PARAMS = 8 };       /* params before h */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);

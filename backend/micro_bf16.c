@@ -143,10 +143,12 @@ static void tiles_start(Gen *g, int sums, LLVMValueRef acc, LLVMValueRef first, 
 	LLVMPositionBuilderAtEnd(g->b, go);
 }
 
-static void fetch_lines(Gen *g, LLVMValueRef at, int lines)
+/* The turn's share of what is fetched ahead. */
+static void fetch_lines(Gen *g, const LLVMValueRef *p, LLVMValueRef turn, int lines)
 {
-	for (int i = 0; i < MAX(1, lines); i++)
-		gen_prefetch(g, gen_at(g, at, gen_i64(g, i * 64), 1), 2);
+	LLVMValueRef first = mul(g, turn, gen_i64(g, lines));
+	for (int i = 0; i < lines; i++)
+		gen_prefetch(g, gen_at(g, p[P_RIGHT], mul(g, add(g, first, gen_i64(g, i)), p[P_RSTEP]), 1), 2);
 }
 
 /* void (a, lda, b, steps, acc, first, right, rstep): 16 pairs a step, rows as configured, lda bytes apart; `high`: more than 16. */
@@ -171,7 +173,7 @@ static LLVMValueRef steps_function(const Gen *outer, bool high, int lines)
 		tile_load(g, 5, gen_at(g, below, k, 1), p[P_LDA]);
 	for (int i = 0; i < sums; i++)
 		gen_call_plain(g, "llvm.x86.tdpbf16ps", (LLVMValueRef[]){ imm8(g, i), imm8(g, 4 + i / 2), imm8(g, 6 + i % 2) }, 3);
-	fetch_lines(g, gen_at(g, p[P_RIGHT], mul(g, l.iv, p[P_RSTEP]), 1), lines);
+	fetch_lines(g, p, l.iv, lines);
 	gen_loop_end(g, &l);
 	for (int i = 0; i < sums; i++)
 		gen_call_plain(g, "llvm.x86.tilestored64", (LLVMValueRef[]){ imm8(g, i), sums_at(g, p[P_ACC], i), pitch }, 3);
@@ -194,7 +196,7 @@ static void tiles_of_height(Gen *g, LLVMValueRef *p, bool high, int lines)
 	configure(g, p[P_H], rest);
 	in[P_A] = gen_at(g, p[P_A], mul(g, steps, gen_i64(g, 4 * TILE)), 1);
 	in[P_B] = gen_at(g, p[P_B], mul(g, steps, gen_i64(g, TILE * g->t->nr * 4)), 1);
-	in[P_RIGHT] = gen_at(g, p[P_RIGHT], mul(g, steps, p[P_RSTEP]), 1);
+	in[P_RIGHT] = gen_at(g, p[P_RIGHT], mul(g, mul(g, steps, gen_i64(g, lines)), p[P_RSTEP]), 1);
 	in[P_PAIRS] = gen_i64(g, 1);
 	in[P_FIRST] = select_if(g, LLVMIntEQ, steps, 0, p[P_FIRST], gen_i64(g, 0));
 	gen_helper_call(g, fn, in, P_H);
@@ -298,7 +300,7 @@ static LLVMValueRef rows_function(const Gen *outer, int h, int lines)
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), whole, gen_i64(g, TILE_UNROLL));
 	for (int i = 0; i < TILE_UNROLL; i++)
 		rows_step(&m, add(g, l.iv, gen_i64(g, i)));
-	fetch_lines(g, gen_at(g, m.p[P_RIGHT], mul(g, gen_bin(g, LLVMUDiv, l.iv, gen_i64(g, TILE_UNROLL)), m.p[P_RSTEP]), 1), lines);
+	fetch_lines(g, m.p, gen_bin(g, LLVMUDiv, l.iv, gen_i64(g, TILE_UNROLL)), lines);
 	gen_loop_end(g, &l);
 	Loop last = gen_loop_begin(g, whole, m.p[P_PAIRS], gen_i64(g, 1));
 	rows_step(&m, last.iv);

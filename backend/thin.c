@@ -53,7 +53,7 @@ static void tiles(Gen *g, const Thin *t, const Block *b)
 	LLVMValueRef tile = gen_bin(g, LLVMUDiv, i.iv, gen_i64(g, g->t->mr)), h = smaller(g, sub(g, t->m, i.iv), gen_i64(g, g->t->mr));
 	LLVMValueRef a = t->left(t->ctx, b->batch, tile, b->k, h), acc = gen_at(g, g->scratch, mul(g, i.iv, gen_i64(g, g->t->nr)), 4);
 	LLVMValueRef ahead = gen_at(g, b->ahead, mul(g, tile, share), 1);
-	gen_helper_call(g, fn, (LLVMValueRef[]){ a, t->lda ? t->lda : h, b->right, b->n, acc, first, ahead, gen_i64(g, lines * 64), h }, TILE_PARAMS + 1);
+	gen_helper_call(g, fn, (LLVMValueRef[]){ a, t->lda ? t->lda : h, b->right, b->n, acc, first, ahead, gen_i64(g, 64), h }, TILE_PARAMS + 1);
 	gen_loop_end(g, &i);
 }
 
