@@ -168,9 +168,10 @@ demo:
 	@models/demo.sh $(BUILD)
 bench-thin: $(BUILD)/bench/thin
 	$<
+	$< -d bf16
 bench-gemm: $(BUILD)/bench/gemm
 	$< -b
-	$< -d bf16
+	$< -b -d bf16
 bench-attention: $(BUILD)/bench/attention
 	$<
 $(BUILD)/bench/%: bench/%.c $(libs)

@@ -550,9 +550,15 @@ static LLVMValueRef thin_left(void *ctx, LLVMValueRef batch, LLVMValueRef tile, 
 	return left_source(ctx, &(Task){ .batch = batch }, tile, k, h);
 }
 
-static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k)
+static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel)
 {
-	return right_source(ctx, batch, panel, k);
+	Contract *c = ctx;
+	return right_source(c, batch, panel, gen_i64(c->g, 0));
+}
+
+static LLVMValueRef thin_tile(const Gen *g, void *ctx, int lines)
+{
+	return gen_tile_function(g, (TileKind){ .rows = ((Contract *)ctx)->left == ROWS, .lines = lines });
 }
 
 static LLVMValueRef quant_left(void *ctx, LLVMValueRef batch)
@@ -577,9 +583,9 @@ static int64_t few_beside_blocks(Contract *c)
 static int64_t few_beside_panels(Contract *c)
 {
 	Gen *g = c->g;
-	return gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .m = c->m, .n = c->n, .k = c->k,
-		.panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = c->left == ROWS ? gen_dim(g, c->ld) : NULL,
-		.rows = c->left == ROWS, .e = &c->e });
+	return gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .tile = thin_tile, .m = c->m, .n = c->n,
+		.steps = c->k, .panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = c->left == ROWS ? gen_dim(g, c->ld) : NULL,
+		.unroll = TILE_UNROLL, .e = &c->e });
 }
 
 /* Few rows of weights packed ahead are thin.c's, of those in blocks thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */

@@ -6,25 +6,26 @@
  *   for each block of k:                   a panel's share of it fills half of the first-level cache
  *     for each panel of the group:         raw right operands are woven into pairs here, in scratch
  *       for each tile of the row block:    the block's k share of all of them stays in second-level cache
- *         tile += A B; behind the last block of k: the epilogue
+ *         tile += A B, fetching a share of the next panel; behind the last block of k: the epilogue
  *
  * Left operands have rows of whole pairs, raw or packed. Blocks of k are multiples of 32, so that sums depend on k alone.
  * Scratch: accumulator tiles, one panel's block. */
 #include "backend/gen.h"
 
 enum { GROUP = 8, STEP = 32 };            /* panels that share a pass over the left tiles, when k has several blocks; see micro_bf16.c */
+enum { LINES = 8 };                       /* fetched ahead every so many pairs (tile_unroll_bf16) */
 
 typedef struct Contract {
 	Gen *g;
 	Axes x;
 	Access a, b;                              /* raw operands */
-	bool packed[2];
+	bool packed[2], panels_lie;               /* operand 1 is in panels as tiles read them */
 	QuantSource blocks_of;                    /* operand 1, where it is kept in blocks */
 	const Dim *sk, *sn, *sm;                  /* strides of a raw operand 1; of operand 0's rows */
 	int64_t kc, rows;                         /* largest block of k; largest row block, tiles */
 	bool once;                                /* k is one block */
 	LLVMValueRef m, n, k, pairs, tiles, panels, blocks, step, kstep, group;
-	LLVMValueRef base[2], panel_at, tile_fn, panel_fn;
+	LLVMValueRef base[2], panel_at, tile_fn, panel_fn, height;   /* height: gen_tiles_begin()'s */
 	Epilogue e;
 } Contract;
 
@@ -70,9 +71,10 @@ static void operands(Contract *c, Value *v)
 		if (!c->sm || !sk || !dim_is(sk, 1))
 			bug("contract \"%s\": layout left an operand 0 that should be packed", v->a.spec);
 	}
-	c->tile_fn = gen_tile_bf16(g);
 	c->blocks_of = (QuantSource){ c->packed[1] ? v->in[1]->a.format : QUANT_NONE, c->base[1], gen_dim(g, axes_extent(&c->x, c->x.k)),
 		gen_dim(g, axes_extent(&c->x, c->x.n)) };
+	c->panels_lie = c->packed[1] && !c->blocks_of.format;
+	c->tile_fn = gen_tile_bf16(g, c->panels_lie ? LINES : 0);
 	if (c->packed[1])
 		return;
 	c->b = axes_access(&c->x, c->x.in[1], v->in[1]->type, gen_view(g, v->in[1]));
@@ -122,25 +124,55 @@ static LLVMValueRef left_source(Contract *c, const Task *t, LLVMValueRef i, LLVM
 	return gen_at(g, c->base[0], add(g, batch, add(g, mul(g, first, row_pitch(c)), k)), 2);
 }
 
-/* The panel's block in pairs, packed or woven here. */
-static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b)
+/* Where the panel has its k-th row, packed or raw. */
+static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k)
 {
 	Gen *g = c->g;
 	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr);
+	if (c->packed[1]) {
+		LLVMValueRef column = add(g, mul(g, mul(g, batch, c->panels), nr), n);
+		return gen_at(g, c->base[1], add(g, mul(g, mul(g, column, c->pairs), gen_i64(g, 2)), mul(g, k, nr)), 2);
+	}
+	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), mul(g, k, gen_dim(g, c->sk)));
+	return gen_at(g, c->base[1], add(g, at, mul(g, n, gen_dim(g, c->sn))), 2);
+}
+
+/* The panel's block in pairs, packed, or unpacked from blocks or woven here. */
+static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b)
+{
+	Gen *g = c->g;
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr), cols = smaller(g, sub(g, c->n, n), nr);
+	if (c->panels_lie)
+		return right_source(c, t->batch, panel, b->k);
 	if (c->blocks_of.format) {
-		gen_unpack(g, &c->blocks_of, DT_BF16, c->panel_at, gen_quant_at(g, &c->blocks_of, t->batch, n, b->k), b->n, smaller(g, sub(g, c->n, n), nr));
+		gen_unpack(g, &c->blocks_of, DT_BF16, c->panel_at, gen_quant_at(g, &c->blocks_of, t->batch, n, b->k), b->n, cols);
 		return c->panel_at;
 	}
-	if (c->packed[1]) {
-		LLVMValueRef column = add(g, mul(g, mul(g, t->batch, c->panels), nr), n);
-		LLVMValueRef at = add(g, mul(g, mul(g, column, c->pairs), gen_i64(g, 2)), mul(g, b->k, nr));
-		return gen_at(g, c->base[1], at, 2);
-	}
-	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, t->batch), mul(g, b->k, gen_dim(g, c->sk)));
-	LLVMValueRef in[6] = { c->panel_at, gen_at(g, c->base[1], add(g, at, mul(g, n, gen_dim(g, c->sn))), 2), gen_dim(g, c->sk),
-		gen_dim(g, c->sn), b->n, smaller(g, sub(g, c->n, n), nr) };
+	LLVMValueRef in[6] = { c->panel_at, right_source(c, t->batch, panel, b->k), gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols };
 	gen_helper_call(g, c->panel_fn, in, 6);
 	return c->panel_at;
+}
+
+/* Where the line is that a tile fetches first, and the bytes to its next. */
+typedef struct Ahead { LLVMValueRef at, stride; } Ahead;
+
+/* The tile's share of the packed panel whose turn is next: in the group, in the next block of k, or in the next group. Tiles behind
+ * those that have fetched all of it stay on one line. A raw panel is fetched while the one before is woven. */
+static Ahead right_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
+{
+	Gen *g = c->g;
+	LLVMValueRef next = add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0), turn = sub(g, i, t->tile);
+	if (!c->panels_lie)
+		return (Ahead){ c->panel_at, zero };
+	LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
+	LLVMValueRef behind = LLVMBuildSelect(g->b, b->last, t->count, zero, ""), deeper = LLVMBuildSelect(g->b, b->last, zero, add(g, b->k, b->n), "");
+	LLVMValueRef source = right_source(c, t->batch, add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, "")),
+		LLVMBuildSelect(g->b, more, b->k, deeper, ""));
+	int unroll = tile_unroll_bf16(g->t), lines = MAX(1, g->t->nr * 4 * unroll / 64), tiles = (lines + LINES - 1) / LINES;
+	LLVMValueRef share = mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, 2 * unroll)), gen_i64(g, LINES * 64));
+	LLVMValueRef wanted = LLVMBuildICmp(g->b, LLVMIntSLT, turn, gen_i64(g, tiles), "");
+	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, mul(g, turn, share), zero, ""), 1),
+		LLVMBuildSelect(g->b, wanted, gen_i64(g, 64), zero, "") };
 }
 
 /* The accumulators of the group's j-th panel and a tile: all of them wait when k has several blocks. */
@@ -155,18 +187,39 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
 
-/* Behind the last block of k: what follows the contraction. */
+/* Emits `if (cond)`; end_if() ends it. */
+static LLVMBasicBlockRef begin_if(Gen *g, LLVMValueRef cond)
+{
+	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
+	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMBuildCondBr(g->b, cond, yes, after);
+	LLVMPositionBuilderAtEnd(g->b, yes);
+	return after;
+}
+
+static void end_if(Gen *g, LLVMBasicBlockRef after)
+{
+	LLVMBuildBr(g->b, after);
+	LLVMPositionBuilderAtEnd(g->b, after);
+}
+
+/* Before the last block of k: the lines that the epilogue will write. */
+static void fetch_outputs(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef h)
+{
+	Gen *g = c->g;
+	LLVMBasicBlockRef after = begin_if(g, b->last);
+	gen_epilogue_ahead(g, &c->e, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)));
+	end_if(g, after);
+}
+
+/* Behind it: what follows the contraction. */
 static void finish_tile(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef acc, LLVMValueRef h)
 {
 	Gen *g = c->g;
-	LLVMBasicBlockRef last = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "last");
-	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMBasicBlockRef after = begin_if(g, b->last);
 	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
-	LLVMBuildCondBr(g->b, b->last, last, after);
-	LLVMPositionBuilderAtEnd(g->b, last);
 	gen_epilogue(g, &c->e, acc, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
-	LLVMBuildBr(g->b, after);
-	LLVMPositionBuilderAtEnd(g->b, after);
+	end_if(g, after);
 }
 
 static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
@@ -175,8 +228,11 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	LLVMValueRef right = right_panel(c, t, add(g, t->panel, j), b), pairs = whole_pairs(g, b->n);
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
 	LLVMValueRef mr = gen_i64(g, g->t->mr), h = smaller(g, sub(g, c->m, mul(g, i.iv, mr)), mr), acc = accumulators(c, t, j, i.iv);
-	LLVMValueRef in[7] = { left_source(c, t, i.iv, b->k), row_pitch(c), right, pairs, acc, LLVMBuildZExt(g->b, b->first, g->i64, ""), h };
-	gen_helper_call(g, c->tile_fn, in, 7);
+	Ahead ahead = right_ahead(c, t, b, j, i.iv);
+	fetch_outputs(c, t, j, i.iv, b, h);
+	gen_tiles_height(g, c->height, h);
+	gen_helper_call(g, c->tile_fn, (LLVMValueRef[]){ left_source(c, t, i.iv, b->k), row_pitch(c), right, pairs, acc,
+		LLVMBuildZExt(g->b, b->first, g->i64, ""), ahead.at, ahead.stride, h }, TILE_PARAMS + 1);
 	finish_tile(c, t, j, i.iv, b, acc, h);
 	gen_loop_end(g, &i);
 }
@@ -184,7 +240,7 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
-	Loop k = gen_loop_begin(g, gen_i64(g, 0), c->k, c->kstep);
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
 	LLVMValueRef left = sub(g, c->k, k.iv);
 	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
@@ -219,38 +275,70 @@ static LLVMValueRef quant_left(void *ctx, LLVMValueRef batch)
 	return left_source(c, &(Task){ .batch = batch }, gen_i64(c->g, 0), gen_i64(c->g, 0));
 }
 
-/* Few rows beside blocks are thin_quant.c's, or all; the rest of the kernel is for others. NULL, or where both meet. */
-static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch, bool *all)
+static int64_t few_beside_blocks(Contract *c)
 {
 	Gen *g = c->g;
-	int64_t m, most = thin_quant_rows(g->t, DT_BF16);
-	if (!c->blocks_of.format || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > most))
-		return NULL;
 	QuantThin t = { .right = c->blocks_of, .ctx = c, .left = quant_left, .left_type = DT_BF16, .dense = true, .m = c->m, .sm = row_pitch(c),
 		.sk = gen_i64(g, 1), .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .e = &c->e };
 	if (!dim_is_const(axes_extent(&c->x, c->x.k), &t.k))
 		bug("a parameter in blocks has a run-time extent");
-	*all = most == INT64_MAX;
-	if (*all) {
-		*scratch = gen_thin_quant(g, &t);
+	return gen_thin_quant(g, &t);
+}
+
+static LLVMValueRef thin_left(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef step, LLVMValueRef h)
+{
+	Contract *c = ctx;
+	return left_source(c, &(Task){ .batch = batch }, tile, mul(c->g, step, gen_i64(c->g, 2)));
+}
+
+static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel)
+{
+	Contract *c = ctx;
+	return right_source(c, batch, panel, gen_i64(c->g, 0));
+}
+
+static LLVMValueRef thin_tile(const Gen *g, void *ctx, int lines)
+{
+	return gen_tile_bf16(g, lines);
+}
+
+static int64_t few_beside_panels(Contract *c)
+{
+	Gen *g = c->g;
+	gen_tiles_height(g, c->height, at_least_1(g, c->m));
+	return gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .tile = thin_tile, .m = c->m, .n = c->n,
+		.steps = c->pairs, .panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = row_pitch(c),
+		.unroll = tile_unroll_bf16(g->t), .any = g->t->bf16 == BF16_TILES, .e = &c->e });
+}
+
+/* Few rows of weights packed ahead are thin.c's, of those in blocks thin_quant.c's; the rest of the kernel is for others. NULL, or where both meet. */
+static LLVMBasicBlockRef thin(Contract *c, int64_t *scratch)
+{
+	Gen *g = c->g;
+	bool blocks = c->blocks_of.format != QUANT_NONE;
+	int64_t m, most = blocks ? thin_quant_rows(g->t, DT_BF16) : THIN_ROWS;
+	if (!c->packed[1] || (dim_is_const(axes_extent(&c->x, c->x.m), &m) && m > most))
 		return NULL;
-	}
 	LLVMBasicBlockRef few = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "few"), many = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "many");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "both");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, c->m, gen_i64(g, most), ""), few, many);
 	LLVMPositionBuilderAtEnd(g->b, few);
-	int64_t bytes = gen_thin_quant(g, &t);
+	int64_t bytes = blocks ? few_beside_blocks(c) : few_beside_panels(c);
 	*scratch = MAX(*scratch, bytes);
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, many);
 	return done;
 }
 
-static void tiled(Contract *c)
+static void by_tiles(Contract *c, int64_t *scratch)
 {
-	gen_tiles_begin(c->g);
+	Gen *g = c->g;
+	c->height = gen_tiles_begin(g);
+	LLVMBasicBlockRef done = thin(c, scratch);
 	tasks(c);
-	gen_tiles_end(c->g);
+	if (done)
+		end_if(g, done);
+	gen_tiles_end(g);
 }
 
 void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
@@ -266,16 +354,12 @@ void gen_contract_bf16(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	extents(&c);
 	c.e = epilogue_of(g, cluster, &c.x);
 	int64_t tile = (int64_t)t.mr * t.nr * 4, sums = (c.once ? 1 : GROUP * c.rows) * tile;
-	int64_t scratch = sums + (c.packed[1] && !c.blocks_of.format ? 0 : c.kc * t.nr * 2);
+	int64_t scratch = sums + (c.panels_lie ? 0 : c.kc * t.nr * 2);
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, sums), 1);
-	bool all = false;
-	LLVMBasicBlockRef done = thin(&c, &scratch, &all);
-	if (!all)
-		tiled(&c);
-	if (done) {
-		LLVMBuildBr(g->b, done);
-		LLVMPositionBuilderAtEnd(g->b, done);
-	}
+	if (c.blocks_of.format && thin_quant_rows(g->t, DT_BF16) == INT64_MAX)
+		scratch = few_beside_blocks(&c);
+	else
+		by_tiles(&c, &scratch);
 	if (c.e.stream && outer->arch == ARCH_X86_64)   /* see contract.c */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = scratch;

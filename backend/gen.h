@@ -206,7 +206,7 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
 /* void (a, lda, b, k, acc, first, right, rstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
- * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many, one after another (0: one). */
+ * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many (0: one). */
 typedef struct TileKind { bool rows, packs_right, apart; int lines; } TileKind;
 enum { TILE_UNROLL = 4, TILE_PARAMS = 8 };       /* params before h */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);
@@ -216,11 +216,13 @@ LLVMValueRef gen_full_tile_function(const Gen *, TileKind);
 enum { ROWS_AHEAD = 6 };       /* rows too far apart for the hardware to foresee are fetched this early; they may share a set */
 
 /* micro_bf16.c: the register tile of bf16, for a Gen whose target has tile_rows() and tile_columns() of bf16 as mr and nr.
- * void (a, lda, b, pairs, acc, first, h): acc (h,nr) = (first ? 0 : acc) + A B over pairs of k. A's element (r, k) is at r*lda + k, b as
- * pack_bf16.c has it; acc (mr,nr) has room for all rows, its vectors and b's are aligned. */
-LLVMValueRef gen_tile_bf16(const Gen *);
-void gen_tiles_begin(Gen *);   /* before its first call in a kernel; gen_tiles_end behind the last */
-void gen_tiles_end(Gen *);
+ * void (a, lda, b, pairs, acc, first, right, rstep, h): as gen_tile_function's, over pairs of k: A's element (r, k) is at r*lda + k, b as
+ * pack_bf16.c has it. `lines` are fetched every tile_unroll_bf16() pairs. acc (mr,nr) has room for all rows. */
+LLVMValueRef gen_tile_bf16(const Gen *, int lines);
+int tile_unroll_bf16(const Target *);
+LLVMValueRef gen_tiles_begin(Gen *);           /* before its first call in a kernel: the rows that tiles have, a variable; */
+void gen_tiles_height(Gen *, LLVMValueRef rows, LLVMValueRef h);               /* they have h from here on; */
+void gen_tiles_end(Gen *);                     /* behind the last */
 bool gen_uses_tiles(LLVMModuleRef);                            /* has it, or calls it, functions with AMX? */
 
 /* epilogue.c: the members of a contract cluster behind the contraction, on a finished register tile. */
@@ -238,15 +240,17 @@ void gen_epilogue(Gen *, Epilogue *, LLVMValueRef acc, LLVMValueRef batch, LLVMV
 /* Fetches what gen_epilogue will write into the second-level cache. */
 void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n);
 
-/* thin.c: a contraction of at most THIN_ROWS rows with an operand 1 in panel order. left(ctx, batch, tile, k, h): where the tile of h
- * rows has its k-th column, rows consecutive in k and lda apart if `rows`, else in panel order; right(ctx, batch, panel, k): a
- * panel's row. All i64 but the addresses. */
+/* thin.c: a contraction of at most THIN_ROWS rows with an operand 1 in panel order: `steps` rows of k, or of pairs of k, nr * 4 bytes
+ * each. left(ctx, batch, tile, step, h): where the tile of h rows has that step; right(ctx, batch, panel): a panel; tile(g, ctx, lines): the
+ * function that multiplies (gen_tile_function), which fetches every `unroll` steps. All i64 but the addresses. */
 typedef struct Thin {
 	void *ctx;
-	LLVMValueRef (*left)(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef k, LLVMValueRef h);
-	LLVMValueRef (*right)(void *ctx, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k);
-	LLVMValueRef m, n, k, panels, batches, lda;
-	bool rows;
+	LLVMValueRef (*left)(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef step, LLVMValueRef h);
+	LLVMValueRef (*right)(void *ctx, LLVMValueRef batch, LLVMValueRef panel);
+	LLVMValueRef (*tile)(const Gen *, void *ctx, int lines);
+	LLVMValueRef m, n, steps, panels, batches, lda;         /* lda NULL: h */
+	int unroll;
+	bool any;                  /* one tile takes any number of rows at once */
 	Epilogue *e;
 } Thin;
 enum { THIN_ROWS = 16 };

@@ -12,7 +12,12 @@
 #include "backend/gen.h"
 
 enum { MAX_ROWS = 16, MAX_COLS = 4, TILE = 16 };
-enum { P_A, P_LDA, P_B, P_PAIRS, P_ACC, P_FIRST, P_H };
+enum { P_A, P_LDA, P_B, P_PAIRS, P_ACC, P_FIRST, P_RIGHT, P_RSTEP, P_H };       /* as the f32 tile's */
+
+int tile_unroll_bf16(const Target *t)
+{
+	return t->bf16 == BF16_TILES ? TILE : TILE_UNROLL;
+}
 
 static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
 static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
@@ -70,16 +75,32 @@ static LLVMValueRef configure_function(const Gen *outer)
 	return gen_helper_end(g);
 }
 
-static void configure(Gen *g, LLVMValueRef h0, LLVMValueRef h1, LLVMValueRef pairs)
+/* For tiles of h rows, of which the lower two have one at least. */
+static void configure(Gen *g, LLVMValueRef h, LLVMValueRef pairs)
 {
+	LLVMValueRef n = gen_i64(g, TILE), h0 = select_if(g, LLVMIntSLT, h, TILE, h, n);
+	LLVMValueRef h1 = select_if(g, LLVMIntSGT, h, TILE, LLVMBuildNSWSub(g->b, h, n, ""), gen_i64(g, 1));
 	gen_helper_call(g, configure_function(g), (LLVMValueRef[]){ h0, h1, pairs }, 3);
 }
 
-void gen_tiles_begin(Gen *g)
+LLVMValueRef gen_tiles_begin(Gen *g)
 {
-	LLVMValueRef n = gen_i64(g, TILE);
+	LLVMValueRef rows = gen_var(g, g->i64);
+	LLVMBuildStore(g->b, gen_i64(g, 2 * TILE), rows);
 	if (g->t->bf16 == BF16_TILES)
-		configure(g, n, n, n);
+		configure(g, gen_i64(g, 2 * TILE), gen_i64(g, TILE));
+	return rows;
+}
+
+void gen_tiles_height(Gen *g, LLVMValueRef rows, LLVMValueRef h)
+{
+	if (g->t->bf16 != BF16_TILES)
+		return;
+	LLVMValueRef differs = LLVMBuildSub(g->b, h, LLVMBuildLoad2(g->b, g->i64, rows, ""), "");
+	LLVMBasicBlockRef after = begin_if(g, LLVMIntNE, differs, 0);
+	configure(g, h, gen_i64(g, TILE));
+	LLVMBuildStore(g->b, h, rows);
+	end_if(g, after);
 }
 
 void gen_tiles_end(Gen *g)
@@ -104,74 +125,95 @@ static LLVMValueRef sums_at(Gen *g, LLVMValueRef acc, int i)
 	return gen_at(g, acc, gen_i64(g, (i / 2 * TILE * g->t->nr + i % 2 * TILE) * 4), 1);
 }
 
-static void tiles_start(Gen *g, LLVMValueRef acc, LLVMValueRef first, LLVMValueRef pitch)
+/* The tiles of sums in use: all four, or the upper two. */
+static void tiles_start(Gen *g, int sums, LLVMValueRef acc, LLVMValueRef first, LLVMValueRef pitch)
 {
 	LLVMBasicBlockRef zero = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "zero");
 	LLVMBasicBlockRef more = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "continue");
 	LLVMBasicBlockRef go = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "go");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntNE, first, gen_i64(g, 0), ""), zero, more);
 	LLVMPositionBuilderAtEnd(g->b, zero);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < sums; i++)
 		gen_call_plain(g, "llvm.x86.tilezero", (LLVMValueRef[]){ imm8(g, i) }, 1);
 	LLVMBuildBr(g->b, go);
 	LLVMPositionBuilderAtEnd(g->b, more);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < sums; i++)
 		tile_load(g, i, sums_at(g, acc, i), pitch);
 	LLVMBuildBr(g->b, go);
 	LLVMPositionBuilderAtEnd(g->b, go);
 }
 
-/* void (a0, a1, lda, b, steps, acc, first): 16 pairs a step, rows as configured, from a0 and a1, lda bytes apart. */
-static LLVMValueRef steps_function(const Gen *outer)
+/* The turn's share of what is fetched ahead. */
+static void fetch_lines(Gen *g, const LLVMValueRef *p, LLVMValueRef turn, int lines)
 {
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tiles"), p[7];
+	LLVMValueRef first = mul(g, turn, gen_i64(g, lines));
+	for (int i = 0; i < lines; i++)
+		gen_prefetch(g, gen_at(g, p[P_RIGHT], mul(g, add(g, first, gen_i64(g, i)), p[P_RSTEP]), 1), 2);
+}
+
+/* void (a, lda, b, steps, acc, first, right, rstep): 16 pairs a step, rows as configured, lda bytes apart; `high`: more than 16. */
+static LLVMValueRef steps_function(const Gen *outer, bool high, int lines)
+{
+	const char *name = internf("sn_tiles%d_lines%d", high ? 2 * TILE : TILE, lines);
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[P_H];
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, "sn_tiles", "ppipipi"), *g = &s;
+	Gen s = gen_helper_begin(outer, name, "pipipipi"), *g = &s;
 	for (unsigned i = 0; i < COUNT(p); i++)
 		p[i] = LLVMGetParam(g->fn, i);
-	LLVMValueRef pitch = gen_i64(g, g->t->nr * 4);
-	tiles_start(g, p[5], p[6], pitch);
-	Loop l = gen_loop_begin(g, gen_i64(g, 0), p[4], gen_i64(g, 1));
-	LLVMValueRef k = mul(g, l.iv, gen_i64(g, 4 * TILE)), b = gen_at(g, p[3], mul(g, l.iv, gen_i64(g, TILE * g->t->nr * 4)), 1);
+	LLVMValueRef pitch = gen_i64(g, g->t->nr * 4), below = gen_at(g, p[P_A], mul(g, p[P_LDA], gen_i64(g, TILE)), 1);
+	int sums = high ? 4 : 2;
+	tiles_start(g, sums, p[P_ACC], p[P_FIRST], pitch);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), p[P_PAIRS], gen_i64(g, 1));
+	LLVMValueRef k = mul(g, l.iv, gen_i64(g, 4 * TILE)), b = gen_at(g, p[P_B], mul(g, l.iv, gen_i64(g, TILE * g->t->nr * 4)), 1);
 	tile_load(g, 6, b, pitch);
-	tile_load(g, 4, gen_at(g, p[0], k, 1), p[2]);
+	tile_load(g, 4, gen_at(g, p[P_A], k, 1), p[P_LDA]);
 	tile_load(g, 7, gen_at(g, b, gen_i64(g, 4 * TILE), 1), pitch);
-	tile_load(g, 5, gen_at(g, p[1], k, 1), p[2]);
-	for (int i = 0; i < 4; i++)
+	if (high)
+		tile_load(g, 5, gen_at(g, below, k, 1), p[P_LDA]);
+	for (int i = 0; i < sums; i++)
 		gen_call_plain(g, "llvm.x86.tdpbf16ps", (LLVMValueRef[]){ imm8(g, i), imm8(g, 4 + i / 2), imm8(g, 6 + i % 2) }, 3);
+	fetch_lines(g, p, l.iv, lines);
 	gen_loop_end(g, &l);
-	for (int i = 0; i < 4; i++)
-		gen_call_plain(g, "llvm.x86.tilestored64", (LLVMValueRef[]){ imm8(g, i), sums_at(g, p[5], i), pitch }, 3);
+	for (int i = 0; i < sums; i++)
+		gen_call_plain(g, "llvm.x86.tilestored64", (LLVMValueRef[]){ imm8(g, i), sums_at(g, p[P_ACC], i), pitch }, 3);
 	return gen_helper_end(g);
 }
 
-/* Lower tiles and the last pairs have configurations of their own, in which a tile has a row at least: a1 is then a0. */
-static void tiles_body(Gen *g, LLVMValueRef *p)
+/* The steps, and the last pairs, which have a configuration of their own. */
+static void tiles_of_height(Gen *g, LLVMValueRef *p, bool high, int lines)
 {
-	LLVMValueRef n = gen_i64(g, TILE), one = gen_i64(g, 1), zero = gen_i64(g, 0), h = p[P_H], fn = steps_function(g);
-	LLVMValueRef lda = mul(g, p[P_LDA], gen_i64(g, 2)), below = gen_at(g, p[P_A], mul(g, lda, n), 1);
-	LLVMValueRef a1 = select_if(g, LLVMIntSGT, h, TILE, below, p[P_A]);
+	LLVMValueRef n = gen_i64(g, TILE), fn = steps_function(g, high, lines), in[P_H];
 	LLVMValueRef steps = gen_bin(g, LLVMUDiv, p[P_PAIRS], n), rest = gen_bin(g, LLVMURem, p[P_PAIRS], n);
-	LLVMValueRef h0 = select_if(g, LLVMIntSLT, h, TILE, h, n);
-	LLVMValueRef h1 = select_if(g, LLVMIntSGT, h, TILE, LLVMBuildNSWSub(g->b, h, n, ""), one);
-	LLVMBasicBlockRef low = begin_if(g, LLVMIntNE, h, 2 * TILE);
-	configure(g, h0, h1, n);
-	end_if(g, low);
-	LLVMBasicBlockRef some = begin_if(g, LLVMIntNE, steps, 0);
-	gen_helper_call(g, fn, (LLVMValueRef[]){ p[P_A], a1, lda, p[P_B], steps, p[P_ACC], p[P_FIRST] }, 7);
+	memcpy(in, p, sizeof in);
+	in[P_LDA] = mul(g, p[P_LDA], gen_i64(g, 2));
+	in[P_PAIRS] = steps;
+	LLVMValueRef part = LLVMBuildSub(g->b, p[P_PAIRS], rest, "");
+	LLVMBasicBlockRef some = begin_if(g, LLVMIntNE, select_if(g, LLVMIntEQ, rest, 0, n, part), 0);   /* of no pairs: zeros */
+	gen_helper_call(g, fn, in, P_H);
 	end_if(g, some);
 	LLVMBasicBlockRef last = begin_if(g, LLVMIntNE, rest, 0);
-	configure(g, h0, h1, rest);
-	LLVMValueRef k = mul(g, steps, gen_i64(g, 4 * TILE)), b = gen_at(g, p[P_B], mul(g, steps, gen_i64(g, TILE * g->t->nr * 4)), 1);
-	LLVMValueRef first = select_if(g, LLVMIntEQ, steps, 0, p[P_FIRST], zero);
-	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, p[P_A], k, 1), gen_at(g, a1, k, 1), lda, b, one, p[P_ACC], first }, 7);
+	configure(g, p[P_H], rest);
+	in[P_A] = gen_at(g, p[P_A], mul(g, steps, gen_i64(g, 4 * TILE)), 1);
+	in[P_B] = gen_at(g, p[P_B], mul(g, steps, gen_i64(g, TILE * g->t->nr * 4)), 1);
+	in[P_RIGHT] = gen_at(g, p[P_RIGHT], mul(g, mul(g, steps, gen_i64(g, lines)), p[P_RSTEP]), 1);
+	in[P_PAIRS] = gen_i64(g, 1);
+	in[P_FIRST] = select_if(g, LLVMIntEQ, steps, 0, p[P_FIRST], gen_i64(g, 0));
+	gen_helper_call(g, fn, in, P_H);
+	configure(g, p[P_H], n);
 	end_if(g, last);
-	LLVMValueRef usual = LLVMBuildAnd(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, h, gen_i64(g, 2 * TILE), ""),
-		LLVMBuildICmp(g->b, LLVMIntEQ, rest, zero, ""), "");
-	LLVMBasicBlockRef back = begin_if(g, LLVMIntEQ, LLVMBuildZExt(g->b, usual, g->i64, ""), 0);
-	configure(g, n, n, n);
-	end_if(g, back);
+}
+
+static void tiles_body(Gen *g, LLVMValueRef *p, int lines)
+{
+	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
+	LLVMBasicBlockRef high = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "high");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLE, p[P_H], gen_i64(g, TILE), ""), low, high);
+	LLVMPositionBuilderAtEnd(g->b, low);
+	tiles_of_height(g, p, false, lines);
+	LLVMBuildRetVoid(g->b);
+	LLVMPositionBuilderAtEnd(g->b, high);
+	tiles_of_height(g, p, true, lines);
 }
 
 /* Vectors */
@@ -238,15 +280,14 @@ static void rows_step(Rows *m, LLVMValueRef pair)
 	}
 }
 
-/* void (a, lda, b, pairs, acc, first) for h rows. */
-static LLVMValueRef rows_function(const Gen *outer, int h)
+/* void (a, lda, b, pairs, acc, first, right, rstep) for h rows. */
+static LLVMValueRef rows_function(const Gen *outer, int h, int lines)
 {
-	char name[32];
-	snprintf(name, sizeof name, "sn_bf16_%dx%d", h, outer->t->nr);
+	const char *name = internf("sn_bf16_%dx%d_lines%d", h, outer->t->nr, lines);
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
-	Rows m = { .g = gen_helper_begin(outer, name, "pipipi"), .h = h, .nv = outer->t->nr / outer->t->lanes };
+	Rows m = { .g = gen_helper_begin(outer, name, "pipipipi"), .h = h, .nv = outer->t->nr / outer->t->lanes };
 	Gen *g = &m.g;
 	for (unsigned i = 0; i < P_H; i++)
 		m.p[i] = LLVMGetParam(g->fn, i);
@@ -255,12 +296,13 @@ static LLVMValueRef rows_function(const Gen *outer, int h)
 		m.row[r] = gen_call(g, "llvm.launder.invariant.group", g->ptr, &p, 1);
 	}
 	rows_start(&m);
-	LLVMValueRef even = LLVMBuildAnd(g->b, m.p[P_PAIRS], gen_i64(g, -2), "");
-	Loop l = gen_loop_begin(g, gen_i64(g, 0), even, gen_i64(g, 2));
-	rows_step(&m, l.iv);
-	rows_step(&m, add(g, l.iv, gen_i64(g, 1)));
+	LLVMValueRef whole = LLVMBuildAnd(g->b, m.p[P_PAIRS], gen_i64(g, -TILE_UNROLL), "");
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), whole, gen_i64(g, TILE_UNROLL));
+	for (int i = 0; i < TILE_UNROLL; i++)
+		rows_step(&m, add(g, l.iv, gen_i64(g, i)));
+	fetch_lines(g, m.p, gen_bin(g, LLVMUDiv, l.iv, gen_i64(g, TILE_UNROLL)), lines);
 	gen_loop_end(g, &l);
-	Loop last = gen_loop_begin(g, even, m.p[P_PAIRS], gen_i64(g, 1));
+	Loop last = gen_loop_begin(g, whole, m.p[P_PAIRS], gen_i64(g, 1));
 	rows_step(&m, last.iv);
 	gen_loop_end(g, &last);
 	for (int r = 0; r < h; r++)
@@ -270,19 +312,19 @@ static LLVMValueRef rows_function(const Gen *outer, int h)
 }
 
 /* Rows lo..hi of a tile, n at a time. */
-static void some_rows(Gen *g, LLVMValueRef *p, LLVMValueRef lo, LLVMValueRef hi, int n)
+static void some_rows(Gen *g, LLVMValueRef *p, LLVMValueRef lo, LLVMValueRef hi, int n, int lines)
 {
 	LLVMValueRef in[P_H];
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
 	memcpy(in, p, sizeof in);
 	in[P_A] = gen_at(g, p[P_A], mul(g, l.iv, p[P_LDA]), 2);
 	in[P_ACC] = gen_at(g, p[P_ACC], mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
-	gen_helper_call(g, rows_function(g, n), in, P_H);
+	gen_helper_call(g, rows_function(g, n, lines), in, P_H);
 	gen_loop_end(g, &l);
 }
 
 /* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
-static void rows_body(Gen *g, LLVMValueRef *p)
+static void rows_body(Gen *g, LLVMValueRef *p, int lines)
 {
 	LLVMValueRef done = gen_i64(g, 0);
 	int mr = g->t->mr, below = 8;
@@ -291,22 +333,23 @@ static void rows_body(Gen *g, LLVMValueRef *p)
 			below /= 2;
 		LLVMValueRef left = LLVMBuildNSWSub(g->b, p[P_H], done, ""), size = gen_i64(g, n);
 		LLVMValueRef end = add(g, done, mul(g, gen_bin(g, LLVMUDiv, left, size), size));
-		some_rows(g, p, done, end, n);
+		some_rows(g, p, done, end, n, lines);
 		done = end;
 	}
 }
 
-LLVMValueRef gen_tile_bf16(const Gen *outer)
+LLVMValueRef gen_tile_bf16(const Gen *outer, int lines)
 {
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, "sn_tile_bf16"), p[P_H + 1];
+	const char *name = internf("sn_tile_bf16_lines%d", lines);
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[P_H + 1];
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, "sn_tile_bf16", "pipipii"), *g = &s;
+	Gen s = gen_helper_begin(outer, name, "pipipipii"), *g = &s;
 	for (unsigned i = 0; i <= P_H; i++)
 		p[i] = LLVMGetParam(g->fn, i);
 	if (g->t->bf16 == BF16_TILES)
-		tiles_body(g, p);
+		tiles_body(g, p, lines);
 	else
-		rows_body(g, p);
+		rows_body(g, p, lines);
 	return gen_helper_end(g);
 }

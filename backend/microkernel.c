@@ -189,9 +189,12 @@ static void step_on(Micro *m, Step *s)
 static void fetch_line(Micro *m, LLVMValueRef line, LLVMBasicBlockRef *both)
 {
 	Gen *g = &m->g;
-	for (int i = 0; i < MAX(1, m->kind.lines); i++)
-		gen_prefetch(g, gen_at(g, line, gen_i64(g, i * 64), 1), 2);
-	LLVMAddIncoming(line, (LLVMValueRef[]){ m->right, gen_at(g, line, m->rstep, 1) }, both, 2);
+	LLVMValueRef next = line;
+	for (int i = 0; i < MAX(1, m->kind.lines); i++) {
+		gen_prefetch(g, next, 2);
+		next = gen_at(g, next, m->rstep, 1);
+	}
+	LLVMAddIncoming(line, (LLVMValueRef[]){ m->right, next }, both, 2);
 }
 
 /* for (k = lo; k < hi; k += n) n steps, tested at the bottom. t: accumulators before, then after. */

@@ -8,8 +8,8 @@
  * Rows that one tile takes at once have k whole, and each step fetches what lies AHEAD_BYTES behind its own row of B. More rows,
  * or a height that takes several tiles, go k block by block: a block stays in first-level cache while all tiles read it, and
  * they share out the fetching of the next. So every line of B comes from memory once, whatever M. Accumulators between blocks
- * wait in scratch. Sums are the register tile's, one chain in ascending k: which kernel computes an element, and how threads
- * divide the panels, does not show in its bits. */
+ * wait in scratch. Of bf16 a step is a pair of k, as wide as an f32. Sums are the register tile's, one chain in ascending k: which
+ * kernel computes an element, and how threads divide the panels, does not show in its bits. */
 #include "backend/gen.h"
 
 enum { AHEAD_BYTES = 4096, BLOCK_SHARE = 4 };   /* a block takes 1 / BLOCK_SHARE of the first-level cache */
@@ -23,16 +23,18 @@ static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
 	return LLVMBuildSelect(g->b, below(g, a, b), a, b, "");
 }
 
-/* Lines of TILE_UNROLL rows of a panel. */
-static int lines_of(const Target *t)
+/* Lines of a panel that a turn of the tile's loop reads. */
+static int lines_of(const Gen *g, const Thin *t)
 {
-	return MAX(1, t->nr * 4 * TILE_UNROLL / 64);
+	return MAX(1, g->t->nr * 4 * t->unroll / 64);
 }
 
 /* i1: one tile takes all rows at once: mr of them, or a power of two below. */
-static LLVMValueRef at_once(Gen *g, LLVMValueRef m)
+static LLVMValueRef at_once(Gen *g, const Thin *t)
 {
-	LLVMValueRef one = gen_i64(g, 1), mr = gen_i64(g, g->t->mr);
+	LLVMValueRef one = gen_i64(g, 1), mr = gen_i64(g, g->t->mr), m = t->m;
+	if (t->any)
+		return LLVMConstInt(g->i1, 1, 0);
 	LLVMValueRef power = LLVMBuildICmp(g->b, LLVMIntEQ, LLVMBuildAnd(g->b, m, sub(g, m, one), ""), gen_i64(g, 0), "");
 	power = LLVMBuildAnd(g->b, power, below(g, m, mr), "");
 	return LLVMBuildOr(g->b, power, LLVMBuildICmp(g->b, LLVMIntEQ, m, mr, ""), "");
@@ -43,25 +45,25 @@ typedef struct Block { LLVMValueRef batch, right, k, n, ahead; bool once; } Bloc
 
 static void tiles(Gen *g, const Thin *t, const Block *b)
 {
-	int lines = b->once ? lines_of(g->t) : (lines_of(g->t) + 1) / 2;
-	LLVMValueRef fn = gen_tile_function(g, (TileKind){ .rows = t->rows, .lines = lines });
+	int lines = b->once ? lines_of(g, t) : (lines_of(g, t) + 1) / 2;
+	LLVMValueRef fn = t->tile(g, t->ctx, lines);
 	LLVMValueRef first = LLVMBuildZExt(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, b->k, gen_i64(g, 0), ""), g->i64, "");
-	LLVMValueRef share = mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, TILE_UNROLL)), gen_i64(g, lines * 64));
+	LLVMValueRef share = mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, t->unroll)), gen_i64(g, lines * 64));
 	Loop i = gen_loop_begin(g, gen_i64(g, 0), t->m, gen_i64(g, g->t->mr));
 	LLVMValueRef tile = gen_bin(g, LLVMUDiv, i.iv, gen_i64(g, g->t->mr)), h = smaller(g, sub(g, t->m, i.iv), gen_i64(g, g->t->mr));
 	LLVMValueRef a = t->left(t->ctx, b->batch, tile, b->k, h), acc = gen_at(g, g->scratch, mul(g, i.iv, gen_i64(g, g->t->nr)), 4);
 	LLVMValueRef ahead = gen_at(g, b->ahead, mul(g, tile, share), 1);
-	gen_helper_call(g, fn, (LLVMValueRef[]){ a, t->rows ? t->lda : h, b->right, b->n, acc, first, ahead, gen_i64(g, lines * 64), h }, TILE_PARAMS + 1);
+	gen_helper_call(g, fn, (LLVMValueRef[]){ a, t->lda ? t->lda : h, b->right, b->n, acc, first, ahead, gen_i64(g, 64), h }, TILE_PARAMS + 1);
 	gen_loop_end(g, &i);
 }
 
 static void blocks(Gen *g, const Thin *t, LLVMValueRef batch, LLVMValueRef right)
 {
-	int64_t deep = MAX(TILE_UNROLL, g->t->l1 / BLOCK_SHARE / (g->t->nr * 4) / TILE_UNROLL * TILE_UNROLL);
+	int64_t deep = MAX(t->unroll, g->t->l1 / BLOCK_SHARE / (g->t->nr * 4) / t->unroll * t->unroll);
 	LLVMValueRef row = gen_i64(g, g->t->nr), step = gen_i64(g, deep);
-	LLVMValueRef end = LLVMBuildSelect(g->b, below(g, t->k, gen_i64(g, 1)), gen_i64(g, 1), t->k, "");   /* sums of nothing are 0 */
+	LLVMValueRef end = LLVMBuildSelect(g->b, below(g, t->steps, gen_i64(g, 1)), gen_i64(g, 1), t->steps, "");   /* sums of nothing are 0 */
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), end, step);
-	Block b = { .batch = batch, .k = k.iv, .n = smaller(g, sub(g, t->k, k.iv), step) };
+	Block b = { .batch = batch, .k = k.iv, .n = smaller(g, sub(g, t->steps, k.iv), step) };
 	b.right = gen_at(g, right, mul(g, k.iv, row), 4);
 	b.ahead = gen_at(g, b.right, mul(g, b.n, row), 4);
 	tiles(g, t, &b);
@@ -72,10 +74,10 @@ static void panel(Gen *g, const Thin *t, LLVMValueRef batch, LLVMValueRef panel)
 {
 	LLVMBasicBlockRef whole = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "whole"), some = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "blocks");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "summed");
-	LLVMValueRef right = t->right(t->ctx, batch, panel, gen_i64(g, 0)), n = mul(g, panel, gen_i64(g, g->t->nr));
-	LLVMBuildCondBr(g->b, at_once(g, t->m), whole, some);
+	LLVMValueRef right = t->right(t->ctx, batch, panel), n = mul(g, panel, gen_i64(g, g->t->nr));
+	LLVMBuildCondBr(g->b, at_once(g, t), whole, some);
 	LLVMPositionBuilderAtEnd(g->b, whole);
-	tiles(g, t, &(Block){ .batch = batch, .right = right, .k = gen_i64(g, 0), .n = t->k, .once = true,
+	tiles(g, t, &(Block){ .batch = batch, .right = right, .k = gen_i64(g, 0), .n = t->steps, .once = true,
 		.ahead = gen_at(g, right, gen_i64(g, AHEAD_BYTES), 1) });
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, some);

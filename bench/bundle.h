@@ -146,6 +146,18 @@ static inline int bundle_add_peak_bf16(Bundle *k)
 	return k->launch.len - 1;
 }
 
+/* The way to multiply bf16 instead of the target's: "tiles", "dot", "convert"; false if there is no such way, or it is not the target's. */
+static inline bool bundle_way(Target *t, const char *name)
+{
+	static const char *const ways[] = { [BF16_CONVERT] = "convert", [BF16_DOT] = "dot", [BF16_TILES] = "tiles" };
+	for (int i = 0; i <= (int)t->bf16; i++)
+		if (!strcmp(name, ways[i])) {
+			t->bf16 = i;
+			return true;
+		}
+	return false;
+}
+
 /* The register tile on operands in first-level cache; args[0]: rounds. */
 static inline int bundle_add_tile(Bundle *k, int64_t depth)
 {
@@ -205,6 +217,35 @@ static inline void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), vo
 			const KernelArg *arg = &k->launch.at[i].ka->at.at[j];
 			k->launch.at[i].args[j] = arg->root ? place(ctx, arg->root) + arg->bytes : arg->number;
 		}
+}
+
+/* Multiply-adds in registers, of f32 or as the target multiplies bf16. */
+typedef struct Peak { Shot *launch; double flops; } Peak;           /* of a thread */
+
+static inline Peak peak_of(Arena *a, const Target *t, bool bf16)
+{
+	Bundle *k = bundle_new(a, t, NULL, 0);
+	bool special = bf16 && t->bf16 != BF16_CONVERT, tiles = special && t->bf16 == BF16_TILES;
+	if (special)
+		bundle_add_peak_bf16(k);
+	else
+		bundle_add_peak(k);
+	Peak p = { .launch = bundle_finish(k, NULL) };
+	int64_t rounds = tiles ? 40000 : 400000;
+	p.launch->args[0] = rounds;
+	p.flops = 2 * (tiles ? 16 * 16 * 32 : t->lanes * (special ? 2 : 1)) * PEAK_CHAINS * (double)rounds;
+	return p;
+}
+
+/* Bytes of finite numbers, neither small nor large. */
+static inline void fill(char *at, int64_t bytes, bool bf16)
+{
+	uint16_t *half = (uint16_t *)at;
+	float *f = (float *)at;
+	for (int64_t i = 0; i < bytes / 2 && bf16; i++)
+		half[i] = (uint16_t)(0x3d00 + i * 2654435761u % 256 + (i & 1) * 0x8000);
+	for (int64_t i = 0; i < bytes / 4 && !bf16; i++)
+		f[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
 }
 
 static inline double bundle_compile_seconds(const Bundle *k)

@@ -7,8 +7,8 @@
  *   dX        dY (M,N) W^T              dW        X^T dY
  * and with -e how efficient the threads are: a thread's share of the rate, in percent of the rate of one alone, by turns as well.
  * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
- * With -b OpenBLAS and oneDNN take their turns too, at the forms they have; a last line says in how many cells we are ahead of both.
- * Usage: gemm [-b] [-d f32|bf16] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
+ * With -b OpenBLAS and oneDNN (which alone has bf16) take their turns too; a last line says in how many cells we are ahead of both.
+ * Usage: gemm [-b] [-d f32|bf16] [-w tiles|dot|convert] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] */
 #include "bench/blas.h"
 #include "bench/bundle.h"
@@ -20,7 +20,7 @@
 
 /* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
 typedef struct Shape { int64_t k, n; bool tied; } Shape;
-typedef struct Options { int threads, turns; const char *target, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency, peers; } Options;
+typedef struct Options { int threads, turns; const char *target, *way, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency, peers; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
 static const char *const specs[2][FORMS] = {
@@ -76,18 +76,6 @@ static int64_t place(void *ctx, Value *root)
 	return at;
 }
 
-static void fill(Bench *b)
-{
-	uint16_t *half = (uint16_t *)b->arena;
-	for (int64_t i = 0; i < b->used / 2 && b->o.bf16; i++)
-		half[i] = (uint16_t)(0x3d00 + i * 2654435761u % 256 + (i & 1) * 0x8000);
-	if (b->o.bf16)
-		return;
-	float *f = (float *)b->arena;
-	for (int64_t i = 0; i < b->used / 4; i++)
-		f[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
-}
-
 /* The launches of one form: timed[0..*n], and what packs the weight ahead (-1: nothing does). As layout leaves them. */
 typedef struct Form { int timed[3], n, ahead; } Form;
 
@@ -125,24 +113,6 @@ static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t
 	return f;
 }
 
-/* Multiply-adds in registers. */
-typedef struct Peak { Shot *launch; double flops; } Peak;           /* of a thread */
-
-static Peak peak_of(Bench *b)
-{
-	Bundle *k = bundle_new(b->a, &b->t, NULL, 0);
-	bool special = b->o.bf16 && b->t.bf16 != BF16_CONVERT, tiles = special && b->t.bf16 == BF16_TILES;
-	if (special)
-		bundle_add_peak_bf16(k);
-	else
-		bundle_add_peak(k);
-	Peak p = { .launch = bundle_finish(k, NULL) };
-	int64_t rounds = tiles ? 40000 : 400000;
-	p.launch->args[0] = rounds;
-	p.flops = 2 * (tiles ? 16 * 16 * 32 : b->t.lanes * (special ? 2 : 1)) * PEAK_CHAINS * (double)rounds;
-	return p;
-}
-
 static double peak(Bench *b, const Peak *p, int threads, int reps)
 {
 	int64_t dim = 0;
@@ -170,15 +140,19 @@ static double turn(Bench *b, Shot *l, const Form *f, double flops, int threads)
 	return flops / bundle_run(run, f->n, b->arena, &b->m, threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
 }
 
-/* The form as a product of matrices at the arena's begin: what they hold does not matter. */
+/* The form as a product of matrices at the arena's begin, into what lies behind all: what they hold does not matter. */
 static Product product(const Bench *b, int which, const Shape *s)
 {
-	float *x = (float *)b->arena, *w = x + b->m * s->k, *dy = w + s->k * s->n;
+	int64_t size = b->o.bf16 ? 2 : 4;
+	char *x = b->arena, *w = x + b->m * s->k * size, *dy = w + s->k * s->n * size;
+	float *c = (float *)(b->arena + (b->used + 63) / 64 * 64);
+	if (b->used + MAX(s->k * s->n, b->m * MAX(s->k, s->n)) * 4 + 64 > ARENA)
+		fatal("the bench's arena is too small");
 	if (which == DX)
-		return (Product){ b->m, s->k, s->n, false, !s->tied, dy, w, x };
+		return (Product){ b->m, s->k, s->n, false, !s->tied, dy, w, c };
 	if (which == DW)
-		return s->tied ? (Product){ s->n, s->k, b->m, true, false, dy, x, w } : (Product){ s->k, s->n, b->m, true, false, x, dy, w };
-	return (Product){ b->m, s->n, s->k, false, s->tied, x, w, dy };
+		return s->tied ? (Product){ s->n, s->k, b->m, true, false, dy, x, c } : (Product){ s->k, s->n, b->m, true, false, x, dy, c };
+	return (Product){ b->m, s->n, s->k, false, s->tied, x, w, c };
 }
 
 /* One turn of a peer, as turn(): the fastest of its repetitions. */
@@ -225,7 +199,7 @@ static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 	b->used = 0;
 	b->m = m;
 	bundle_place(k, place, b);
-	fill(b);
+	fill(b->arena, b->used, b->o.bf16);
 	for (int i = 0; i < FORMS; i++)
 		if (f[i].ahead >= 0)
 			bundle_run((Shot *[]){ &l[f[i].ahead] }, 1, b->arena, &m, b->o.threads, 1, false);
@@ -270,9 +244,10 @@ static double tile(Bench *b, int64_t depth, double one)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .turns = 11, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "bd:t:T:r:m:n:S:ce")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "bd:w:t:T:r:m:n:S:ce")) != -1;) {
 		switch (c) {
 		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
+		case 'w': o.way = optarg; break;
 		case 't': o.threads = atoi(optarg); break;
 		case 'T': o.target = optarg; break;
 		case 'r': o.turns = MIN(MAX_TURNS, MAX(1, atoi(optarg))); break;
@@ -296,14 +271,14 @@ int main(int argc, char **argv)
 	Bench b = { .a = arena_new(), .o = options(argc, argv), .worst = 1e30 };
 	if (!target_find(b.o.target, &b.t))
 		return 1;
+	if (b.o.way && !bundle_way(&b.t, b.o.way))
+		fatal("%s does not multiply bf16 by '%s'", b.t.name, b.o.way);
 	b.arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (b.arena == MAP_FAILED)
 		fatal("no memory for the bench");
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
-	if (b.o.peers && b.o.bf16)
-		fatal("-b measures libraries' f32 products: not with -d bf16");
-	b.o.peers = b.o.peers && blas_open(b.o.threads);
-	Peak p = peak_of(&b);
+	b.o.peers = b.o.peers && blas_open(b.o.threads, b.o.bf16);
+	Peak p = peak_of(b.a, &b.t, b.o.bf16);
 	double one = peak(&b, &p, 1, 100), all = peak(&b, &p, b.o.threads, 100);
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, all, b.o.threads);
 	if (!b.o.bf16)

@@ -3,7 +3,8 @@
  * Prints, for a weight (K,N) packed ahead and M rows: the GB/s at which the weight is read, and its share of the limit: the
  * bandwidth of plain reading, or (many rows) what the multiply-adds' peak allows, all measured in the same run on all
  * threads. A run goes through so many copies of the weight that caches do not hold them; a reader and the kernels take turns.
- * Usage: thin [-t threads] [-T target] [-r repeats] [-m M] [-k K] [-n N] [-S listing.s] */
+ * Usage: thin [-t threads] [-T target] [-r repeats] [-m M] [-k K] [-n N] [-S listing.s]
+ *        [-d f32|bf16] [-w tiles|dot|convert: the way bf16 is multiplied, else the target's] */
 #include "bench/bundle.h"
 #include "passes/passes.h"
 
@@ -12,7 +13,7 @@
 #include <unistd.h>
 
 typedef struct Shape { const char *name; int64_t k, n; } Shape;
-typedef struct Options { int threads, reps; const char *target, *listing; int64_t m, k, n; } Options;
+typedef struct Options { int threads, reps; const char *target, *way, *listing; int64_t m, k, n; bool bf16; } Options;
 typedef struct Bench {
 	Arena *a;
 	Options o;
@@ -54,9 +55,10 @@ static int contraction(Bench *bench, Bundle *k, const Shape *s)
 	Graph *g = graph_new(bench->a, "thin");
 	Builder b = { .g = g };
 	int at = -1;
+	DType dt = bench->o.bf16 ? DT_BF16 : DT_F32;
 	graph_sym(g, "M", MOST);
-	Value *x = b_source(&b, OP_INPUT, "x", type_make(DT_F32, 2, (const Dim *[]){ dim_sym("M"), dim_const(s->k) }));
-	Value *w = b_source(&b, OP_PARAM, "w", type_make(DT_F32, 2, (const Dim *[]){ dim_const(s->k), dim_const(s->n) }));
+	Value *x = b_source(&b, OP_INPUT, "x", type_make(dt, 2, (const Dim *[]){ dim_sym("M"), dim_const(s->k) }));
+	Value *w = b_source(&b, OP_PARAM, "w", type_make(dt, 2, (const Dim *[]){ dim_const(s->k), dim_const(s->n) }));
 	b_output(&b, "y", b_contract(&b, x, w, "mk,kn->mn"));
 	layout_packed(g);
 	for (int i = 0; i < g->vals.len; i++) {
@@ -100,12 +102,9 @@ static double read_bandwidth(Bench *b)
 
 static double peak(Bench *b)
 {
-	Bundle *k = bundle_new(b->a, &b->t, NULL, 0);
-	bundle_add_peak(k);
-	Shot *l = bundle_finish(k, NULL);
-	int64_t rounds = 1000000, dim = 0;
-	l->args[0] = rounds;
-	return 2e-9 * b->t.lanes * PEAK_CHAINS * (double)rounds * b->o.threads / bundle_run(&l, 1, b->arena, &dim, b->o.threads, 5, false);
+	Peak p = peak_of(b->a, &b->t, b->o.bf16);
+	int64_t dim = 0;
+	return 1e-9 * p.flops * b->o.threads / bundle_run(&p.launch, 1, b->arena, &dim, b->o.threads, 5, false);
 }
 
 /* The launch on `n` copies of the weight. */
@@ -128,7 +127,8 @@ static void measure(Bench *b, const Shape *s)
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), MOST } }, 1);
 	int at = contraction(b, k, s), n;
 	Shot *l = bundle_finish(k, b->o.listing);
-	int64_t panels = (s->n + b->t.nr - 1) / b->t.nr, bytes = panels * b->t.nr * s->k * 4;
+	int64_t nr = tile_columns(&b->t, b->o.bf16 ? DT_BF16 : DT_F32), size = b->o.bf16 ? 2 : 4;
+	int64_t bytes = (s->n + nr - 1) / nr * nr * s->k * size;
 	b->used = 0;
 	b->m = MOST;
 	bundle_place(k, place, b);
@@ -143,7 +143,7 @@ static void measure(Bench *b, const Shape *s)
 			reads = MAX(reads, read_bandwidth(b));
 			took = MIN(took, bundle_run(run, n, b->arena, &m, b->o.threads, 2, false) / n);
 		}
-		double need = (double)(s->k * s->n) * 4e-9, limit = MIN(reads, b->peak * 2 / (double)m);
+		double need = (double)(s->k * s->n * size) * 1e-9, limit = MIN(reads, b->peak * (double)size / 2 / (double)m);
 		printf(" %5.1f %3.0f%%", need / took, 100 * need / took / limit);
 		b->reads = MAX(b->reads, reads);
 		fflush(stdout);
@@ -154,8 +154,10 @@ static void measure(Bench *b, const Shape *s)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .reps = 2, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "t:T:r:m:k:n:S:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "d:w:t:T:r:m:k:n:S:")) != -1;) {
 		switch (c) {
+		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
+		case 'w': o.way = optarg; break;
 		case 't': o.threads = atoi(optarg); break;
 		case 'T': o.target = optarg; break;
 		case 'r': o.reps = atoi(optarg); break;
@@ -180,12 +182,13 @@ int main(int argc, char **argv)
 	Bench b = { .a = arena_new(), .o = options(argc, argv) };
 	if (!target_find(b.o.target, &b.t))
 		return 1;
+	if (b.o.way && !bundle_way(&b.t, b.o.way))
+		fatal("%s does not multiply bf16 by '%s'", b.t.name, b.o.way);
 	b.arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (b.arena == MAP_FAILED)
 		fatal("no memory for the bench");
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
-	for (int64_t i = 0; i < ARENA / 4; i++)
-		((float *)b.arena)[i] = (float)(i % 1000) * 1e-3f - 0.5f;
+	fill(b.arena, ARENA, b.o.bf16);
 	b.peak = peak(&b);
 	printf("%s, %d threads: reads %.1f GB/s, peak %.1f GFLOP/s; GB/s of weights and share of the limit at M =", b.t.name, b.o.threads,
 		read_bandwidth(&b), b.peak);

@@ -84,8 +84,52 @@ static void layouts(void **state)
 		check_case(&cases[i]);
 }
 
+/* Few rows of weights packed ahead: each height of tiles; k in blocks, halves of pairs, less than a step. */
+static void thin(void **state)
+{
+	static const Case cases[] = {
+		{ .spec = "mk,kn->mn", .extents = "m:1 n101 k1031", .ahead = true }, { .spec = "mk,kn->mn", .extents = "m2 n33 k3", .ahead = true },
+		{ .spec = "mk,kn->mn", .extents = "m:3 n48 k1024", .ahead = true, .tail = true }, { .spec = "mk,kn->mn", .extents = "m:4 n101 k1030", .ahead = true },
+		{ .spec = "mk,kn->mn", .extents = "m:7 n47 k259", .ahead = true }, { .spec = "mk,kn->mn", .extents = "m:8 n49 k517", .ahead = true, .tail = true },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m:11 n145 k77", .ahead = true },
+		{ .spec = "mk,kn->mn", .extents = "m16 n145 k1031", .ahead = true }, { .spec = "mk,kn->mn", .extents = "m:17 n145 k1031", .ahead = true },
+		{ .spec = "bmk,bkn->bmn", .extents = "b3 m:2 n35 k21", .ahead = true },
+	};
+	for (int i = 0; i < COUNT(cases); i++)
+		check_case(&cases[i]);
+}
+
+/* A row's bits are the same whatever rows are beside it: alone, in thin.c's loop, in lower tiles, in full ones. */
+static void neighbours(void **state)
+{
+	enum { MOST = 70 };
+	static const int64_t heights[] = { 1, 2, 5, 16, 17, 32, 33, MOST };
+	Case c = { .spec = "mk,kn->mn", .extents = "m:70 n67 k1037", .ahead = true };
+	Target t;
+	for (int w = 0; w < WAYS; w++) {
+		if (!way(w, &t))
+			continue;
+		Arena *a = arena_new();
+		Dims dims;
+		Graph *g = graph_of(a, &c, &dims, false);
+		assert_true(passes_run(g, "layout_packed,fuse,schedule", NULL));
+		Env *most = fill_env(g, &dims, 1, 1);
+		assert_true(backend_run(g, most, &t, 2));
+		for (int i = 0; i < COUNT(heights); i++) {
+			dims.at[0].bound = heights[i];
+			Env *e = fill_env(g, &dims, 1, 1);
+			memcpy(env_get(e, "y")->at, env_get(most, "y")->at, sizeof(double) * (size_t)env_get(most, "y")->n);
+			memcpy(env_get(e, "x")->at, env_get(most, "x")->at, sizeof(double) * (size_t)env_get(e, "x")->n);
+			assert_true(backend_run(g, e, &t, 2));
+			assert_memory_equal(env_get(e, "r")->at, env_get(most, "r")->at, sizeof(double) * (size_t)env_get(e, "r")->n);
+		}
+		arena_free(a);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(rounding), cmocka_unit_test(sizes), cmocka_unit_test(layouts) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(rounding), cmocka_unit_test(sizes), cmocka_unit_test(layouts),
+		cmocka_unit_test(thin), cmocka_unit_test(neighbours) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,17 +125,20 @@ static void test_forward(void **state) { check(routed(), "layout"); }
 static void test_forward_packed(void **state) { check(routed(), "layout_packed"); }
 static void test_step(void **state) { check(step(), "layout"); }
 
-/* The counts of an expert that is not there are 0, whatever memory held; and of one that takes all, N. */
-static void test_counts(void **state)
+/* The counts of an expert that is not there are 0, whatever memory held, and its products; of one that takes all, N. */
+static void counts(const char *passes)
 {
 	Graph *g = routed();
 	Env *e = filled(g, 7, 0);
 	Target t;
-	assert_true(passes_run(g, "simplify,dce,layout,fuse,schedule", NULL) && target_find(target_main(), &t) && backend_run(g, e, &t, 2));
+	assert_true(passes_run(g, passes, NULL) && target_find(target_main(), &t) && backend_run(g, e, &t, 2));
 	assert_true(env_get(e, "count0")->at[0] == 0 && env_get(e, "count1")->at[0] == 42 && env_get(e, "count2")->at[0] == 12);
 	for (int64_t i = 0; i < env_get(e, "gram0")->n; i++)
 		assert_true(env_get(e, "gram0")->at[i] == 0);
 }
+
+static void test_counts(void **state) { counts("simplify,dce,layout,fuse,schedule"); }
+static void test_counts_bf16(void **state) { counts("precision,simplify,dce,layout,fuse,schedule"); }
 
 /* A row that nobody takes is 0; the weights of an expert without rows are not read: they may be anything. */
 static void test_nobody(void **state)
@@ -174,7 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forward), cmocka_unit_test(test_forward_packed), cmocka_unit_test(test_step),
-		cmocka_unit_test(test_counts), cmocka_unit_test(test_nobody), cmocka_unit_test(test_order),
+		cmocka_unit_test(test_counts), cmocka_unit_test(test_counts_bf16), cmocka_unit_test(test_nobody), cmocka_unit_test(test_order),
 	};
 	return cmocka_run_group_tests_name("backend_counted", tests, NULL, NULL);
 }
