@@ -28,18 +28,23 @@ bool target_is_foreign(const Target *);                        /* this machine's
 const char *arch_name(Arch);                                   /* "x86_64", "aarch64": as in triples and tools' names */
 
 /* plan.c: every buffer's place. */
-typedef struct Slot { Value *value; int64_t offset, bytes; int first, last; } Slot;  /* launches it lives through */
+typedef enum External { EXTERNAL_NOT, EXTERNAL_ROWS, EXTERNAL_PREPARED } External;   /* outside of the arena: steps look up rows; only prepare reads it */
+typedef struct Slot { Value *value; int64_t offset, bytes; int first, last; External external; } Slot;  /* launches it lives through */
 typedef struct Plan {
 	Vec(Slot) slots;            /* persistent ones (params, states) have first = -1 */
 	int64_t persistent, arena, scratch;
+	int64_t prepared;           /* the arena's first bytes, whole pages: what prepare leaves for the other functions */
+	int64_t external, looked_up;  /* external ones count offsets of their own: bytes of all; of those that steps look up, the first */
 	ValueMap *of, *named[3];    /* place.c's: a slot's index by its value; the first of a param's, state's, input's name */
 } Plan;
 Plan *plan_entry(Module *, Entry *, const Target *);           /* one plan for all functions of an entry; NULL after diag_error */
+void external_mark(Plan *, const Entry *);                     /* external.c: which of the params in it are external */
 void plan_print(Str *, const Plan *, const Entry *);            /* plan_print.c */
 /* place.c */
 void plan_add(Arena *, Plan *, Slot);                          /* appends, and keeps what look-ups need */
 int plan_named(const Plan *, const Value *source);             /* index of the first slot of that kind and name; -1 */
-int64_t plan_offset(const Plan *, const Value *root);          /* byte offset in the arena; bug() if it has none */
+int64_t plan_offset(const Plan *, const Value *root);          /* byte offset in the arena (external: of its own); bug() if it has none */
+bool plan_external(const Plan *, const Value *root);
 
 /* quant.c: memory of a right operand in blocks. */
 int64_t quant_bytes(const Target *, Quant, int64_t k, int64_t n);   /* of one batch */

@@ -41,11 +41,20 @@ int64_t plan_offset(const Plan *p, const Value *root)
 	return s->offset;
 }
 
+bool plan_external(const Plan *p, const Value *root)
+{
+	const Slot *s = root ? slot_of(p, root) : NULL;
+	return s && s->external;
+}
+
+/* Of an external one's memory only the bytes into it are known. */
 int64_t plan_argument(const Plan *p, const KernelArg *arg)
 {
 	if (!arg->root)
 		return arg->number;
 	if (!slot_of(p, arg->root) && (arg->root->op == OP_CONST || arg->root->op == OP_DIMVAL))
 		return 0;          /* made in place, never read */
+	if (plan_external(p, arg->root))
+		return arg->bytes;
 	return plan_offset(p, arg->root) + arg->bytes;
 }

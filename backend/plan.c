@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, PAGE = 4096 };
 #define MOST ((int64_t)1 << 62)
 
 /* A piece of memory of one function. Launches are numbered from 0. */
@@ -125,12 +125,39 @@ static void add_sources(Planner *p, Graph *g, Op kind)
 	}
 }
 
+static void place_source(Planner *p, Slot *s, int64_t *end)
+{
+	s->offset = *end;
+	*end = plus(p, *end, aligned(p, s->bytes));
+}
+
+static bool is_prepared(const Value *v)
+{
+	return v->op == OP_STATE && strncmp(v->a.name, "hoist.", 6) == 0;
+}
+
+/* What prepare leaves comes first, in pages of its own, so that a file can be mapped there. */
 static void place_sources(Planner *p)
 {
 	Plan *plan = p->plan;
-	for (int i = 0; i < plan->slots.len; i++) {
-		plan->slots.at[i].offset = plan->persistent;
-		plan->persistent = plus(p, plan->persistent, aligned(p, plan->slots.at[i].bytes));
+	for (int i = 0; i < plan->slots.len; i++)
+		if (is_prepared(plan->slots.at[i].value))
+			place_source(p, &plan->slots.at[i], &plan->persistent);
+	plan->persistent = plan->prepared = plus(p, plan->persistent, PAGE - 1) / PAGE * PAGE;
+	for (int i = 0; i < plan->slots.len; i++)
+		if (!is_prepared(plan->slots.at[i].value) && !plan->slots.at[i].external)
+			place_source(p, &plan->slots.at[i], &plan->persistent);
+}
+
+static void place_external(Planner *p)
+{
+	Plan *plan = p->plan;
+	for (External e = EXTERNAL_ROWS; e <= EXTERNAL_PREPARED; e++) {
+		for (int i = 0; i < plan->slots.len; i++)
+			if (plan->slots.at[i].external == e)
+				place_source(p, &plan->slots.at[i], &plan->external);
+		if (e == EXTERNAL_ROWS)
+			plan->looked_up = plan->external;
 	}
 }
 
@@ -376,6 +403,7 @@ static void add_slots(Planner *p)
 		const Slot *kept = w->fixed ? slot_named(p->plan, w->root) : NULL;
 		Slot s = { .value = o->root, .bytes = o->bytes, .first = o->first, .last = o->last };
 		s.offset = kept ? kept->offset : plus(p, p->plan->persistent, w->offset);
+		s.external = kept ? kept->external : EXTERNAL_NOT;
 		if (w->fixed)
 			s.first = s.last = -1;
 		if (!kept || kept->value != o->root)
@@ -407,11 +435,13 @@ Plan *plan_entry(Module *m, Entry *e, const Target *t)
 		for (int i = 0; i < e->graphs.len; i++)
 			if (graph_is_function(e->graphs.at[i]))
 				add_sources(&p, e->graphs.at[i], kinds[k]);
+	external_mark(p.plan, e);
 	place_sources(&p);
+	place_external(&p);
 	for (int i = 0; i < e->graphs.len; i++)
 		if (graph_is_function(e->graphs.at[i]))
 			plan_function(&p, e->graphs.at[i]);
-	plus(&p, p.plan->persistent, p.plan->arena);
+	plus(&p, plus(&p, p.plan->persistent, p.plan->arena), p.plan->external);
 	if (!p.huge)
 		return p.plan;
 	diag_error((Loc){ 0 }, NULL, "%s needs more than 2^62 bytes of memory at the bounds of its dims", e->name);

@@ -12,10 +12,11 @@ static bool stays(const Slot *s)
 }
 
 /* Parameters, or a state by the part of its name before the first dot: grad, m, v, cache, hoist. */
-static const char *group_of(const Value *v)
+static const char *group_of(const Slot *s)
 {
+	const Value *v = s->value;
 	if (v->op == OP_PARAM)
-		return intern("parameters");
+		return intern(s->external ? "external" : "parameters");
 	if (v->op == OP_INPUT)
 		return intern("inputs");
 	return intern_n(v->a.name, strcspn(v->a.name, "."));
@@ -38,7 +39,7 @@ static void print_group(Str *s, const Plan *p, int from, const char *group)
 	int64_t bytes = 0;
 	int tensors = 0;
 	for (int i = from; i < p->slots.len; i++) {
-		if (!counts(p, i) || group_of(p->slots.at[i].value) != group)
+		if (!counts(p, i) || group_of(&p->slots.at[i]) != group)
 			continue;
 		tensors++;
 		bytes += p->slots.at[i].bytes;
@@ -50,9 +51,12 @@ static void print_persistent(Str *s, const Plan *p)
 {
 	const char *done[64];
 	int n = 0;
-	str_printf(s, "stays: %lld bytes\n", (long long)p->persistent);
+	str_printf(s, "stays: %lld bytes", (long long)p->persistent);
+	if (p->external)
+		str_printf(s, "; %lld external, read from the checkpoint's mapping", (long long)p->external);
+	str_printf(s, "\n");
 	for (int i = 0; i < p->slots.len; i++) {
-		const char *group = counts(p, i) ? group_of(p->slots.at[i].value) : NULL;
+		const char *group = counts(p, i) ? group_of(&p->slots.at[i]) : NULL;
 		bool seen = !group || n == COUNT(done);
 		for (int k = 0; k < n && !seen; k++)
 			seen = done[k] == group;

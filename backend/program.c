@@ -35,6 +35,7 @@ typedef struct EntryBuild {
 	Entry *e;
 	const Plan *plan;
 	Vec(Sym) syms;
+	Vec(int) tensors;          /* the plan's slots that are tensors */
 	int64_t scratch;
 } EntryBuild;
 
@@ -142,6 +143,30 @@ static int cost_index(Program *p, Costs *all, const Launch *l)
 			return i;
 	vec_push(p->arena, all, ((LaunchCost){ l->flops, l->bytes }));
 	return all->len - 1;
+}
+
+static int tensor_index(const EntryBuild *b, const Value *root)
+{
+	int slot = plan_named(b->plan, root);
+
+	for (int i = 0; i < b->tensors.len; i++)
+		if (b->tensors.at[i] == slot)
+			return i;
+	bug("%s: %s is no tensor", b->e->name, root->a.name);
+}
+
+static void add_externals(Program *p, EntryBuild *b, const KernelArgs *ka, int launch, Values *out)
+{
+	for (int i = 0; i < ka->at.len; i++) {
+		LLVMValueRef v[SnExternal_COUNT] = { 0 };
+		if (!plan_external(b->plan, ka->at.at[i].root))
+			continue;
+		v[SnExternal_launch] = number(p, launch);
+		v[SnExternal_nargs] = number(p, ka->at.len);
+		v[SnExternal_arg] = number(p, i);
+		v[SnExternal_tensor] = number(p, tensor_index(b, ka->at.at[i].root));
+		vec_push(p->arena, out, RECORD(p, SnExternal, v));
+	}
 }
 
 static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, Costs *costs)
@@ -330,11 +355,13 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	LLVMValueRef v[SnFunction_COUNT] = { 0 };
 	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
 	PortList ports = ports_of(p, b->e, g);
-	Values l = { 0 }, s = { 0 };
+	Values l = { 0 }, s = { 0 }, externals = { 0 };
 	Costs costs = { 0 };
 
-	for (int i = 0; i < launches.len; i++)
+	for (int i = 0; i < launches.len; i++) {
 		vec_push(p->arena, &l, launch_record(p, b, &launches.at[i], &costs));
+		add_externals(p, b, launches.at[i].ka, i, &externals);
+	}
 	for (int i = 0; i < ports.len; i++)
 		vec_push(p->arena, &s, slot_record(p, b, &ports.at[i]));
 	v[SnFunction_name] = text(p, function_name(g));
@@ -346,6 +373,8 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	v[SnFunction_flops] = flops_function(p, b, g);
 	v[SnFunction_costs] = costs_function(p, b, g, &costs);
 	v[SnFunction_ncost] = number(p, costs.len);
+	v[SnFunction_externals] = array(p, &externals, "externals");
+	v[SnFunction_nexternal] = number(p, externals.len);
 	return RECORD(p, SnFunction, v);
 }
 
@@ -385,6 +414,7 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 	v[SnTensor_decay] = number(p, param && param->decay);
 	v[SnTensor_frozen] = number(p, param && entry_freezes(p->m, b->e, param));
 	v[SnTensor_adapter] = number(p, param && param->adapter);
+	v[SnTensor_external] = number(p, slot->external != EXTERNAL_NOT);
 	v[SnTensor_axes] = dim_is_const(type_elems(t->type), NULL) ? nothing(p) : axes(p, b, t->type);
 	return RECORD(p, SnTensor, v);
 }
@@ -430,12 +460,14 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	Values functions = { 0 }, tensors = { 0 };
 
 	collect_syms(p, &b);
+	for (int i = 0; i < plan->slots.len; i++)
+		if (is_tensor(plan, i))
+			vec_push(p->arena, &b.tensors, i);
 	for (int i = 0; i < e->graphs.len; i++)
 		if (graph_is_function(e->graphs.at[i]))
 			vec_push(p->arena, &functions, function_record(p, &b, e->graphs.at[i]));
-	for (int i = 0; i < plan->slots.len; i++)
-		if (is_tensor(plan, i))
-			vec_push(p->arena, &tensors, tensor_record(p, &b, &plan->slots.at[i]));
+	for (int i = 0; i < b.tensors.len; i++)
+		vec_push(p->arena, &tensors, tensor_record(p, &b, &plan->slots.at[b.tensors.at[i]]));
 	v[SnEntry_kind] = number(p, e->kind);
 	v[SnEntry_name] = text(p, e->name);
 	v[SnEntry_doc] = text(p, e->doc);
@@ -449,6 +481,9 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	v[SnEntry_nsym] = number(p, b.syms.len);
 	v[SnEntry_arena_bytes] = number(p, plan->persistent + plan->arena);
 	v[SnEntry_scratch_bytes] = number(p, MAX(b.scratch, plan->scratch));
+	v[SnEntry_prepared_bytes] = number(p, plan->prepared);
+	v[SnEntry_external_bytes] = number(p, plan->external);
+	v[SnEntry_looked_up_bytes] = number(p, plan->looked_up);
 	return RECORD(p, SnEntry, v);
 }
 

@@ -142,7 +142,7 @@ static int dispatch(const SnProgram *p, int argc, char **argv)
 	const SnCommand *c = find(&commands, argv[1]);
 	if (!c)
 		return SN_USAGE;
-	SnOptions o = {.program = p};
+	SnOptions o = {.program = p, .began = sn_clock()};
 	int code = sn_flags_parse(&o, c, argc - 2, argv + 2);
 	if (!code && o.help)
 		sn_flags_help(stdout, &o, c);

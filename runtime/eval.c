@@ -155,9 +155,6 @@ static int open_data(Eval *e, const char *checkpoint)
 static void measure(Eval *e)
 {
 	int64_t batches = (int64_t)sn_num(e->o, "eval.batches", 0);
-	const SnFunction *prepare = sn_function(e->o->entry, "prepare");
-	if (prepare)
-		sn_call(&e->s, prepare);
 	sn_means_open(&e->means, e->f);
 	if (e->inputs)
 		sn_evaluate_inputs(&e->s, e->f, &e->file, 0, e->file.examples, e->b.rows, batches, &e->means);
@@ -197,8 +194,11 @@ static int evaluate(Eval *e, const char *checkpoint)
 	int code = sn_session_start(&e->s, e->o->entry, e->o);
 	if (!code)
 		code = open_data(e, checkpoint);
+	sn_profile_stage(e->s.profile, "data");
 	if (!code)
 		code = sn_model_load(&e->s, e->o, checkpoint);
+	if (!code)
+		code = sn_prepare(&e->s, e->o);
 	if (code)
 		return code;
 	double started = sn_clock();

@@ -11,10 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int sn_file_map(SnFile *f, const char *path)
+/* Differs where the file was replaced or written to since. */
+static uint64_t identity(const struct stat *st)
 {
-	*f = (SnFile){"", 0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int64_t parts[] = {(int64_t)st->st_ino, st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec, st->st_ctim.tv_sec, st->st_ctim.tv_nsec};
+	return sn_sum(parts, sizeof parts);
+}
+
+int sn_file_open(SnFile *f, const char *path, int *opened)
+{
+	*f = (SnFile){.at = ""};
+	int fd = *opened = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
 	struct stat st;
@@ -30,9 +37,20 @@ int sn_file_map(SnFile *f, const char *path)
 		if (at == MAP_FAILED)
 			code = sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
 		else
-			*f = (SnFile){at, (size_t)st.st_size};
+			*f = (SnFile){at, (size_t)st.st_size, identity(&st)};
 	}
-	close(fd);
+	if (code) {
+		close(fd);
+		*opened = -1;
+	}
+	return code;
+}
+
+int sn_file_map(SnFile *f, const char *path)
+{
+	int fd, code = sn_file_open(f, path, &fd);
+	if (!code)
+		close(fd);
 	return code;
 }
 
@@ -40,7 +58,7 @@ void sn_file_unmap(SnFile *f)
 {
 	if (f->n)
 		munmap((void *)f->at, f->n);
-	*f = (SnFile){"", 0};
+	*f = (SnFile){.at = ""};
 }
 
 enum { WRITE_BUFFER = 1 << 16 };

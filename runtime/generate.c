@@ -347,14 +347,6 @@ static int open_tokenizer(Generator *g, const char *checkpoint)
 	return code;
 }
 
-static int load(Generator *g, const char *checkpoint)
-{
-	if (checkpoint)
-		return sn_weights_load(&g->s, g->o->program, checkpoint);
-	sn_init_params(&g->s, (uint32_t)sn_num(g->o, "seed", 1));
-	return SN_OK;
-}
-
 /* A token of its own, or, where there are ids alone, the number of one; -1: a text. */
 static int32_t stop_id(const Generator *g, const char *text)
 {
@@ -403,17 +395,14 @@ static int open_all(Generator *g, const char *checkpoint)
 	if (!code)
 		code = sn_stepper_open(&g->m, &g->s);
 	if (!code)
-		code = load(g, checkpoint);
+		code = sn_model_load(&g->s, g->o, checkpoint);
 	if (code)
 		return code;
 	int64_t known = g->tokenizer ? sn_tokenizer_size(g->tokenizer) : g->m.V;
 	g->V = g->m.V < known ? g->m.V : known;
 	open_sampler(g, g->m.V);
 	find_stops(g);
-	const SnFunction *prepare = sn_function(g->o->entry, "prepare");
-	if (prepare)
-		sn_call(&g->s, prepare);
-	return SN_OK;
+	return sn_prepare(&g->s, g->o);
 }
 
 int sn_generate_main(const SnOptions *o)

@@ -188,18 +188,17 @@ static int open_all(Infer *f, const char *checkpoint)
 		code = sn_session_start(&f->s, o->entry, o);
 	if (!code)
 		code = open_results(f);
-	return code ? code : sn_model_load(&f->s, o, checkpoint);
+	if (!code)
+		code = sn_model_load(&f->s, o, checkpoint);
+	return code ? code : sn_prepare(&f->s, o);
 }
 
 static int infer(Infer *f, const char *checkpoint)
 {
-	const SnFunction *prepare = sn_function(f->o->entry, "prepare");
 	const char *path = sn_str(f->o, "output", NULL);
 	int code = open_all(f, checkpoint);
 	if (code)
 		return code;
-	if (prepare)
-		sn_call(&f->s, prepare);
 	double started = sn_clock();
 	run_all(f);
 	double seconds = sn_clock() - started;

@@ -17,17 +17,44 @@ typedef struct Calls {
 
 #define LEAST_SHARE 0.002       /* of a call's time: shorter kinds share the last line */
 
+typedef struct Stage { const char *name; double seconds; } Stage;
+enum { MOST_STAGES = 8 };
+
 struct SnProfile {
 	const SnEntry *entry;
 	Calls *of, *now;              /* by function */
 	double last;                  /* the clock at the last lap */
+	Stage stage[MOST_STAGES];     /* of starting */
+	int nstage;
+	double began, stage_began, first_kernel, first_result;   /* the last two after `began`; 0: not yet */
 };
 
-SnProfile *sn_profile_new(const SnEntry *e)
+SnProfile *sn_profile_new(const SnEntry *e, double began)
 {
 	SnProfile *p = sn_alloc(sizeof *p);
-	*p = (SnProfile){ .entry = e, .of = sn_alloc(sizeof(Calls) * (size_t)(e->nfunction + 1)) };
+	*p = (SnProfile){ .entry = e, .of = sn_alloc(sizeof(Calls) * (size_t)(e->nfunction + 1)), .began = began, .stage_began = began };
 	return p;
+}
+
+void sn_profile_stage(SnProfile *p, const char *name)
+{
+	if (!p || p->nstage == MOST_STAGES)
+		return;
+	double now = sn_clock();
+	p->stage[p->nstage++] = (Stage){ name, now - p->stage_began };
+	p->stage_began = now;
+}
+
+static void print_start(const SnProfile *p)
+{
+	fprintf(stderr, "start:");
+	for (int i = 0; i < p->nstage; i++)
+		fprintf(stderr, "%s %s %.1f ms", i ? "," : "", p->stage[i].name, 1e3 * p->stage[i].seconds);
+	if (p->first_kernel > 0)
+		fprintf(stderr, "; the first kernel began after %.1f ms", 1e3 * p->first_kernel);
+	if (p->first_result > 0)
+		fprintf(stderr, ", the first result was there after %.1f ms", 1e3 * p->first_result);
+	fprintf(stderr, "\n");
 }
 
 static Calls *calls_of(SnProfile *p, const SnFunction *f)
@@ -46,6 +73,8 @@ void sn_profile_begin(SnProfile *p, const SnFunction *f)
 	p->now = calls_of(p, f);
 	p->now->n++;
 	p->last = sn_clock();
+	if (p->first_kernel <= 0)
+		p->first_kernel = p->last - p->began;
 }
 
 void sn_profile_lap(SnProfile *p, int64_t launch)
@@ -61,6 +90,8 @@ void sn_profile_end(SnProfile *p, const int64_t *dims)
 	if (!c->f->nlaunch)
 		return;
 	sn_profile_lap(p, c->f->nlaunch - 1);   /* behind it was the call's end, no barrier of its own */
+	if (p->first_result <= 0 && strcmp(c->f->name, "prepare"))
+		p->first_result = p->last - p->began;
 	((void (*)(const int64_t *, int64_t *))c->f->costs)(dims, c->costs);
 	for (int64_t i = 0; i < c->f->nlaunch; i++) {
 		Line *l = &c->at[i];
@@ -176,6 +207,8 @@ static void print_calls(Calls *c)
 
 void sn_profile_close(SnProfile *p)
 {
+	if (p)
+		print_start(p);
 	for (int64_t i = 0; p && i < p->entry->nfunction; i++) {
 		if (p->of[i].f)
 			print_calls(&p->of[i]);

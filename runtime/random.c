@@ -197,7 +197,7 @@ static void init_share(void *ctx, int tid, int n)
 		if (to > elems)
 			to = elems;
 		if (from < to)
-			init_range(&t[i], (float *)(job->s->arena + t[i].offset) + from, from, to - from, sn_hash32(t[i].name, strlen(t[i].name), job->seed));
+			init_range(&t[i], sn_param(job->s, &t[i]) + from, from, to - from, sn_hash32(t[i].name, strlen(t[i].name), job->seed));
 	}
 }
 
@@ -209,5 +209,6 @@ void sn_init_tensor(const SnTensor *t, float *out, uint32_t seed)
 void sn_init_params(SnSession *s, uint32_t seed)
 {
 	Init job = {s, seed};
+	sn_external_room(s);
 	sn_pool_run(s->pool, init_share, &job);
 }

@@ -135,6 +135,7 @@ static int read_shard(SnSafetensors *f, const char *path)
 	s->header = json_loadb(s->file.at + 8, length, JSON_REJECT_DUPLICATES, &err);
 	if (!json_is_object(s->header))
 		return sn_fail(SN_DATA, "%s: not a valid safetensors file: header: %s", path, s->header ? "not an object" : err.text);
+	s->header_bytes = 8 + length;
 	return read_tensors(f, s->header, s->file.at + 8 + length, s->file.n - 8 - length);
 }
 

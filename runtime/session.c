@@ -64,15 +64,18 @@ int sn_session_open(SnSession *s, const SnEntry *e, int threads)
 		sn_session_close(s);
 		return SN_FAIL;
 	}
-	sn_pool_run(s->pool, touch, s);
+	if (!sn_function(e, "prepare"))   /* where there is one, it and the steps write all that they read: pages come as they are needed */
+		sn_pool_run(s->pool, touch, s);
 	return SN_OK;
 }
 
 int sn_session_start(SnSession *s, const SnEntry *e, const SnOptions *o)
 {
+	SnProfile *p = sn_given(o, "profile") ? sn_profile_new(e, o->began) : NULL;
+	sn_profile_stage(p, "open");
 	int code = sn_session_open(s, e, (int)sn_num(o, "threads", sn_cores()));
-	if (!code && sn_given(o, "profile"))
-		s->profile = sn_profile_new(e);
+	s->profile = p;
+	sn_profile_stage(p, "memory");
 	return code;
 }
 
@@ -80,21 +83,22 @@ void sn_session_close(SnSession *s)
 {
 	sn_profile_close(s->profile);
 	sn_pool_stop(s->pool);
+	sn_externals_close(s);
 	if (s->mapping)
 		munmap(s->mapping, s->mapped);
 	*s = (SnSession){0};
 }
 
-typedef struct Call { SnSession *s; const SnFunction *f; } Call;
+typedef struct Call { SnSession *s; const SnLaunch *launches; int64_t n; } Call;
 
 /* Neighbours that thread 0 runs alone need no barrier between them; the job's end is the last barrier. */
 static void walk(void *ctx, int tid, int n)
 {
 	const Call *c = ctx;
 	SnSession *s = c->s;
-	const SnLaunch *launch = c->f->launches;
+	const SnLaunch *launch = c->launches;
 	char *scratch = s->arena + round_up((size_t)s->entry->arena_bytes, 4096) + scratch_stride(s->entry) * (size_t)tid;
-	int64_t count = c->f->nlaunch;
+	int64_t count = c->n;
 	for (int64_t i = 0; i < count; i++) {
 		SnKernel *kernel = (SnKernel *)launch[i].fn;
 		bool alone = launch[i].threads == 1;
@@ -111,7 +115,7 @@ static void walk(void *ctx, int tid, int n)
 
 void sn_call(SnSession *s, const SnFunction *f)
 {
-	Call c = {s, f};
+	Call c = {s, sn_launches(s, f), f->nlaunch};
 	if (s->profile)
 		sn_profile_begin(s->profile, f);
 	sn_pool_run(s->pool, walk, &c);

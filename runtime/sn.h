@@ -47,8 +47,9 @@ uint64_t sn_sum_end(SnSum *);                                 /* the sum of all 
 uint64_t sn_sum(const void *, size_t n);
 
 /* file.c: whole files, directories, durable writes */
-typedef struct SnFile { const char *at; size_t n; } SnFile;   /* a mapped file; at is "" when empty */
+typedef struct SnFile { const char *at; size_t n; uint64_t id; } SnFile;   /* a mapped file; at is "" when empty; id: of its inode, size and times */
 int sn_file_map(SnFile *, const char *path);                  /* SN_DATA when it can't be read */
+int sn_file_open(SnFile *, const char *path, int *fd);        /* the same, and the caller closes fd */
 void sn_file_unmap(SnFile *);
 typedef struct SnWriter { int fd; bool bad; int err; uint64_t at; size_t n; char *buf; const char *path; SnSum sum; } SnWriter;
 int sn_writer_open(SnWriter *, const char *path);             /* creates or truncates; keeps path; SN_FAIL */
@@ -81,7 +82,9 @@ void sn_find_caches(void);
 typedef struct SnProfile SnProfile;
 typedef struct SnSession SnSession;
 typedef struct SnOptions SnOptions;
-SnProfile *sn_profile_new(const SnEntry *);                   /* of its functions */
+typedef struct SnExternals SnExternals;
+SnProfile *sn_profile_new(const SnEntry *, double began);     /* of its functions; began: sn_clock() when the program did */
+void sn_profile_stage(SnProfile *, const char *name);         /* a part of starting is over; NULL: nothing */
 void sn_profile_begin(SnProfile *, const SnFunction *);       /* by thread 0: a call begins; a launch and its barrier are done */
 void sn_profile_lap(SnProfile *, int64_t launch);
 void sn_profile_end(SnProfile *, const int64_t *dims);        /* the call is over; its costs are counted at these dims */
@@ -96,6 +99,8 @@ struct SnSession {
 	size_t mapped, used;          /* bytes mapped; bytes the plan asks for */
 	int64_t dims[SN_MAX_SYMS];    /* values of entry->syms, at their bounds when opened; counted ones are set by calls */
 	SnProfile *profile;           /* NULL: nobody asked */
+	SnExternals *externals;       /* external.c's; NULL: nothing to know yet */
+	uint64_t weights;             /* which checkpoint's; 0: none's */
 };
 int sn_session_open(SnSession *, const SnEntry *, int threads);
 int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */
@@ -112,6 +117,22 @@ void sn_set_f32(SnSession *, const SnFunction *, const char *input, float);   /*
 void sn_set_i32(SnSession *, const SnFunction *, const char *input, int32_t);
 void sn_set_bool(SnSession *, const SnFunction *, const char *input, bool);
 float sn_get_f32(const SnSession *, const SnFunction *, const char *output);  /* NaN if there is none */
+
+/* external.c: parameters outside of the arena (SnTensor.external), and the function that reads most of them */
+float *sn_param(const SnSession *, const SnTensor *);         /* where to write one; an external one: behind sn_external_room */
+void sn_external_room(SnSession *);                           /* never fails: says so and exits with 1 */
+void sn_external_at(SnSession *, const SnTensor *, const void *at);   /* it is read there, until the session closes or another is said */
+bool sn_is_elsewhere(const SnSession *, const SnTensor *);    /* by the above */
+void sn_external_keep(SnSession *, SnFile *);                 /* takes over the mapping that it is in */
+/* The weights are where they are to be: places are told to all launches, and what depends on weights alone is computed, or taken from
+ * the cache that the options (NULL: none) name. Once, unless all external ones are elsewhere. SN_USAGE, SN_DATA */
+int sn_prepare(SnSession *, const SnOptions *);
+const SnLaunch *sn_launches(const SnSession *, const SnFunction *);
+void sn_externals_close(SnSession *);
+
+/* packed.c: what prepare leaves, kept in a file */
+int sn_packed_take(SnSession *, const char *path, bool *there);   /* into the arena, if it is that of this program and these weights */
+void sn_packed_keep(SnSession *, const char *path);           /* says what happened: whoever calls goes on in any case */
 
 /* random.c: Philox2x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). */
 typedef struct SnPair { uint32_t a, b; } SnPair;
@@ -192,6 +213,7 @@ struct SnOptions {
 	const char *stop[SN_MAX_LIST];
 	int nstop;
 	json_t *saved;                /* a resumed run's options: below flags, above the entry's settings; owned */
+	double began;                 /* the clock when the program did */
 	bool help;
 };
 typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
@@ -218,7 +240,7 @@ typedef struct SnStTensor {
 	const char *at;               /* little-endian elements */
 	size_t bytes;
 } SnStTensor;
-typedef struct SnShard { SnFile file; json_t *header; } SnShard;
+typedef struct SnShard { SnFile file; json_t *header; size_t header_bytes; } SnShard;   /* with the 8 bytes before it */
 typedef struct SnSafetensors { SnShard *shards; int nshard; SnStTensor *tensors; int n; const char *path; } SnSafetensors;
 /* A .safetensors file, or the .index.json of one cut into several. Checks all of it; keeps path. SN_DATA. */
 int sn_st_open(SnSafetensors *, const char *path);
@@ -359,7 +381,7 @@ void sn_source_fill(SnSource *, SnSession *, int64_t micro, int64_t example);
 
 /* validate.c: what training is judged by */
 typedef struct SnValidation {
-	const SnFunction *eval, *prepare;
+	const SnFunction *eval;
 	SnSession *trained, own;      /* own: of an eval entry that runs beside the training, where `apart` */
 	bool apart;
 	SnSource *src;

@@ -65,7 +65,6 @@ static int open_own(SnValidation *v, const SnOptions *o, const SnEntry *e)
 	int code = sn_session_start(&v->own, e, o);
 	v->apart = !code;
 	v->eval = sn_function(e, "eval");
-	v->prepare = sn_function(e, "prepare");
 	return code;
 }
 
@@ -74,11 +73,13 @@ static void copy_weights(SnValidation *v)
 	const SnTensor *t = v->own.entry->tensors;
 	for (int64_t i = 0; i < v->own.entry->ntensor; i++)
 		if (t[i].kind == 0) {
-			const SnTensor *from = param_named(v->trained->entry, t[i].name);
-			memcpy(v->own.arena + t[i].offset, v->trained->arena + from->offset, (size_t)t[i].bytes);
+			const char *from = v->trained->arena + param_named(v->trained->entry, t[i].name)->offset;
+			if (t[i].external)
+				sn_external_at(&v->own, &t[i], from);
+			else
+				memcpy(v->own.arena + t[i].offset, from, (size_t)t[i].bytes);
 		}
-	if (v->prepare)
-		sn_call(&v->own, v->prepare);
+	sn_prepare(&v->own, NULL);
 }
 
 /* --- opening */

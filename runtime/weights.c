@@ -17,6 +17,7 @@ typedef struct Match {
 	const SnStTensor **found;     /* of each param; NULL: missing */
 	bool *used;                   /* of each tensor in the file */
 	int nparam, nrenamed;
+	bool kept;                    /* some are read where the file has them, while the session lives */
 	const char *add, *strip;      /* file's name = add + (parameter's name less strip) */
 } Match;
 
@@ -236,7 +237,34 @@ static void report_match(const Match *m)
 
 static float *place(const Match *m, int param)
 {
-	return (float *)(m->s->arena + m->params[param]->offset);
+	return sn_param(m->s, m->params[param]);
+}
+
+/* External ones that the file has as kernels read them stay there. */
+static bool stays(const Match *m, int i)
+{
+	const SnStTensor *t = m->found[i];
+	return m->params[i]->external && t && t->kind == SN_ST_F32 && (uintptr_t)t->at % sizeof(float) == 0;
+}
+
+static void leave_in_file(Match *m)
+{
+	bool room = false, kept = false;
+	for (int i = 0; i < m->nparam; i++) {
+		bool in_file = stays(m, i);
+		if (in_file)
+			sn_external_at(m->s, m->params[i], m->found[i]->at);
+		kept |= in_file;
+		room |= m->params[i]->external && !in_file;
+	}
+	if (room)
+		sn_external_room(m->s);
+	m->kept = kept;
+}
+
+static int64_t to_read(const Match *m, int i)
+{
+	return m->found[i] && !sn_is_elsewhere(m->s, m->params[i]) ? m->found[i]->elems : 0;
 }
 
 /* All elements in a row, cut in equal shares: reading a mapped file takes its page faults, and converting, to all threads. */
@@ -245,10 +273,10 @@ static void read_share(void *ctx, int tid, int n)
 	const Match *m = ctx;
 	int64_t all = 0, at = 0;
 	for (int i = 0; i < m->nparam; i++)
-		all += m->found[i] ? m->found[i]->elems : 0;
+		all += to_read(m, i);
 	int64_t from = all / n * tid, to = tid == n - 1 ? all : all / n * (tid + 1);
 	for (int i = 0; i < m->nparam && at < to; i++) {
-		int64_t elems = m->found[i] ? m->found[i]->elems : 0;
+		int64_t elems = to_read(m, i);
 		int64_t first = from > at ? from - at : 0, last = to - at < elems ? to - at : elems;
 		if (first < last)
 			sn_st_floats(m->found[i], first, last - first, place(m, i) + first);
@@ -267,6 +295,7 @@ static int load(Match *m)
 	if (misfits || missing || extra)
 		return sn_fail(SN_DATA, "%s: %d/%d tensors matched; %d missing, %d not known, %d of another shape or type", m->file->path,
 		               m->nparam - missing - misfits, m->nparam, missing, extra, misfits);
+	leave_in_file(m);
 	sn_pool_run(m->s->pool, read_share, m);
 	for (int i = 0; i < m->nparam; i++)
 		if (!m->found[i])
@@ -314,6 +343,18 @@ static int rename_all(SnSafetensors *f, const SnProgram *p, char **names, int *c
 	return SN_OK;
 }
 
+/* Files by what the file system says of them, and by their headers. */
+static uint64_t identity(const SnSafetensors *f)
+{
+	uint64_t sum = 1;
+	for (int i = 0; i < f->nshard; i++) {
+		const SnFile *file = &f->shards[i].file;
+		uint64_t parts[] = {sum, file->id, sn_sum(file->at, f->shards[i].header_bytes)};
+		sum = sn_sum(parts, sizeof parts);
+	}
+	return sum;
+}
+
 static int load_renamed(SnSession *s, const SnProgram *program, SnSafetensors *file, int nrenamed)
 {
 	Match m = {.s = s, .program = program, .file = file, .nrenamed = nrenamed};
@@ -326,6 +367,10 @@ static int load_renamed(SnSession *s, const SnProgram *program, SnSafetensors *f
 		if (t[i].kind == 0)
 			m.params[m.nparam++] = &t[i];
 	int code = load(&m);
+	s->weights = identity(file);
+	for (int i = 0; i < file->nshard && m.kept; i++)
+		sn_external_keep(s, &file->shards[i].file);
+	sn_profile_stage(s->profile, "weights");
 	free(m.params);
 	free(m.found);
 	free(m.used);

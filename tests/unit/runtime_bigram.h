@@ -153,23 +153,23 @@ static const SnSlot next_slots[] = {{"tokens", 0, SN_I32, 2, G_TOKENS, prompt_ax
 
 #define COUNT(a) (int64_t)(sizeof a / sizeof *a)
 static const SnFunction train_functions[] = {
-	{"step", step_launches, COUNT(step_launches), step_slots, COUNT(step_slots), step_shapes, step_flops, NULL, 0},
-	{"update", update_launches, COUNT(update_launches), update_slots, COUNT(update_slots), no_shapes, NULL, NULL, 0},
-	{"eval", eval_launches, COUNT(eval_launches), eval_slots, COUNT(eval_slots), step_shapes, NULL, NULL, 0},
+	{"step", step_launches, COUNT(step_launches), step_slots, COUNT(step_slots), step_shapes, step_flops, NULL, 0, NULL, 0},
+	{"update", update_launches, COUNT(update_launches), update_slots, COUNT(update_slots), no_shapes, NULL, NULL, 0, NULL, 0},
+	{"eval", eval_launches, COUNT(eval_launches), eval_slots, COUNT(eval_slots), step_shapes, NULL, NULL, 0, NULL, 0},
 };
 static const SnFunction generate_functions[] = {
-	{"prepare", prepare_launches, COUNT(prepare_launches), NULL, 0, no_shapes, NULL, NULL, 0},
-	{"step", next_launches, COUNT(next_launches), next_slots, COUNT(next_slots), next_shapes, NULL, NULL, 0},
+	{"prepare", prepare_launches, COUNT(prepare_launches), NULL, 0, no_shapes, NULL, NULL, 0, NULL, 0},
+	{"step", next_launches, COUNT(next_launches), next_slots, COUNT(next_slots), next_shapes, NULL, NULL, 0, NULL, 0},
 };
 
 static const int64_t square[] = {V, V}, row[] = {V}, cache_dims[] = {S};
-#define WEIGHTS {"model.table.weight", 0, SN_F32, 2, square, TABLE, 4 * V * V, 2, 0, 0.02, 1, 0, 0, NULL}, \
-	{"model.bias", 0, SN_F32, 1, row, TABLE + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL}
-#define LIKE(name, at) {name ".model.table.weight", 1, SN_F32, 2, square, at, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL}, \
-	{name ".model.bias", 1, SN_F32, 1, row, at + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL}
+#define WEIGHTS {"model.table.weight", 0, SN_F32, 2, square, TABLE, 4 * V * V, 2, 0, 0.02, 1, 0, 0, NULL, 0}, \
+	{"model.bias", 0, SN_F32, 1, row, TABLE + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL, 0}
+#define LIKE(name, at) {name ".model.table.weight", 1, SN_F32, 2, square, at, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL, 0}, \
+	{name ".model.bias", 1, SN_F32, 1, row, at + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL, 0}
 static const SnTensor train_tensors[] = {WEIGHTS, LIKE("grad", GRAD), LIKE("m", M), LIKE("v", VEL)};
-static const SnTensor generate_tensors[] = {WEIGHTS, {"ready", 1, SN_F32, 2, square, G_READY, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL},
-	{"cache.0", 1, SN_I32, 1, cache_dims, G_CACHE, 4 * S, 0, 0, 0, 0, 0, 0, NULL}};
+static const SnTensor generate_tensors[] = {WEIGHTS, {"ready", 1, SN_F32, 2, square, G_READY, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL, 0},
+	{"cache.0", 1, SN_I32, 1, cache_dims, G_CACHE, 4 * S, 0, 0, 0, 0, 0, 0, NULL, 0}};
 
 #define NUM(key, x) {key, NULL, 1, x, NULL}
 #define TEXT(key, s) {key, s, 0, 0, NULL}
@@ -184,11 +184,11 @@ static const SnSetting config[] = {{"V", NULL, 1, V, "vocabulary"}};
 static const SnSym train_syms[] = {{"B", B}, {"T", T}}, generate_syms[] = {{"B", 1}, {"T", 5}, {"T.all", S}};
 static const SnEntry entries[] = {
 	{SN_TRAIN, "train", "", train_settings, COUNT(train_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
-	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V},
+	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V, 0, 0, 0},
 	{SN_TRAIN, "docs", "the same on json lines", docs_settings, COUNT(docs_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
-	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V},
+	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V, 0, 0, 0},
 	{SN_GENERATE, "generate", "goes on from a prompt", generate_settings, COUNT(generate_settings), generate_functions, COUNT(generate_functions),
-	 generate_tensors, COUNT(generate_tensors), generate_syms, COUNT(generate_syms), G_BYTES, 0},
+	 generate_tensors, COUNT(generate_tensors), generate_syms, COUNT(generate_syms), G_BYTES, 0, 0, 0, 0},
 };
 static const char *const ignore[] = {"*.mask"};
 static const SnRename renames[] = {{"tabel", "table"}, {"old.*.gamma", "model.*.weight"}};

@@ -42,10 +42,10 @@ static void normals(void **state) {
 /* Initial weights of every kind, the same on 1 and 3 threads. */
 static const int64_t big[] = {1000, 11};
 static const SnTensor drawn[] = {
-	{"normal", 0, SN_F32, 2, big, 0, 44000, 2, 1, 0.5, 0, 0, 0, NULL}, {"uniform", 0, SN_F32, 2, big, 1 << 16, 44000, 3, -2, 3, 0, 0, 0, NULL},
-	{"cut", 0, SN_F32, 2, big, 2 << 16, 44000, 4, 0, 0.02, 0, 0, 0, NULL}, {"ones", 0, SN_F32, 2, big, 3 << 16, 44000, 1, 1, 0, 0, 0, 0, NULL},
+	{"normal", 0, SN_F32, 2, big, 0, 44000, 2, 1, 0.5, 0, 0, 0, NULL, 0}, {"uniform", 0, SN_F32, 2, big, 1 << 16, 44000, 3, -2, 3, 0, 0, 0, NULL, 0},
+	{"cut", 0, SN_F32, 2, big, 2 << 16, 44000, 4, 0, 0.02, 0, 0, 0, NULL, 0}, {"ones", 0, SN_F32, 2, big, 3 << 16, 44000, 1, 1, 0, 0, 0, 0, NULL, 0},
 };
-static const SnEntry drawing = {SN_TRAIN, "drawing", "", NULL, 0, NULL, 0, drawn, 4, NULL, 0, 4 << 16, 0};
+static const SnEntry drawing = {SN_TRAIN, "drawing", "", NULL, 0, NULL, 0, drawn, 4, NULL, 0, 4 << 16, 0, 0, 0, 0};
 
 static void initial_weights(void **state) {
 	SnSession one, three;
