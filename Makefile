@@ -163,9 +163,15 @@ deps:
 deps-aarch64:
 	@tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
-.PHONY: demo bench-gemm bench-thin bench-attention docs docs-check
+.PHONY: demo docs docs-check
 demo:
 	@models/demo.sh $(BUILD)
+
+# bench/README.md. LLMC and LLAMA: checkouts of llm.c and of llama.cpp (built); TEXT: a text to train on; PIECES: some of the bench; ARGS: its flags.
+.PHONY: bench bench-quick bench-gemm bench-thin bench-attention
+bench_tools := $(patsubst %,$(BUILD)/bench/%,gemm thin attention limits)
+bench bench-quick: all $(bench_tools)
+	@bench/run.py $(BUILD) $(PIECES) $(if $(filter %quick,$@),--quick) --llmc "$(LLMC)" --llama "$(LLAMA)" --text "$(TEXT)" $(ARGS)
 bench-thin: $(BUILD)/bench/thin
 	$<
 	$< -d bf16

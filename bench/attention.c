@@ -4,7 +4,7 @@
  * masked, and the memory that the plan gives each:
  *   forward   y from x [B,T,3,H,K]           step    y and the gradient to x
  * Usage: attention [-t threads] [-T target] [-r repeats] [-n T: this one alone] [-m largest T] [-H heads] [-G key heads] [-K width]
- *        [-d dropout] [-w window] [-f: not causal] [-c: count processor time] */
+ *        [-d dropout] [-w window] [-f: not causal] [-c: count processor time] [-j: JSON, an object a figure, with each turn] */
 #include "bench/bundle.h"
 #include "passes/passes.h"
 
@@ -18,7 +18,7 @@ typedef struct Options {
 	int64_t only, most, heads, groups, width;
 	double dropout;
 	int window, causal;
-	bool cpu;
+	bool cpu, json;
 } Options;
 
 /* One graph of one shape, ready to run. */
@@ -78,30 +78,59 @@ static Job job(Arena *a, const Options *o, const Target *target, int64_t B, int6
 	return j;
 }
 
-/* The least of several turns of either, one after the other. */
+enum { TURNS = 3 };
+
+/* Each turn's ms, for bench/kernels.py. */
+static void print_json(const Options *o, int64_t B, int64_t T, bool step, const double (*took)[TURNS])
+{
+	static const char *const name[2] = { "expansion", "sinter" };
+	printf("{\"b\": %ld, \"t\": %ld, \"h\": %ld, \"width\": %ld, \"what\": \"%s\"", (long)B, (long)T, (long)o->heads, (long)o->width,
+		step ? "with gradient" : "forward");
+	for (int i = 0; i < 2; i++) {
+		printf(", \"%s\": [", name[i]);
+		for (int turn = 0; turn < TURNS; turn++)
+			printf("%s%.4f", turn ? ", " : "", took[i][turn] * 1e3);
+		printf("]");
+	}
+	printf("}\n");
+	fflush(stdout);
+}
+
+static void print_text(const double (*took)[TURNS], double work, double old_bytes, double new_bytes)
+{
+	double best[2] = { 1e30, 1e30 };
+	for (int i = 0; i < 2 * TURNS; i++)
+		best[i % 2] = MIN(best[i % 2], took[i % 2][i / 2]);
+	printf("   %8.3f %8.3f %5.2f %6.0f %7.1f %7.1f", best[0] * 1e3, best[1] * 1e3, best[1] / best[0], work / best[1] * 1e-9, old_bytes / 1048576,
+		new_bytes / 1048576);
+	fflush(stdout);
+}
+
+/* Several turns of either, one after the other; the least of each is printed. */
 static void measure(const Options *o, const Target *t, char *arena, int64_t B, int64_t T, bool step)
 {
 	Arena *a = arena_new();
 	Job old = job(a, o, t, B, T, OP_ATTENTION, step), new = job(a, o, t, B, T, OP_FLASH, step);
-	double best[2] = { 1e30, 1e30 }, work = 4.0 * (double)(B * o->heads * T * T * o->width) * (step ? 3 : 1);
+	double took[2][TURNS], work = 4.0 * (double)(B * o->heads * T * T * o->width) * (step ? 3 : 1);
 	int reps = MIN(200, MAX(2, (int)(o->reps * 2e9 / work)));
 	float *f = (float *)arena;
 	for (int64_t i = 0; i < B * T * (o->heads + 2 * o->groups) * o->width * 2; i++)
 		f[i] = (float)(i * 2654435761u % 1000) * 2e-3f - 1;
-	for (int turn = 0; turn < 3; turn++) {
-		best[0] = MIN(best[0], bundle_run(old.shots, old.n, arena, &T, o->threads, reps, o->cpu));
-		best[1] = MIN(best[1], bundle_run(new.shots, new.n, arena, &T, o->threads, reps, o->cpu));
+	for (int turn = 0; turn < TURNS; turn++) {
+		took[0][turn] = bundle_run(old.shots, old.n, arena, &T, o->threads, reps, o->cpu);
+		took[1][turn] = bundle_run(new.shots, new.n, arena, &T, o->threads, reps, o->cpu);
 	}
-	printf("   %8.3f %8.3f %5.2f %6.0f %7.1f %7.1f", best[0] * 1e3, best[1] * 1e3, best[1] / best[0], work / best[1] * 1e-9, old.bytes / 1048576,
-		new.bytes / 1048576);
-	fflush(stdout);
+	if (o->json)
+		print_json(o, B, T, step, took);
+	else
+		print_text(took, work, old.bytes, new.bytes);
 	arena_free(a);
 }
 
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .reps = 10, .target = "native", .heads = 12, .width = 64, .most = 8192, .causal = 1 };
-	for (int c; (c = getopt(argc, argv, "t:T:r:n:m:H:G:K:d:w:fc")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "t:T:r:n:m:H:G:K:d:w:fcj")) != -1;) {
 		switch (c) {
 		case 't': o.threads = atoi(optarg); break;
 		case 'T': o.target = optarg; break;
@@ -115,6 +144,7 @@ static Options options(int argc, char **argv)
 		case 'w': o.window = atoi(optarg); break;
 		case 'f': o.causal = 0; break;
 		case 'c': o.cpu = true; break;
+		case 'j': o.json = true; break;
 		default: exit(2);
 		}
 	}
@@ -130,10 +160,12 @@ static void line(Options o, const Target *t, char *arena, int64_t T)
 		o.groups = MAX(1, MIN(o.groups, 2));
 		o.heads = o.groups * ratio;
 	}
-	printf("%3ld %5ld %3ld", (long)B, (long)T, (long)o.heads);
+	if (!o.json)
+		printf("%3ld %5ld %3ld", (long)B, (long)T, (long)o.heads);
 	measure(&o, t, arena, B, T, false);
 	measure(&o, t, arena, B, T, true);
-	printf("\n");
+	if (!o.json)
+		printf("\n");
 }
 
 int main(int argc, char **argv)

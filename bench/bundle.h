@@ -55,7 +55,7 @@ static Gen gen_of(Bundle *k)
 }
 
 /* All bundle_add* return the index of their launch. */
-static int bundle_add(Bundle *k, const Cluster *c)
+static inline int bundle_add(Bundle *k, const Cluster *c)
 {
 	static void (*const body[K_COUNT])(Gen *, const Cluster *, KernelArgs *) = {
 		[K_CONTRACT] = gen_contract_kernel, [K_PACK] = gen_pack_kernel, [K_ROWS] = gen_rows_kernel,
@@ -109,37 +109,51 @@ static inline int bundle_add_peak(Bundle *k)
 	return k->launch.len - 1;
 }
 
-/* Products of bf16 in registers, as the target multiplies them; args[0]: rounds of PEAK_CHAINS tiles or vectors. */
-static inline int bundle_add_peak_bf16(Bundle *k)
+/* Products narrower than f32, as this machine multiplies them: by a tile instruction or by a vector's. */
+typedef struct Narrow { const char *tile, *vector; bool floats; int depth; } Narrow;   /* depth: products a lane sums */
+static const Narrow narrow_bf16 = { "llvm.x86.tdpbf16ps", "llvm.x86.avx512bf16.dpbf16ps.512", true, 2 };
+static const Narrow narrow_int8 = { "llvm.x86.tdpbusd", "llvm.x86.avx512.vpdpbusd.512", false, 4 };
+
+/* Multiply-adds of a round of bundle_add_peak_narrow, twice. */
+static inline double narrow_flops(const Target *t, const Narrow *n, bool tiles)
+{
+	return 2.0 * PEAK_CHAINS * n->depth * (tiles ? 16 * 16 * 16 : t->lanes);
+}
+
+/* Narrow products in registers; args[0]: rounds of PEAK_CHAINS tiles or vectors. */
+static inline int bundle_add_peak_narrow(Bundle *k, const Narrow *n, bool tiles)
 {
 	Gen g = gen_of(k);
 	KernelArgs *ka = NEW(k->a, KernelArgs);
 	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
-	bool tiles = k->t->bf16 == BF16_TILES;
 	LLVMValueRef x[PEAK_CHAINS];
 	gen_begin(&g, name, ka);
+	LLVMTypeRef sums = n->floats ? g.vf : LLVMVectorType(g.i32, (unsigned)g.t->lanes);
 	LLVMValueRef rounds = LLVMBuildLoad2(g.b, g.i64, g.args, "");
 	LLVMValueRef scale = gen_load(&g, DT_I32, g.scratch, g.t->lanes, NULL);
-	scale = LLVMBuildBitCast(g.b, scale, LLVMVectorType(LLVMBFloatTypeInContext(g.ctx), 2 * (unsigned)g.t->lanes), "");
-	gen_tiles_begin(&g);
+	if (n->floats)
+		scale = LLVMBuildBitCast(g.b, scale, LLVMVectorType(LLVMBFloatTypeInContext(g.ctx), 2 * (unsigned)g.t->lanes), "");
+	if (tiles)
+		gen_tiles_begin(&g);
 	for (int i = 0; i < PEAK_CHAINS; i++)
-		LLVMBuildStore(g.b, LLVMConstNull(g.vf), x[i] = gen_var(&g, g.vf));
+		LLVMBuildStore(g.b, LLVMConstNull(sums), x[i] = gen_var(&g, sums));
 	Loop l = gen_loop_begin(&g, gen_i64(&g, 0), rounds, gen_i64(&g, 1));
 	for (int i = 0; i < PEAK_CHAINS; i++) {
 		LLVMValueRef tile[3];
 		for (int j = 0; j < 3; j++)
 			tile[j] = LLVMConstInt(g.i8, (unsigned)(j ? 2 + 2 * j + i % 2 : i % 4), 0);
 		if (tiles) {
-			gen_call_plain(&g, "llvm.x86.tdpbf16ps", tile, 3);
+			gen_call_plain(&g, n->tile, tile, 3);
 			continue;
 		}
-		LLVMValueRef in[3] = { LLVMBuildLoad2(g.b, g.vf, x[i], ""), scale, scale };
-		LLVMBuildStore(g.b, gen_call_plain(&g, "llvm.x86.avx512bf16.dpbf16ps.512", in, 3), x[i]);
+		LLVMValueRef in[3] = { LLVMBuildLoad2(g.b, sums, x[i], ""), scale, scale };
+		LLVMBuildStore(g.b, gen_call_plain(&g, n->vector, in, 3), x[i]);
 	}
 	gen_loop_end(&g, &l);
-	gen_tiles_end(&g);
+	if (tiles)
+		gen_tiles_end(&g);
 	for (int i = 0; i < PEAK_CHAINS; i++)
-		gen_store(&g, DT_F32, LLVMBuildLoad2(g.b, g.vf, x[i], ""), gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), NULL);
+		gen_store(&g, n->floats ? DT_F32 : DT_I32, LLVMBuildLoad2(g.b, sums, x[i], ""), gen_at(&g, g.scratch, gen_i64(&g, 64 * i), 1), NULL);
 	gen_end(&g);
 	int64_t *args = NEW_ARRAY(k->a, int64_t, 1);
 	vec_push(k->a, &k->launch, ((Shot){ .args = args, .scratch = 64 * PEAK_CHAINS, .name = name, .ka = ka }));
@@ -156,6 +170,12 @@ static inline bool bundle_way(Target *t, const char *name)
 			return true;
 		}
 	return false;
+}
+
+/* As contractions of bf16 multiply on this target, where that is not as f32. */
+static inline int bundle_add_peak_bf16(Bundle *k)
+{
+	return bundle_add_peak_narrow(k, &narrow_bf16, k->t->bf16 == BF16_TILES);
 }
 
 /* The register tile on operands in first-level cache; args[0]: rounds. */
@@ -342,6 +362,33 @@ static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t 
 		free(m[i].took);
 	}
 	return best;
+}
+
+/* Reading alone, for what memory gives; args: bytes, where they begin in the arena, streams. Each thread reads its share as so many
+ * stretches at once: how many a processor follows best differs. */
+static inline void bundle_reader(const int64_t *args, char *arena, const int64_t *dims, int64_t tid, int64_t nth, char *scratch)
+{
+	typedef float Line __attribute__((vector_size(64)));
+	int64_t lines = args[0] / 64 / nth, streams = args[2], each = lines / streams;
+	const Line *at = (const Line *)(arena + args[1]) + lines * tid;
+	Line sum = { 0 };
+	for (int64_t i = 0; i < each; i++)
+		for (int64_t s = 0; s < streams; s++) {
+			__builtin_prefetch(&at[s * each + i + 64 / streams]);
+			sum += at[s * each + i];
+		}
+	*(volatile float *)scratch = sum[0];
+}
+
+/* GB/s of reading `bytes` of the arena from `first` on, far more than caches hold: the best number of streams. */
+static inline double bundle_reads(char *arena, int64_t bytes, int64_t first, int threads)
+{
+	int64_t args[3] = { bytes, first, 0 }, dim = 0;
+	Shot s = { .fn = bundle_reader, .args = args, .scratch = 64 }, *one = &s;
+	double best = 1e30;
+	for (args[2] = 1; args[2] <= 16; args[2] *= 2)
+		best = MIN(best, bundle_run(&one, 1, arena, &dim, threads, 2, false));
+	return (double)bytes * 1e-9 / best;
 }
 
 #endif

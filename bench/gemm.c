@@ -9,7 +9,7 @@
  * With -d bf16 operands are bf16 (weights converted beforehand, as once a step), and the peak is that of the target's bf16 products.
  * With -b OpenBLAS and oneDNN (which alone has bf16) take their turns too; a last line says in how many cells we are ahead of both.
  * Usage: gemm [-b] [-d f32|bf16] [-w tiles|dot|convert] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
- *        [-c: count processor time, where other programs run] */
+ *        [-c: count processor time, where other programs run] [-j: the turns themselves, as a JSON object a form] */
 #include "bench/blas.h"
 #include "bench/bundle.h"
 #include "passes/passes.h"
@@ -20,7 +20,7 @@
 
 /* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
 typedef struct Shape { int64_t k, n; bool tied; } Shape;
-typedef struct Options { int threads, turns; const char *target, *way, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency, peers; } Options;
+typedef struct Options { int threads, turns; const char *target, *way, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency, peers, json; } Options;
 enum { FORWARD, PACKED, DX, DW, FORMS };
 static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
 static const char *const specs[2][FORMS] = {
@@ -187,6 +187,29 @@ static void print_peers(Bench *b, const double is[FORMS], double (*got)[FORMS][M
 	}
 }
 
+static void print_turns(const char *name, const double *x, int n)
+{
+	printf(", \"%s\": [", name);
+	for (int i = 0; i < n; i++)
+		printf("%s%.1f", i ? ", " : "", x[i]);
+	printf("]");
+}
+
+/* What turns gave, for bench/kernels.py. */
+static void print_json(const Bench *b, const Shape *s, double (*got)[MAX_TURNS], double (*peer)[FORMS][MAX_TURNS])
+{
+	for (int i = 0; i < FORMS; i++) {
+		printf("{\"m\": %ld, \"k\": %ld, \"n\": %ld, \"form\": \"%s\"", (long)b->m, (long)s->k, (long)s->n, form_name[i]);
+		print_turns("sinter", got[i], b->o.turns);
+		print_turns("limit", got[FORMS], b->o.turns);
+		for (int l = 0; l < BLAS; l++)
+			if (b->o.peers && blas[l].sgemm)
+				print_turns(blas[l].name, peer[l][i], b->o.turns);
+		printf("}\n");
+	}
+	fflush(stdout);
+}
+
 static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), m } }, 1);
@@ -213,6 +236,10 @@ static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 			Product q = product(b, i % FORMS, shape);
 			peers[i / FORMS][i % FORMS][r] = blas[i / FORMS].sgemm ? peer_turn(&blas[i / FORMS], &q, flops) : 0;
 		}
+	}
+	if (b->o.json) {
+		print_json(b, shape, got, peers);
+		return;
 	}
 	double most = median(got[FORMS], b->o.turns);
 	printf("%5ld %5ld %6ld ", (long)m, (long)shape->k, (long)shape->n);
@@ -244,7 +271,7 @@ static double tile(Bench *b, int64_t depth, double one)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .turns = 11, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "bd:w:t:T:r:m:n:S:ce")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "bd:w:t:T:r:m:n:S:cej")) != -1;) {
 		switch (c) {
 		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
 		case 'w': o.way = optarg; break;
@@ -257,6 +284,7 @@ static Options options(int argc, char **argv)
 		case 'c': o.cpu = true; break;
 		case 'e': o.efficiency = true; break;
 		case 'b': o.peers = true; break;
+		case 'j': o.json = true; break;
 		default: exit(2);
 		}
 	}

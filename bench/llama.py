@@ -1,121 +1,204 @@
-#!/usr/bin/python3
-"""Prefill of 512 tokens and decoding of 128 against llama.cpp, both with random weights of the same shapes and type, in turns in one run.
-LLAMA_BENCH is llama.cpp's llama-bench, built for this machine; the GGUF files it reads are written here (no vocabulary: speed needs none).
-Decoding begins behind one token on both sides. Prints tokens a second (medians), and ours to theirs.
-usage: bench/llama.py LLAMA_BENCH [SINTER [MODEL:TYPE ...]]     MODEL gpt2 or llama (110M); TYPE f32 or bf16"""
+"""Prefill of 512 tokens and decoding of 128 in turns with llama.cpp, both with random weights of the same shapes and type. The GGUF files it reads are written
+here (no vocabulary: speed needs none). Decoding begins behind one token on both sides. Types: f32, bf16, and as GGUF has them q8_0 and q4_0,
+blocks of 32 with a scale, for which ours are built with --quantize; where the compiler has none, that is said."""
+import dataclasses
 import json
 import os
 import re
-import statistics
 import struct
-import subprocess
-import sys
-import tempfile
 
-import numpy
+import measure
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-THREADS, ROUNDS, PROMPT, TOKENS = os.cpu_count(), 3, 512, 128
-D, L, H, N = 768, 12, 12, 1024
-V = {"gpt2": 50257, "llama": 32000}
-F = {"gpt2": 3072, "llama": 2048}
-TYPES = {"f32": 0, "bf16": 30}    # ggml_type; general.file_type has 0 and 32 for them
+PROMPT, TOKENS = 512, 128
 
 
-def tensors(model):
+@dataclasses.dataclass
+class Shape:
+    text: str
+    model: str          # file in models/
+    V: int
+    D: int
+    L: int
+    H: int
+    G: int
+    F: int
+    N: int = 1024
+
+    def settings(self):
+        return {} if self.model == "gpt2" else {k: getattr(self, k) for k in "VDLHGFN"}
+
+    def weights(self):
+        """Elements read for each token: all but embeddings."""
+        kv = self.D // self.H * self.G
+        inner = (2 if self.model == "gpt2" else 3) * self.F
+        return self.L * self.D * (2 * self.D + 2 * kv + inner) + self.V * self.D
+
+
+SHAPES = {
+    "gpt2": Shape("GPT-2 124M", "gpt2", 50257, 768, 12, 12, 12, 3072),
+    "llama": Shape("LLaMA 110M", "llama", 32000, 768, 12, 12, 12, 2048),
+    "llama-1.1b": Shape("LLaMA 1.1B", "llama", 32000, 2048, 22, 32, 4, 5632),
+}
+
+
+@dataclasses.dataclass
+class Kind:
+    code: int           # ggml_type
+    file: int           # general.file_type
+    block: int          # elements
+    bytes: int          # of a block
+    flags: list
+    limit: str          # whose arithmetic
+
+
+KINDS = {
+    "f32": Kind(0, 0, 1, 4, ["--precision", "f32"], "f32"),
+    "bf16": Kind(30, 32, 1, 2, ["--precision", "bf16"], "bf16"),
+    "q8_0": Kind(8, 7, 32, 34, ["--quantize", "q8_0"], "int8"),
+    "q4_0": Kind(2, 2, 32, 18, ["--quantize", "q4_0"], "int8"),
+}
+ALL = [f"{m}:{k}" for m in SHAPES for k in KINDS if (m, k) != ("llama-1.1b", "f32")]
+QUICK = ["gpt2:f32", "llama:bf16"]
+
+
+def tensors(s):
     """Names and extents as GGUF has them: the fastest axis first."""
-    v, f = V[model], F[model]
-    yield "token_embd.weight", (D, v)
-    if model == "gpt2":
-        yield "position_embd.weight", (D, N)
-    norm = ("weight", "bias") if model == "gpt2" else ("weight",)
-    for i in range(L):
-        layer = {"attn_qkv": (D, 3 * D)} if model == "gpt2" else {"attn_q": (D, D), "attn_k": (D, D), "attn_v": (D, D), "ffn_gate": (D, f)}
-        for name, (n_in, n_out) in {**layer, "attn_output": (D, D), "ffn_up": (D, f), "ffn_down": (f, D)}.items():
+    gpt2 = s.model == "gpt2"
+    yield "token_embd.weight", (s.D, s.V)
+    if gpt2:
+        yield "position_embd.weight", (s.D, s.N)
+    norm = ("weight", "bias") if gpt2 else ("weight",)
+    kv = s.D // s.H * s.G
+    for i in range(s.L):
+        layer = {"attn_qkv": (s.D, 3 * s.D)} if gpt2 else {"attn_q": (s.D, s.D), "attn_k": (s.D, kv), "attn_v": (s.D, kv), "ffn_gate": (s.D, s.F)}
+        for name, (n_in, n_out) in {**layer, "attn_output": (s.D, s.D), "ffn_up": (s.D, s.F), "ffn_down": (s.F, s.D)}.items():
             yield f"blk.{i}.{name}.weight", (n_in, n_out)
-            if model == "gpt2":
+            if gpt2:
                 yield f"blk.{i}.{name}.bias", (n_out,)
         for name in "attn_norm", "ffn_norm":
-            yield from ((f"blk.{i}.{name}.{part}", (D,)) for part in norm)
-    yield from (("output_norm." + part, (D,)) for part in norm)
-    yield "output.weight", (D, v)
+            yield from ((f"blk.{i}.{name}.{part}", (s.D,)) for part in norm)
+    yield from (("output_norm." + part, (s.D,)) for part in norm)
+    yield "output.weight", (s.D, s.V)
 
 
-def gguf(path, model, kind):
-    def text(s):
-        return struct.pack("<Q", len(s)) + s.encode()
+def noise(kind):
+    """Some MB of random weights of a type."""
+    import numpy
+    rng = numpy.random.default_rng(1)
+    f32 = (rng.standard_normal(1 << 20) * 0.02).astype("<f4")
+    if kind == "f32":
+        return f32.tobytes()
+    if kind == "bf16":
+        return (f32.view("<u4") >> 16).astype("<u2").tobytes()
+    blocks = rng.integers(0, 256, (1 << 15, KINDS[kind].bytes), dtype="u1")
+    blocks[:, :2] = numpy.frombuffer(numpy.float16(3e-4 if kind == "q8_0" else 4e-3).tobytes(), "u1")
+    return blocks.tobytes()
 
-    def entry(key, value):
-        code, body = {str: (8, text), float: (6, lambda x: struct.pack("<f", x)), int: (4, lambda x: struct.pack("<I", x))}[type(value)]
-        return text(key) + struct.pack("<I", code) + body(value)
-    meta = {"general.architecture": model, "general.name": model, "general.file_type": 32 if kind == "bf16" else 0, "tokenizer.ggml.model": "none"}
-    own = {"context_length": N, "embedding_length": D, "feed_forward_length": F[model], "block_count": L, "attention.head_count": H, "vocab_size": V[model],
-           "attention.layer_norm_epsilon" if model == "gpt2" else "attention.layer_norm_rms_epsilon": 1e-5}
-    meta.update({f"{model}.{key}": value for key, value in own.items()})
-    if model == "llama":
-        meta["llama.rope.dimension_count"] = D // H
-    at, infos, all_tensors = 0, [], list(tensors(model))
-    for name, shape in all_tensors:
-        code = TYPES[kind] if len(shape) > 1 and name != "position_embd.weight" else 0
-        size = int(numpy.prod(shape)) * (2 if code else 4)
-        infos.append((name, shape, code, at, size))
+
+def metadata(s, kind):
+    own = {"context_length": s.N, "embedding_length": s.D, "feed_forward_length": s.F, "block_count": s.L, "attention.head_count": s.H, "vocab_size": s.V,
+           "attention.layer_norm_epsilon" if s.model == "gpt2" else "attention.layer_norm_rms_epsilon": 1e-5}
+    if s.model == "llama":
+        own.update({"rope.dimension_count": s.D // s.H, "attention.head_count_kv": s.G})
+    return {"general.architecture": s.model, "general.name": s.model, "general.file_type": KINDS[kind].file, "tokenizer.ggml.model": "none",
+            **{f"{s.model}.{key}": value for key, value in own.items()}}
+
+
+def text(s):
+    return struct.pack("<Q", len(s)) + s.encode()
+
+
+def entry(key, value):
+    code, body = {str: (8, text), float: (6, lambda x: struct.pack("<f", x)), int: (4, lambda x: struct.pack("<I", x))}[type(value)]
+    return text(key) + struct.pack("<I", code) + body(value)
+
+
+def gguf(path, s, kind):
+    at, infos = 0, []
+    for name, shape in tensors(s):
+        wide = "f32" if len(shape) == 1 or name == "position_embd.weight" else kind
+        n = 1
+        for extent in shape:
+            n *= extent
+        size = n // KINDS[wide].block * KINDS[wide].bytes
+        infos.append((name, shape, wide, at, size))
         at += (size + 31) // 32 * 32
-    noise = (numpy.random.default_rng(1).standard_normal(1 << 20) * 0.02).astype("<f4")
-    data = {0: noise.tobytes(), 30: (noise.view("<u4") >> 16).astype("<u2").tobytes()}
+    data = {wide: noise(wide) for wide in {"f32", kind}}
+    meta = metadata(s, kind)
     with open(path, "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(infos), len(meta)) + b"".join(entry(k, v) for k, v in meta.items()))
-        for name, shape, code, offset, _ in infos:
-            f.write(text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, code, offset))
+        for name, shape, wide, offset, _ in infos:
+            f.write(text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, KINDS[wide].code, offset))
         f.write(b"\0" * (-f.tell() % 32))
-        for name, shape, code, offset, size in infos:
-            body = data[code]
-            f.write((body * (size // len(body) + 1))[:size] + b"\0" * (-size % 32))
+        for _, _, wide, _, size in infos:
+            for done in range(0, size, len(data[wide])):
+                f.write(data[wide][:size - done])
+            f.write(b"\0" * (-size % 32))
 
 
-def output(command):
-    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if r.returncode:
-        sys.exit(f"{' '.join(command)}\n{r.stdout}")
-    return r.stdout
-
-
-def ours(program, tokens, count):
+def ours(b, program, tokens, count):
+    """Tokens a second of the prompt and of generating, memory."""
     ids = ",".join(str(1 + i * 7919 % 30000) for i in range(tokens))
-    out = output([program, "generate", "--random", "--ids", "--prompt-ids", ids, "-n", str(count), "--temp", "0", "--top-k", "0", "-t", str(THREADS)])
-    said = re.search(r"prompt \d+ tokens, [\d.]+ s, ([\d.]+)/s; generated (\d+), [\d.]+ s, ([\d.]+)/s", out)
-    return float(said[1]), float(said[3]), int(said[2])
+    done = b.timed([program, "generate", "--random", "--ids", "--prompt-ids", ids, "-n", str(count), "--temp", "0", "--top-k", "0", "-t", str(b.threads)])
+    said = re.search(r"prompt \d+ tokens, [\d.]+ s, ([\d.]+)/s; generated (\d+), [\d.]+ s, ([\d.]+)/s", done.out)
+    if int(said[2]) < count - 1:
+        raise measure.Failed(f"{program} ended after {said[2]} tokens")
+    return float(said[1]), float(said[3]), done.mb
 
 
-def theirs(bench, path):
-    out = output([bench, "-m", path, "-p", str(PROMPT), "-n", str(TOKENS), "-t", str(THREADS), "-r", "2", "-o", "json"])
-    rates = {(t["n_prompt"], t["n_gen"]): t["avg_ts"] for t in json.loads(out[out.index("[\n"):out.rindex("]") + 1])}
-    return rates[PROMPT, 0], rates[0, TOKENS]
+def prefill(b, program):
+    rate, _, mb = ours(b, program, PROMPT, 1)
+    return [rate], mb
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    bench, sinter = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2] if len(sys.argv) > 2 else HERE + "/../build/sinter")
-    print(f"| {THREADS} threads | prefill {PROMPT}: ours | llama.cpp | ratio | decode {TOKENS}: ours | llama.cpp | ratio |\n|---|---|---|---|---|---|---|")
-    for which in sys.argv[3:] or ["gpt2:f32", "llama:f32", "gpt2:bf16", "llama:bf16"]:
+def decode(b, program):
+    _, rate, mb = ours(b, program, 1, TOKENS)
+    return [rate], mb
+
+
+def theirs(b, bench, path, *what):
+    done = b.timed([bench, "-m", path, *what, "-t", str(b.threads), "-r", "2", "-o", "json"])
+    return json.loads(done.out[done.out.index("[\n"):done.out.rindex("]") + 1])[0]["samples_ts"], done.mb
+
+
+def llama_bench(b):
+    for path in (b.llama, os.path.join(b.llama, "build/bin/llama-bench"), os.path.join(b.llama, "b/bin/llama-bench")):
+        if b.llama and os.path.isfile(path):
+            return os.path.abspath(path)
+    b.skip("llama.cpp", "no llama-bench was given (LLAMA=)")
+    return None
+
+
+def both(b, bench, s, kind, program):
+    path = os.path.join(b.tmp, "model.gguf")
+    if bench:
+        gguf(path, s, kind)
+    flops = 2 * s.weights() + 4 * s.L * s.D * PROMPT
+    size = s.weights() * KINDS[kind].bytes / KINDS[kind].block
+    for what, mine, flags, limit, each in (("prefill", prefill, ("-p", str(PROMPT), "-n", "0"), KINDS[kind].limit, flops),
+                                           ("decode", decode, ("-p", "0", "-n", str(TOKENS)), "read", size)):
+        sides = [measure.Side("sinter", lambda: mine(b, program))]
+        if bench:
+            sides.append(measure.Side("llama.cpp", lambda: theirs(b, bench, path, *flags)))
+        yield b.compare(what, f"{s.text}, {kind}", "tokens/s", sides, b.rounds(3), less=False,
+                        limit=(limit, lambda rate, most: rate * each / (most * 1e9)))
+    if bench:
+        os.remove(path)
+
+
+def records(b):
+    bench = llama_bench(b)
+    found = {"prefill": [], "decode": []}
+    for which in b.models or (QUICK if b.quick else ALL):
         model, kind = which.split(":")
-        sets = [] if model == "gpt2" else ["V=32000", "N=1024", f"D={D}", f"H={H}", f"G={H}", f"L={L}", f"F={F['llama']}"]
-        with tempfile.TemporaryDirectory() as tmp:
-            path, program = os.path.join(tmp, "model.gguf"), os.path.join(tmp, model)
-            gguf(path, model, kind)
-            output([sinter, "build", f"{HERE}/../models/{model}.sinter", "--precision", kind, "--entry", "generate", "-o", program]
-                   + [word for s in sets for word in ("--set", s)])
-            a, b, c, d = [], [], [], []
-            for _ in range(ROUNDS):
-                a.append(ours(program, PROMPT, 1)[0])
-                _, rate, count = ours(program, 1, TOKENS)
-                if count < TOKENS - 1:
-                    sys.exit(f"{model} ended after {count} tokens")
-                c.append(rate)
-                for to, rate in zip((b, d), theirs(bench, path)):
-                    to.append(rate)
-        a, b, c, d = (statistics.median(x) for x in (a, b, c, d))
-        print(f"| {model} {kind} | {a:.0f} | {b:.0f} | {a / b:.2f} | {c:.1f} | {d:.1f} | {c / d:.2f} |", flush=True)
-
-
-main()
+        s = SHAPES[model]
+        try:
+            program = b.program(s.model, *KINDS[kind].flags, "--entry", "generate", **s.settings())
+        except measure.Failed as e:
+            if "--quantize" not in KINDS[kind].flags:
+                raise
+            b.skip(f"{s.text}, {kind}", "not there: " + str(e).strip().splitlines()[1])
+            continue
+        for r in both(b, bench, s, kind, program):
+            found[r["table"]].append(r)
+    return found["prefill"] + found["decode"]

@@ -4,7 +4,7 @@
  * bandwidth of plain reading, or (many rows) what the multiply-adds' peak allows, all measured in the same run on all
  * threads. A run goes through so many copies of the weight that caches do not hold them; a reader and the kernels take turns.
  * Usage: thin [-t threads] [-T target] [-r repeats] [-m M] [-k K] [-n N] [-S listing.s]
- *        [-d f32|bf16] [-w tiles|dot|convert: the way bf16 is multiplied, else the target's] */
+ *        [-d f32|bf16] [-w tiles|dot|convert: the way bf16 is multiplied, else the target's] [-j: JSON, an object a figure, with each repeat] */
 #include "bench/bundle.h"
 #include "passes/passes.h"
 
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 typedef struct Shape { const char *name; int64_t k, n; } Shape;
-typedef struct Options { int threads, reps; const char *target, *way, *listing; int64_t m, k, n; bool bf16; } Options;
+typedef struct Options { int threads, reps; const char *target, *way, *listing; int64_t m, k, n; bool bf16, json; } Options;
 typedef struct Bench {
 	Arena *a;
 	Options o;
@@ -23,7 +23,7 @@ typedef struct Bench {
 	double reads, peak;     /* GB/s, GFLOP/s on o.threads */
 } Bench;
 
-enum { MOST = 128, ARENA = 3LL << 30, COPIES = 2LL << 30, FIRST = 64 << 20, MOST_COPIES = 4096 };   /* FIRST: where the weights begin */
+enum { MOST = 128, ARENA = 3LL << 30, COPIES = 2LL << 30, FIRST = 64 << 20, MOST_COPIES = 4096, MOST_REPEATS = 100 };   /* FIRST: where the weights begin */
 static const int64_t rows[] = { 1, 2, 3, 4, 8, 12, 16 };
 
 static bool bound(void *ctx, const char *sym, int64_t *value)
@@ -77,29 +77,6 @@ static int contraction(Bench *bench, Bundle *k, const Shape *s)
 	return at;
 }
 
-/* args[0]: bytes. Each thread reads its share as one stretch. */
-static void reader(const int64_t *args, char *arena, const int64_t *dims, int64_t tid, int64_t nth, char *scratch)
-{
-	typedef float Line __attribute__((vector_size(64)));
-	int64_t lines = args[0] / 64, lo = lines * tid / nth, hi = lines * (tid + 1) / nth;
-	const Line *at = (const Line *)(arena + FIRST);
-	Line sum[2] = { 0 };
-	for (int64_t i = lo; i + 1 < hi; i += 2) {
-		__builtin_prefetch(&at[i + 64]);
-		__builtin_prefetch(&at[i + 65]);
-		sum[0] += at[i];
-		sum[1] += at[i + 1];
-	}
-	*(volatile float *)scratch = (sum[0] + sum[1])[0];
-}
-
-static double read_bandwidth(Bench *b)
-{
-	int64_t bytes = COPIES, dim = 0;
-	Shot s = { .fn = reader, .args = &bytes, .scratch = 64 }, *one = &s;
-	return (double)bytes * 1e-9 / bundle_run(&one, 1, b->arena, &dim, b->o.threads, 3, false);
-}
-
 static double peak(Bench *b)
 {
 	Peak p = peak_of(b->a, &b->t, b->o.bf16);
@@ -122,6 +99,38 @@ static Shot **copies(Bench *b, const Shot *l, int64_t bytes, int *n)
 	return all;
 }
 
+/* GB/s of weights that reading, or the multiply-adds of m rows, allow. */
+static double most_of(const Bench *b, double reads, int64_t m)
+{
+	return MIN(reads, b->peak * (b->o.bf16 ? 2 : 4) / 2 / (double)m);
+}
+
+/* Each repeat's GB/s and limit, for bench/kernels.py. */
+static void print_json(const Bench *b, const Shape *s, int64_t m, const double *took, const double *reads, double need)
+{
+	printf("{\"name\": \"%s\", \"k\": %ld, \"n\": %ld, \"m\": %ld, \"sinter\": [", s->name, (long)s->k, (long)s->n, (long)m);
+	for (int r = 0; r < b->o.reps; r++)
+		printf("%s%.2f", r ? ", " : "", need / took[r]);
+	printf("], \"limit\": [");
+	for (int r = 0; r < b->o.reps; r++)
+		printf("%s%.2f", r ? ", " : "", most_of(b, reads[r], m));
+	printf("]}\n");
+	fflush(stdout);
+}
+
+static void print_text(Bench *b, int64_t m, const double *took, const double *reads, double need)
+{
+	double best = 1e30, most = 0;
+	for (int r = 0; r < b->o.reps; r++) {
+		best = MIN(best, took[r]);
+		most = MAX(most, reads[r]);
+	}
+	double limit = most_of(b, most, m);
+	printf(" %5.1f %3.0f%%", need / best, 100 * need / best / limit);
+	b->reads = MAX(b->reads, most);
+	fflush(stdout);
+}
+
 static void measure(Bench *b, const Shape *s)
 {
 	Bundle *k = bundle_new(b->a, &b->t, (Sym[]){ { intern("M"), MOST } }, 1);
@@ -133,38 +142,41 @@ static void measure(Bench *b, const Shape *s)
 	b->m = MOST;
 	bundle_place(k, place, b);
 	Shot **run = copies(b, &l[at], bytes, &n);
-	printf("%-22s %5ld %6ld ", s->name, (long)s->k, (long)s->n);
+	if (!b->o.json)
+		printf("%-22s %5ld %6ld ", s->name, (long)s->k, (long)s->n);
 	for (int i = 0; i < COUNT(rows); i++) {
 		int64_t m = rows[i];
 		if (b->o.m && m != b->o.m)
 			continue;
-		double took = 1e30, reads = 0;
+		double took[MOST_REPEATS], reads[MOST_REPEATS], need = (double)(s->k * s->n * size) * 1e-9;
 		for (int r = 0; r < b->o.reps; r++) {
-			reads = MAX(reads, read_bandwidth(b));
-			took = MIN(took, bundle_run(run, n, b->arena, &m, b->o.threads, 2, false) / n);
+			reads[r] = bundle_reads(b->arena, COPIES, FIRST, b->o.threads);
+			took[r] = bundle_run(run, n, b->arena, &m, b->o.threads, 2, false) / n;
 		}
-		double need = (double)(s->k * s->n * size) * 1e-9, limit = MIN(reads, b->peak * (double)size / 2 / (double)m);
-		printf(" %5.1f %3.0f%%", need / took, 100 * need / took / limit);
-		b->reads = MAX(b->reads, reads);
-		fflush(stdout);
+		if (b->o.json)
+			print_json(b, s, m, took, reads, need);
+		else
+			print_text(b, m, took, reads, need);
 	}
-	printf("\n");
+	if (!b->o.json)
+		printf("\n");
 }
 
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .reps = 2, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "d:w:t:T:r:m:k:n:S:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "d:w:t:T:r:m:k:n:S:j")) != -1;) {
 		switch (c) {
 		case 'd': o.bf16 = strcmp(optarg, "bf16") == 0; break;
 		case 'w': o.way = optarg; break;
 		case 't': o.threads = atoi(optarg); break;
 		case 'T': o.target = optarg; break;
-		case 'r': o.reps = atoi(optarg); break;
+		case 'r': o.reps = MIN(MOST_REPEATS, MAX(1, atoi(optarg))); break;
 		case 'm': o.m = atol(optarg); break;
 		case 'k': o.k = atol(optarg); break;
 		case 'n': o.n = atol(optarg); break;
 		case 'S': o.listing = optarg; break;
+		case 'j': o.json = true; break;
 		default: exit(2);
 		}
 	}
@@ -191,7 +203,7 @@ int main(int argc, char **argv)
 	fill(b.arena, ARENA, b.o.bf16);
 	b.peak = peak(&b);
 	printf("%s, %d threads: reads %.1f GB/s, peak %.1f GFLOP/s; GB/s of weights and share of the limit at M =", b.t.name, b.o.threads,
-		read_bandwidth(&b), b.peak);
+		bundle_reads(b.arena, COPIES, FIRST, b.o.threads), b.peak);
 	for (int i = 0; i < COUNT(rows); i++)
 		if (!b.o.m || rows[i] == b.o.m)
 			printf(" %ld", (long)rows[i]);

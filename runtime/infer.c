@@ -207,7 +207,7 @@ static int infer(Infer *f, const char *checkpoint)
 	if (!code && (!path || sn_given(f->o, "json")))
 		code = print(f);
 	if (!code && !sn_given(f->o, "quiet"))
-		sn_note("%lld examples, %.2f s, %.0f/s", (long long)f->in.examples, seconds, (double)f->in.examples / seconds);
+		sn_note("%lld examples, %.4f s, %.1f/s", (long long)f->in.examples, seconds, (double)f->in.examples / seconds);
 	return code;
 }
 

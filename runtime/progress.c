@@ -165,7 +165,7 @@ static void step_json(SnStr *j, const SnProgress *p, const SnStep *s)
 	sn_json_number(j, s->loss);
 	sn_str_printf(j, ",\"lr\":%.9g,\"grad_norm\":", s->lr);
 	sn_json_number(j, s->grad_norm);
-	sn_str_printf(j, ",\"%s\":%lld,\"%s_per_second\":%.0f,\"gflops\":%.1f,\"time\":%.3f", unit, (long long)s->all, unit,
+	sn_str_printf(j, ",\"%s\":%lld,\"%s_per_second\":%.0f,\"gflops\":%.1f,\"time\":%.6f", unit, (long long)s->all, unit,
 	              (double)s->units / s->seconds, s->flops / s->seconds * 1e-9, p->base + sn_clock() - p->started);
 	if (s->means->n > 1) {
 		sn_str_printf(j, ",\"metrics\":{");
@@ -196,7 +196,7 @@ static void valid_json(SnStr *j, const SnProgress *p, int64_t step, const SnMean
 {
 	sn_str_printf(j, "{\"step\":%lld,\"val_loss\":", (long long)step);
 	sn_json_number(j, loss);
-	sn_str_printf(j, ",\"time\":%.3f", p->base + sn_clock() - p->started);
+	sn_str_printf(j, ",\"time\":%.6f", p->base + sn_clock() - p->started);
 	if (m->n > !isnan(loss)) {
 		sn_str_printf(j, ",\"metrics\":{");
 		sn_means_json(j, m, "loss");
