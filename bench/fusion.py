@@ -12,10 +12,9 @@ FUSIONS = {
     "cols": "sums over rows with what they sum",
     "flash": "attention without scores",
     "chunk": "projection and cross-entropy in chunks",
-    "merge": "Q, K, V and gate, up as one contraction",
 }
 TRAIN = ("epilogues", "rows", "cols", "flash", "chunk")
-GENERATE = ("epilogues", "rows", "flash", "merge")
+GENERATE = ("epilogues", "rows", "flash")
 
 
 def planned(b, model, flags):

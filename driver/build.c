@@ -311,7 +311,7 @@ static bool names_entries(const char *list)
 	return !empty;
 }
 
-/* Every name of --without is a pass's: a step of the road can't be left out. */
+/* Every name of --without is a pass's or a part's: a step of the road can't be left out. */
 static bool names_passes(Arena *a, const char *list)
 {
 	const char *const *names;
@@ -320,7 +320,7 @@ static bool names_passes(Arena *a, const char *list)
 		const PassInfo *p = pass_find(names[i]);
 		if (!p)
 			return false;
-		if (p->run)
+		if (p->run || p->part_of)
 			continue;
 		diag_error((Loc){0}, "E1003", "%s is a step that makes a function of its entry: it can't be left out", p->name);
 		return false;

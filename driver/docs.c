@@ -49,11 +49,16 @@ static void print_passes(void)
 		if (pass_info[i].run)
 			printf("| `%s` | %s | %s | %s | %s |\n", pass_info[i].name, pass_info[i].needs, pass_info[i].breaks,
 			       numerics[pass_info[i].numerics], pass_info[i].doc);
+	printf("\n## Parts of passes\n\n`sinter build --without=NAME` leaves them out, as it does passes, to see what they bring (`make bench PIECES=fusion`).\n\n"
+	       "| part | of | numbers | what it does |\n|---|---|---|---|\n");
+	for (int i = 0; i < pass_count; i++)
+		if (pass_info[i].part_of)
+			printf("| `%s` | `%s` | %s | %s |\n", pass_info[i].name, pass_info[i].part_of, numerics[pass_info[i].numerics], pass_info[i].doc);
 	printf("\n## Steps\n\nThey make of a graph another function of its entry, and belong to the road of `sinter build` alone:\n"
 	       "`sinter build FILE --emit=graph --after=NAME` shows what they make (and what any pass leaves).\n\n"
 	       "| step | numbers | what it does |\n|---|---|---|\n");
 	for (int i = 0; i < pass_count; i++)
-		if (!pass_info[i].run)
+		if (!pass_info[i].run && !pass_info[i].part_of)
 			printf("| `%s` | %s | %s |\n", pass_info[i].name, numerics[pass_info[i].numerics], pass_info[i].doc);
 }
 

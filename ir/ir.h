@@ -174,6 +174,7 @@ typedef struct Graph {
 	Arena *arena;
 	Vec(Sym) syms;
 	Vec(Value *) vals;
+	uint32_t without;        /* parts left out of the pass that runs (passes.def) */
 } Graph;
 
 typedef struct OpInfo {

@@ -351,10 +351,13 @@ static void finish(Fusion *f)
 void fuse(Graph *g)
 {
 	Fusion f = fusion_new(g);
-	fuse_epilogues(&f);
+	if (part_runs(g, PART_epilogues))
+		fuse_epilogues(&f);
 	fuse_flash(&f);
-	fuse_cols(&f);
-	fuse_rows(&f);
+	if (part_runs(g, PART_cols))
+		fuse_cols(&f);
+	if (part_runs(g, PART_rows))
+		fuse_rows(&f);
 	fuse_recompute(&f);
 	finish(&f);
 	dce(g);

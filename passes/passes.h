@@ -9,18 +9,25 @@ typedef enum NumericClass { EXACT, REASSOCIATES, PRECISION } NumericClass;
 typedef struct PassInfo {
 	const char *name, *needs, *breaks, *doc;   /* needs, breaks: names of properties, space-separated */
 	NumericClass numerics;
-	void (*run)(Graph *);                      /* NULL for a step of the road */
+	void (*run)(Graph *);                      /* NULL for a step of the road, and for a part of a pass */
+	const char *part_of;                       /* the pass; NULL for what is no part */
+	int part;                                  /* PassPart */
 } PassInfo;
 #define PASS(name, needs, breaks, numerics, doc) void name(Graph *);
 #include "passes/passes.def"
-extern const PassInfo pass_info[];                /* passes, then steps */
-extern const int pass_count;                      /* of both */
+typedef enum PassPart {
+#define PART(name, pass, numerics, doc) PART_##name,
+#include "passes/passes.def"
+} PassPart;
+extern const PassInfo pass_info[];                /* passes with their parts, then steps */
+extern const int pass_count;                      /* of all */
+bool part_runs(const Graph *, PassPart);
 const PassInfo *pass_find(const char *name);      /* NULL after diag_error */
 
 /* pipeline.c: the one place that knows the order. */
 typedef struct PassOptions {
 	const char *const *print_after;  /* pass names; NULL-terminated; may be NULL */
-	const char *without;             /* passes left out of the road, "cse,chunk"; NULL: none */
+	const char *without;             /* passes and parts left out of the road, "cse,rows"; NULL: none */
 	bool print_after_all, verify_each, stats;
 	double *stats_seconds;           /* what counting for the statistics took is added; may be NULL */
 	FILE *out;                       /* where dumps and statistics go; NULL: stderr */

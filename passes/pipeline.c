@@ -23,8 +23,9 @@
 #define ROUNDED "precision,cse"
 
 const PassInfo pass_info[] = {
-#define PASS(name, needs, breaks, numerics, doc) { #name, needs, breaks, doc, numerics, name },
-#define STEP(name, numerics, doc) { #name, "", "", doc, numerics, NULL },
+#define PASS(name, needs, breaks, numerics, doc) { #name, needs, breaks, doc, numerics, name, NULL, 0 },
+#define PART(name, pass, numerics, doc) { #name, "", "", doc, numerics, NULL, #pass, PART_##name },
+#define STEP(name, numerics, doc) { #name, "", "", doc, numerics, NULL, NULL, 0 },
 #include "passes/passes.def"
 };
 const int pass_count = COUNT(pass_info);
@@ -132,6 +133,21 @@ static bool left_out(const PassOptions *o, const char *pass)
 	return false;
 }
 
+bool part_runs(const Graph *g, PassPart part)
+{
+	return !(g->without >> part & 1);
+}
+
+/* Of the pass's parts those left out, as Graph.without has them. */
+static uint32_t parts_left_out(const PassOptions *o, const PassInfo *pass)
+{
+	uint32_t parts = 0;
+	for (const PassInfo *p = pass_info; p < pass_info + pass_count; p++)
+		if (p->part_of && strcmp(p->part_of, pass->name) == 0 && left_out(o, p->name))
+			parts |= 1u << p->part;
+	return parts;
+}
+
 static bool look_bound(void *ctx, const char *sym, int64_t *bound)
 {
 	return graph_bound(ctx, dim_sym(sym), bound);
@@ -206,6 +222,10 @@ static bool after(Graph *g, const char *step, int values_before, clock_t begun, 
 static const PassInfo *runnable(const Graph *g, const char *name)
 {
 	const PassInfo *p = pass_find(name);
+	if (p && p->part_of) {
+		diag_error((Loc){ 0 }, "E1003", "%s is a part of the pass %s, which runs it", name, p->part_of);
+		return NULL;
+	}
 	if (p && !p->run) {
 		diag_error((Loc){ 0 }, "E1003", "%s is a step of the whole road, not a pass over one graph", name);
 		diag_help("`sinter build FILE --emit=graph --after=%s` shows what it makes", name);
@@ -225,6 +245,7 @@ bool passes_run(Graph *g, const char *list, const PassOptions *o)
 			return false;
 		int before = g->vals.len, errors = diag_errors();
 		clock_t begun = clock();
+		g->without = parts_left_out(o, p);
 		p->run(g);
 		if (!after(g, p->name, before, begun, o) || diag_errors() > errors)
 			return false;

@@ -77,13 +77,15 @@ static void check_graph(Graph *g, const Dims *d, int ids, bool all) {
 		}
 }
 
-static Module *gpt(GptShape s) {
+static Module *gpt_without(GptShape s, const char *without) {
 	Module *m = gpt_module_of(test_arena(), s);
 
 	m->name = "gpt";
-	assert_true(passes_module(m, NULL));
+	assert_true(passes_module(m, &(PassOptions){ .without = without, .verify_each = true }));
 	return m;
 }
+
+static Module *gpt(GptShape s) { return gpt_without(s, NULL); }
 
 static bool is_forward(const Graph *g) { return strstr(g->name, ".forward") != NULL; }
 
@@ -100,6 +102,19 @@ static void test_training(void **state) {
 
 	for (int i = 0; i < COUNT(dims); i++)
 		check_entry(m->entries.at[0], &dims[i], s.V, i == 0);
+}
+
+/* What can be left out of the road leaves a correct program. */
+static void test_without_parts(void **state) {
+	GptShape s = { .B = 3, .T = 24, .V = 67, .D = 24, .H = 3, .L = 2, .dropout = 0.1 };
+	static const Dims d = { 3, { { "B", 2 }, { "T", 19 }, { "T.all", 19 } } };
+
+	for (const PassInfo *p = pass_info; p < pass_info + pass_count; p++) {
+		Module *m = p->part_of ? gpt_without(s, p->name) : NULL;
+		for (int i = 0; m && i < m->entries.len; i++)
+			if (m->entries.at[i]->kind == ENTRY_TRAIN)
+				check_entry(m->entries.at[i], &d, s.V, false);
+	}
 }
 
 static void test_generation(void **state) {
@@ -161,7 +176,7 @@ static void test_debug_information(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_training), cmocka_unit_test(test_generation), cmocka_unit_test(test_emission_is_deterministic),
-		cmocka_unit_test(test_debug_information),
+		cmocka_unit_test(test_debug_information), cmocka_unit_test(test_without_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
