@@ -12,9 +12,10 @@ FUSIONS = {
     "cols": "sums over rows with what they sum",
     "flash": "attention without scores",
     "chunk": "projection and cross-entropy in chunks",
+    "merge": "Q, K, V as one contraction",
 }
 TRAIN = ("epilogues", "rows", "cols", "flash", "chunk")
-GENERATE = ("epilogues", "rows", "flash")
+GENERATE = ("epilogues", "rows", "flash", "merge")
 
 
 def planned(b, model, flags):

@@ -256,7 +256,10 @@ static bool is_parameter(Value *v)
 	View w;
 	if (!view_of(v, &w))
 		return false;
-	return w.root->op == OP_PARAM || ((w.root->op == OP_TO_BF16 || w.root->op == OP_COPY) && is_parameter(w.root->in[0]));
+	for (int i = 0; w.root->op == OP_CONCAT && i < w.root->nin; i++)
+		if (!is_parameter(w.root->in[i]))
+			return false;
+	return w.root->op == OP_PARAM || w.root->op == OP_CONCAT || ((w.root->op == OP_TO_BF16 || w.root->op == OP_COPY) && is_parameter(w.root->in[0]));
 }
 
 /* Weights packed ahead are kept as their parameter says. */

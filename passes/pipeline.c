@@ -7,8 +7,8 @@
  *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
  *                                                                            v
- *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <-- [precision cse: bf16] <-- chunk
- *                                       (generate, eval, infer)
+ *     kernels <-- schedule <-- fuse <-- [hoist: <e>.prepare] <-- layout <-- [precision cse: bf16] <-- [merge] <-- chunk
+ *                                       (generate, eval, infer: hoist, merge)
  */
 #include "passes/passes.h"
 
@@ -364,7 +364,7 @@ static bool train_road(Module *m, Entry *e, const PassOptions *o)
 static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
 {
 	for (int i = 0; i < n; i++)
-		if (!lower(fns[i], e, "raise_attention,flash,expand," CLEAN ",chunk", "layout_packed", o))
+		if (!lower(fns[i], e, "raise_attention,flash,expand," CLEAN ",chunk,merge", "layout_packed", o))
 			return false;
 	int before[2] = { fns[0]->vals.len, fns[n - 1]->vals.len };
 	clock_t begun = clock();
