@@ -364,30 +364,46 @@ static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t 
 	return best;
 }
 
-/* Reading alone, for what memory gives; args: bytes, where they begin in the arena, streams. Each thread reads its share as so many
- * stretches at once: how many a processor follows best differs. */
-static inline void bundle_reader(const int64_t *args, char *arena, const int64_t *dims, int64_t tid, int64_t nth, char *scratch)
+/* Reading alone, for what memory gives; args: bytes, where they begin in the arena, streams (1, 4), lines fetched ahead. Each thread reads its
+ * share as so many stretches at once: what a processor follows best differs. */
+static inline __attribute__((always_inline)) void read_streams(const int64_t *args, const char *from, int64_t lines, int64_t streams, char *scratch)
 {
 	typedef float Line __attribute__((vector_size(64)));
-	int64_t lines = args[0] / 64 / nth, streams = args[2], each = lines / streams;
-	const Line *at = (const Line *)(arena + args[1]) + lines * tid;
-	Line sum = { 0 };
-	for (int64_t i = 0; i < each; i++)
-		for (int64_t s = 0; s < streams; s++) {
-			__builtin_prefetch(&at[s * each + i + 64 / streams]);
-			sum += at[s * each + i];
-		}
-	*(volatile float *)scratch = sum[0];
+	enum { STEP = 4 };
+	int64_t each = lines / streams / STEP * STEP;
+	const Line *at = (const Line *)from;
+	Line sum[STEP] = { 0 };
+	for (int64_t i = 0; i < each; i += STEP)
+		for (int64_t s = 0; s < streams; s++)
+			for (int64_t j = 0; j < STEP; j++) {
+				__builtin_prefetch(&at[s * each + i + j + args[3]]);
+				sum[j] += at[s * each + i + j];
+			}
+	*(volatile float *)scratch = (sum[0] + sum[1] + sum[2] + sum[3])[0];
 }
 
-/* GB/s of reading `bytes` of the arena from `first` on, far more than caches hold: the best number of streams. */
+static inline void bundle_reader(const int64_t *args, char *arena, const int64_t *dims, int64_t tid, int64_t nth, char *scratch)
+{
+	int64_t lines = args[0] / 64 / nth;
+	if (args[2] == 1)
+		read_streams(args, arena + args[1] + 64 * lines * tid, lines, 1, scratch);
+	else
+		read_streams(args, arena + args[1] + 64 * lines * tid, lines, 4, scratch);
+}
+
+/* GB/s of reading `bytes` of the arena from `first` on, far more than caches hold: the best of some ways. */
 static inline double bundle_reads(char *arena, int64_t bytes, int64_t first, int threads)
 {
-	int64_t args[3] = { bytes, first, 0 }, dim = 0;
+	static const int64_t ahead[] = { 16, 64, 128, 256 };
+	int64_t args[4] = { bytes, first }, dim = 0;
 	Shot s = { .fn = bundle_reader, .args = args, .scratch = 64 }, *one = &s;
 	double best = 1e30;
-	for (args[2] = 1; args[2] <= 16; args[2] *= 2)
-		best = MIN(best, bundle_run(&one, 1, arena, &dim, threads, 2, false));
+	for (int i = 0; i < 2 * COUNT(ahead); i++) {
+		args[2] = i % 2 ? 4 : 1;
+		args[3] = ahead[i / 2];
+		double took = bundle_run(&one, 1, arena, &dim, threads, 1, false);
+		best = MIN(best, took);
+	}
 	return (double)bytes * 1e-9 / best;
 }
 
