@@ -63,7 +63,7 @@ def train(b, batch, tokens, rounds):
             out = b.timed([v.program, "train", "--profile", "--data", b.text, "--tokenizer", "byte", "--steps", "4", "--validate-every", "0", "--save-every", "0",
                            "--valid-fraction", "0.1", "--eval-batches", "1", "-t", str(b.threads), "--out", f"{b.tmp}/run"]).out
             for what, name in (("step", "gradients"), ("update", "AdamW")):
-                v.add(name, float(re.search(rf"^train\.{what}: \d+ calls of ([\d.]+) ms", out, re.M)[1]))
+                v.add(name, float(re.search(rf"^{what}: \d+ calls of ([\d.]+) ms", out, re.M)[1]))
     yield from records_of(f"GPT-2 124M, {batch} x {tokens}", all_of, "ms", True)
 
 

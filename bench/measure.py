@@ -17,6 +17,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 LEAST_NOISE = 0.03      # of a ratio: what runs differ by even where samples don't
+FEW, OF_FEW = 4, 0.1    # fewer samples than this tell no spread: one is assumed
 
 
 class Failed(Exception):
@@ -106,6 +107,8 @@ def record(table, row, unit, sides, less=True, limit=None, note=None):
 # Against the baseline
 
 def spread(s):
+    if s["n"] < FEW:
+        return OF_FEW
     return (s["q3"] - s["q1"]) / 2 / s["median"] if s["median"] else 0
 
 
