@@ -168,7 +168,7 @@ demo:
 	@models/demo.sh $(BUILD)
 
 # bench/README.md. LLMC and LLAMA: checkouts of llm.c and of llama.cpp (built); TEXT: a text to train on; PIECES: some of the bench; ARGS: its flags.
-.PHONY: bench bench-quick bench-gemm bench-thin bench-attention
+.PHONY: bench bench-quick bench-gemm bench-thin bench-attention bench-small
 bench_tools := $(patsubst %,$(BUILD)/bench/%,gemm thin attention limits)
 bench bench-quick: all $(bench_tools)
 	@bench/run.py $(BUILD) $(PIECES) $(if $(filter %quick,$@),--quick) --llmc "$(LLMC)" --llama "$(LLAMA)" --text "$(TEXT)" $(ARGS)
@@ -180,6 +180,12 @@ bench-gemm: $(BUILD)/bench/gemm
 	$< -b -d bf16
 bench-attention: $(BUILD)/bench/attention
 	$<
+bench-small: $(BUILD)/bench/small all
+	$<
+	bench/small.sh $(BUILD)/sinter
+$(BUILD)/bench/small: bench/small.c $(BUILD)/libsinter_rt.a
+	@mkdir -p $(@D); echo "  cc $<"
+	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
 $(BUILD)/bench/%: bench/%.c $(libs)
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) $(LLVM_CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread

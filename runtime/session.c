@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Of a launch at the call's dims: up to here one thread does it alone, as the compiler decides where it is so small at the bounds. */
+enum { SMALL_FLOPS = 1 << 16, SMALL_BYTES = 1 << 16 };
 #define HUGE_BYTES ((size_t)2 << 20)
 
 static size_t round_up(size_t n, size_t to)
@@ -84,12 +86,32 @@ void sn_session_close(SnSession *s)
 	sn_profile_close(s->profile);
 	sn_pool_stop(s->pool);
 	sn_externals_close(s);
+	free(s->alone);
+	free(s->costs);
 	if (s->mapping)
 		munmap(s->mapping, s->mapped);
 	*s = (SnSession){0};
 }
 
 typedef struct Call { SnSession *s; const SnLaunch *launches; int64_t n; } Call;
+
+/* Thread 0 runs it alone, whatever its size here; or it is so small here that the others would cost more than they bring. */
+static void find_alone(SnSession *s, const SnFunction *f)
+{
+	const SnLaunch *l = f->launches;
+	if (f->nlaunch > s->nalone || f->ncost > s->nalone) {
+		s->nalone = f->nlaunch > f->ncost ? f->nlaunch : f->ncost;
+		s->alone = sn_realloc(s->alone, (size_t)s->nalone);
+		s->costs = sn_realloc(s->costs, 16 * (size_t)s->nalone);
+	}
+	if (f->ncost)
+		((void (*)(const int64_t *, int64_t *))f->costs)(s->dims, s->costs);
+	s->all_alone = true;
+	for (int64_t i = 0; i < f->nlaunch; i++) {
+		s->alone[i] = l[i].threads == 1 || (f->ncost && s->costs[2 * l[i].cost] <= SMALL_FLOPS && s->costs[2 * l[i].cost + 1] <= SMALL_BYTES);
+		s->all_alone &= s->alone[i];
+	}
+}
 
 /* Neighbours that thread 0 runs alone need no barrier between them; the job's end is the last barrier. */
 static void walk(void *ctx, int tid, int n)
@@ -101,12 +123,12 @@ static void walk(void *ctx, int tid, int n)
 	int64_t count = c->n;
 	for (int64_t i = 0; i < count; i++) {
 		SnKernel *kernel = (SnKernel *)launch[i].fn;
-		bool alone = launch[i].threads == 1;
+		bool alone = s->alone[i];
 		if (!alone)
 			kernel(launch[i].args, s->arena, s->dims, tid, n, scratch);
 		else if (tid == 0)
 			kernel(launch[i].args, s->arena, s->dims, 0, 1, scratch);
-		if (i + 1 < count && !(alone && launch[i + 1].threads == 1))
+		if (i + 1 < count && !(alone && s->alone[i + 1]))
 			sn_pool_barrier(s->pool, tid);
 		if (s->profile && tid == 0 && i + 1 < count)
 			sn_profile_lap(s->profile, i);
@@ -116,9 +138,13 @@ static void walk(void *ctx, int tid, int n)
 void sn_call(SnSession *s, const SnFunction *f)
 {
 	Call c = {s, sn_launches(s, f), f->nlaunch};
+	find_alone(s, f);
 	if (s->profile)
 		sn_profile_begin(s->profile, f);
-	sn_pool_run(s->pool, walk, &c);
+	if (s->all_alone)
+		walk(&c, 0, 1);
+	else
+		sn_pool_run(s->pool, walk, &c);
 	if (s->profile)
 		sn_profile_end(s->profile, s->dims);
 }

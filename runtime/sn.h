@@ -101,6 +101,8 @@ struct SnSession {
 	SnProfile *profile;           /* NULL: nobody asked */
 	SnExternals *externals;       /* external.c's; NULL: nothing to know yet */
 	uint64_t weights;             /* which checkpoint's; 0: none's */
+	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
+	int64_t *costs, nalone;       /* of the call at hand; room in both */
 };
 int sn_session_open(SnSession *, const SnEntry *, int threads);
 int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */

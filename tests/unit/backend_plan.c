@@ -15,6 +15,8 @@
 
 static const Dims dims = { 2, { { "B", 2 }, { "T", 5 } } };
 
+#define EXTERNAL_REGION ((int64_t)1 << 48)   /* external ones have offsets of their own */
+
 /* A root's memory and the launches from its first write to its last read. */
 typedef struct Use {
 	Value *root;
@@ -37,7 +39,8 @@ static void note_use(Uses *u, const Plan *p, const Graph *g, Value *v, int launc
 	assert_true(u->n < COUNT(u->at));
 	assert_true(graph_bound(g, type_elems(w.root->type), &n));
 	int64_t bytes = n * dtype_size[w.root->type.dt];
-	u->at[u->n++] = (Use){ w.root, plan_offset(p, w.root), bytes, launch, launch };
+	int64_t region = plan_external(p, w.root) ? EXTERNAL_REGION : 0;
+	u->at[u->n++] = (Use){ w.root, region + plan_offset(p, w.root), bytes, launch, launch };
 }
 
 static void collect(Uses *u, const Plan *p, Graph *g, const ClusterList *l)
@@ -118,7 +121,7 @@ static void check_plan(const Plan *p, Graph *g)
 				fail_msg("%s: %s (%d-%d) and %s (%d-%d) overlap at %lld", g->name, op_info[a->root->op].text, a->first,
 				         a->last, op_info[b->root->op].text, b->first, b->last, (long long)a->at);
 			assert_int_equal(a->at % 64, 0);
-			assert_true(a->at + a->bytes <= p->persistent + p->arena);
+			assert_true(a->at + a->bytes <= (a->at < EXTERNAL_REGION ? p->persistent + p->arena : EXTERNAL_REGION + p->external));
 		}
 }
 
