@@ -55,9 +55,11 @@ link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUI
 $(BUILD)/sinter: $(driver_obj) $(libs)
 	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
 
-# The runtime is compiled for users' executables: small, sections to drop, no baked-in target.
+# The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
-$(BUILD)/runtime/%.o: OPT = -O2
+$(BUILD)/runtime/%.o: OPT = -Os
+rt_fast := bpe merges weights packed random checksum sample stepper
+$(patsubst %,$(BUILD)/runtime/%.o,$(rt_fast)): OPT = -O2
 $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt -fno-asynchronous-unwind-tables
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@rm -f $@; ar rcs $@ $^

@@ -50,7 +50,7 @@ static bool link_with(const char *cc, const char *const *objects, int n, const B
 	bool ok, foreign = target_is_foreign(o->target);
 	const char *sane = foreign ? NULL : sanitize;
 	const char *const before[] = { cc, "-o", o->out };
-	const char *const after[] = { o->runtime_lib, "-Wl,--gc-sections", "-Wl,--as-needed", o->debug || sane ? "-g" : "-s",
+	const char *const after[] = { o->runtime_lib, "-Wl,--gc-sections", "-Wl,--as-needed", "-Wl,-z,noseparate-code", o->debug || sane ? "-g" : "-s",
 		foreign ? "-lm" : "-l:libjansson.a", foreign ? "-lm" : "-l:libpcre2-8.a", "-lm", "-lpthread", "-no-pie",
 		sane ? sane : o->static_link ? "-static" : NULL, NULL };
 	Arena *a = arena_new();
