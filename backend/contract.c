@@ -127,6 +127,12 @@ static bool may_be_deep(const Contract *c, bool across)
 	return deep_block(c->g->t) && (c->packed || across || !few);
 }
 
+/* Packed panels have deep blocks however few they are, unless left columns are packed: scratch has room for shallow ones of those. */
+static bool always_deep(const Contract *c)
+{
+	return c->packed && c->left != COLUMNS;
+}
+
 /* Deep blocks, where they may be, for packed panels and for raw ones that many tiles share: these may be more than the second-level
  * cache holds, strips of them take turns. */
 static void choose_blocks(Contract *c)
@@ -149,10 +155,10 @@ static void choose_blocks(Contract *c)
 		c->rows = MAX(low.most, rows.most);
 		c->left_bytes = MAX(c->left_bytes, g->t->l2 * STRIP_NUM / STRIP_DEN + c->rows * 64);
 		c->deep = c->packed ? panels : LLVMBuildAnd(g->b, panels, tiles, "");
-		c->kmost = c->packed ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->kc), c->kmost, "");
+		c->kmost = always_deep(c) ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->kc), c->kmost, "");
 		c->most = LLVMBuildSelect(g->b, c->deep, rows.here, c->most, "");
 	}
-	c->once = dim_is_const(k, &fixed) && fixed <= (c->packed ? c->kc : shallow);
+	c->once = dim_is_const(k, &fixed) && fixed <= (always_deep(c) ? c->kc : shallow);
 }
 
 /* Shallow blocks are one strip; of deep ones a strip's share of k is what stays in second-level cache. */

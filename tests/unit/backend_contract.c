@@ -321,6 +321,7 @@ static void layouts(void **state)
 		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=29 n=37 k=83" },
 		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=701 n=430 k:530" },
 		{ .spec = "mk,kn->mn", .stored = { "km", "nk" }, .extents = "m:37 n=131 k=300" },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=701 n=43 k=1031", .packed = true },
 		{ .spec = "bmk,bkn->bmn", .stored = { "kbm", NULL }, .extents = "b=3 m=13 n=35 k=21" },
 		{ .spec = "mk,kn->mn", .stored = { NULL, "nk" }, .extents = "m=29 n:37 k=83" },
 		{ .spec = "mk,kn->mn", .stored = { "km", "nk" }, .extents = "m:3 n=3 k:5" },
