@@ -163,7 +163,7 @@ deps:
 deps-aarch64:
 	@tests/deps.sh gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
-.PHONY: demo bench-gemm bench-thin bench-attention docs docs-check
+.PHONY: demo bench-gemm bench-shapes bench-thin bench-attention docs docs-check
 demo:
 	@models/demo.sh $(BUILD)
 bench-thin: $(BUILD)/bench/thin
@@ -172,6 +172,9 @@ bench-thin: $(BUILD)/bench/thin
 bench-gemm: $(BUILD)/bench/gemm
 	$< -b
 	$< -b -d bf16
+bench-shapes: $(BUILD)/bench/shapes
+	$< -b -c 80
+	$< -d bf16 -c 80
 bench-attention: $(BUILD)/bench/attention
 	$<
 $(BUILD)/bench/%: bench/%.c $(libs)
