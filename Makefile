@@ -170,7 +170,7 @@ demo:
 	@models/demo.sh $(BUILD)
 
 # bench/README.md. LLMC and LLAMA: checkouts of llm.c and of llama.cpp (built); TEXT: a text to train on; PIECES: some of the bench; ARGS: its flags.
-.PHONY: bench bench-quick bench-gemm bench-thin bench-attention bench-small
+.PHONY: bench bench-quick bench-gemm bench-shapes bench-thin bench-attention bench-small
 bench_tools := $(patsubst %,$(BUILD)/bench/%,gemm thin attention limits)
 bench bench-quick: all $(bench_tools)
 	@bench/run.py $(BUILD) $(PIECES) $(if $(filter %quick,$@),--quick) --llmc "$(LLMC)" --llama "$(LLAMA)" --text "$(TEXT)" $(ARGS)
@@ -180,6 +180,9 @@ bench-thin: $(BUILD)/bench/thin
 bench-gemm: $(BUILD)/bench/gemm
 	$< -b
 	$< -b -d bf16
+bench-shapes: $(BUILD)/bench/shapes
+	$< -b -c 80
+	$< -d bf16 -c 80
 bench-attention: $(BUILD)/bench/attention
 	$<
 bench-small: $(BUILD)/bench/small all

@@ -1,6 +1,6 @@
 /* contract.c: contraction kernels around the register tile.
  *
- * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
+ * For a thread's range of (batch, block of rows, panel of columns, tile), in groups of panels:
  *
  *   for each block of k:                        as choose_blocks() has it: shallow, a panel's share of it stays in
  *                                               first-level cache; deep, a left tile's
@@ -25,6 +25,8 @@ enum { K_STEP = QUANT_BLOCK };
 /* How operand 0 lies: in panel order; raw with rows consecutive in k, or columns consecutive in m. */
 typedef enum Left { PANELS, ROWS, COLUMNS } Left;
 
+enum { MAX_VECTORS = 4 };
+
 typedef struct Contract {
 	Gen *g;
 	Axes x;
@@ -44,6 +46,7 @@ typedef struct Contract {
 	LLVMValueRef a_base, b_base;
 	LLVMValueRef panel_at, left_at;           /* scratch for one panel's block, and for the left block of COLUMNS */
 	LLVMValueRef tile_fn, panel_fn, block_fn;
+	LLVMValueRef narrow_fn[MAX_VECTORS];      /* tiles of 1.. vectors a row, for a last panel of so many; NULL: it is wider, or may be */
 	LLVMValueRef right_fn;                    /* a full tile that packs operand 1; NULL unless its rows lie as tiles read them */
 	Epilogue e;
 } Contract;
@@ -127,6 +130,12 @@ static bool may_be_deep(const Contract *c, bool across)
 	return deep_block(c->g->t) && (c->packed || across || !few);
 }
 
+/* Packed panels have deep blocks however few they are, unless left columns are packed: scratch has room for shallow ones of those. */
+static bool always_deep(const Contract *c)
+{
+	return c->packed && c->left != COLUMNS;
+}
+
 /* Deep blocks, where they may be, for packed panels and for raw ones that many tiles share: these may be more than the second-level
  * cache holds, strips of them take turns. */
 static void choose_blocks(Contract *c)
@@ -149,10 +158,10 @@ static void choose_blocks(Contract *c)
 		c->rows = MAX(low.most, rows.most);
 		c->left_bytes = MAX(c->left_bytes, g->t->l2 * STRIP_NUM / STRIP_DEN + c->rows * 64);
 		c->deep = c->packed ? panels : LLVMBuildAnd(g->b, panels, tiles, "");
-		c->kmost = c->packed ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->kc), c->kmost, "");
+		c->kmost = always_deep(c) ? gen_i64(g, c->kc) : LLVMBuildSelect(g->b, c->deep, gen_i64(g, c->kc), c->kmost, "");
 		c->most = LLVMBuildSelect(g->b, c->deep, rows.here, c->most, "");
 	}
-	c->once = dim_is_const(k, &fixed) && fixed <= (c->packed ? c->kc : shallow);
+	c->once = dim_is_const(k, &fixed) && fixed <= (always_deep(c) ? c->kc : shallow);
 }
 
 /* Shallow blocks are one strip; of deep ones a strip's share of k is what stays in second-level cache. */
@@ -176,6 +185,37 @@ static LLVMValueRef several_blocks(Contract *c)
 	return LLVMBuildICmp(c->g->b, LLVMIntSGT, c->k, c->kmost, "");
 }
 
+/* Panels a thread from which on it has whole ones: half a panel costs the packing of a whole one. */
+enum { WHOLE_PANELS = 16 };
+
+static LLVMValueRef whole_panels(Contract *c)
+{
+	Gen *g = c->g;
+	LLVMValueRef batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), most = mul(g, g->nth, gen_i64(g, WHOLE_PANELS));
+	return LLVMBuildICmp(g->b, LLVMIntSGE, mul(g, batches, c->panels), most, "");
+}
+
+/* What is multiplied for a row where threads that share rows lose more by writing to one line than by packing all panels each: up to
+ * so many multiply-adds, and so many for each row that they share. */
+enum { ROW_WORK = 1 << 17, ROW_PACKING = 256 };
+
+/* Panels a thread up to which dividing the packing of left columns is worth packing each panel for every thread. */
+enum { ROW_PANELS = 4 };
+
+/* i1: each thread has its own rows of few panels, not its own panels. */
+static LLVMValueRef by_rows(Contract *c)
+{
+	Gen *g = c->g;
+	LLVMValueRef work = mul(g, c->k, c->n), yes = LLVMBuildICmp(g->b, LLVMIntSLE, work, mul(g, c->m, gen_i64(g, ROW_PACKING)), "");
+	yes = LLVMBuildAnd(g->b, yes, LLVMBuildICmp(g->b, LLVMIntSLE, work, gen_i64(g, ROW_WORK), ""), "");
+	if (c->left == COLUMNS) {
+		LLVMValueRef few = LLVMBuildICmp(g->b, LLVMIntSLE, c->panels, mul(g, g->nth, gen_i64(g, ROW_PANELS)), "");
+		few = LLVMBuildAnd(g->b, few, LLVMBuildICmp(g->b, LLVMIntSLT, c->n, c->m, ""), "");
+		yes = LLVMBuildOr(g->b, yes, few, "");
+	}
+	return LLVMBuildAnd(g->b, yes, LLVMBuildNot(g->b, whole_panels(c), ""), "");
+}
+
 /* Extents may be 0 at run time (rows that were counted: ir/counted.c), what is divided by never is. */
 static void extents(Contract *c)
 {
@@ -190,6 +230,7 @@ static void extents(Contract *c)
 	LLVMValueRef several = several_blocks(c), most = c->most;
 	if (c->left == COLUMNS && !c->deep)   /* lower blocks leave room for more panels, that the packing of a block is for */
 		most = LLVMBuildSelect(g->b, several, at_least_1(g, gen_bin(g, LLVMUDiv, most, gen_i64(g, 2))), most, "");
+	most = LLVMBuildSelect(g->b, by_rows(c), smaller(g, most, ceil_div(g, c->tiles, g->nth)), most, "");
 	c->blocks = ceil_div(g, c->tiles, most);
 	c->step = ceil_div(g, c->tiles, c->blocks);
 	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, c->kmost)));
@@ -200,6 +241,25 @@ static void extents(Contract *c)
 	if (!c->packed)
 		all = LLVMBuildSelect(g->b, c->strips, gen_i64(g, STRIP_GROUP), all, "");
 	c->group = LLVMBuildSelect(g->b, several, c->group, all, "");
+}
+
+/* Vectors of the last panel that hold columns; 0: not known when compiling. */
+static int last_vectors(const Contract *c)
+{
+	const Target *t = c->g->t;
+	int64_t n;
+	if (!dim_is_const(axes_extent(&c->x, c->x.n), &n))
+		return 0;
+	return (int)(((n + t->nr - 1) % t->nr + t->lanes) / t->lanes);
+}
+
+static void narrow_tiles(Contract *c)
+{
+	Gen *g = c->g;
+	int last = last_vectors(c);
+	for (int v = 1; v < g->t->nr / g->t->lanes; v++)
+		if (!last || v == last)
+			c->narrow_fn[v] = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS, .vectors = v });
 }
 
 static void left_operand(Contract *c, Value *v)
@@ -219,6 +279,7 @@ static void left_operand(Contract *c, Value *v)
 		c->ld = rows ? sm : sk;
 	}
 	c->tile_fn = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS });
+	narrow_tiles(c);
 	c->block_fn = c->left == COLUMNS ? gen_block_function(g) : NULL;
 }
 
@@ -458,6 +519,9 @@ static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i,
 		call_if(g, LLVMBuildAnd(g->b, first, r->packs, ""), c->right_fn, args, TILE_PARAMS + 2, done);
 	}
 	args[TILE_PARAMS] = h;
+	for (int v = 1; v < MAX_VECTORS; v++)
+		if (c->narrow_fn[v])
+			call_if(g, LLVMBuildICmp(g->b, LLVMIntSLE, r->cols, gen_i64(g, v * g->t->lanes), ""), c->narrow_fn[v], args, TILE_PARAMS + 1, done);
 	call_if(g, NULL, c->tile_fn, args, TILE_PARAMS + 1, done);
 }
 
@@ -479,7 +543,7 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = mul(g, i.iv, gen_i64(g, g->t->mr));
 	Ahead right = right_ahead(c, t, b, j, i.iv);
 	LLVMBasicBlockRef after = begin_if(g, b->last);
-	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n);
+	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n, r->cols);
 	end_if(g, after);
 	multiply(c, t, r, i.iv, h, (LLVMValueRef[TILE_PARAMS]){ left_tile(c, t, b, i.iv, h), c->left == ROWS ? gen_dim(g, c->ld) : h,
 		r->at, b->n, acc, first, right.at, right.stride });
@@ -527,19 +591,66 @@ static void group(Contract *c, const Task *t)
 	gen_loop_end(g, &k);
 }
 
-/* Tasks are (batch, row block, panel), panels innermost; a group ends with the panels or with the thread's share. */
+/* A place in the order of work (batch, row block, panel, tile), tiles innermost: panels before it, over batches and row blocks; tiles of
+ * the next one before it. */
+typedef struct Point { LLVMValueRef panel, tile; } Point;
+
+static LLVMValueRef block_tiles(Contract *c, LLVMValueRef block)
+{
+	Gen *g = c->g;
+	return smaller(g, c->step, sub(g, c->tiles, mul(g, block, c->step)));
+}
+
+/* x: vectors of tiles, in the order of work. */
+static Point point_at(Contract *c, LLVMValueRef x)
+{
+	Gen *g = c->g;
+	LLVMValueRef nv = gen_i64(g, g->t->nr / g->t->lanes), vectors = at_least_1(g, ceil_div(g, c->n, gen_i64(g, g->t->lanes)));
+	LLVMValueRef all = mul(g, c->tiles, vectors), batch = gen_bin(g, LLVMUDiv, x, all), in_batch = sub(g, x, mul(g, batch, all));
+	LLVMValueRef high = mul(g, c->step, vectors), block = gen_bin(g, LLVMUDiv, in_batch, high), in_block = sub(g, in_batch, mul(g, block, high));
+	LLVMValueRef tiles = block_tiles(c, block), whole = mul(g, tiles, nv), panel = gen_bin(g, LLVMUDiv, in_block, whole);
+	LLVMValueRef width = smaller(g, nv, sub(g, vectors, mul(g, panel, nv))), rest = sub(g, in_block, mul(g, panel, whole));
+	LLVMValueRef tile = gen_bin(g, LLVMUDiv, add(g, rest, gen_bin(g, LLVMUDiv, width, gen_i64(g, 2))), width);
+	LLVMValueRef next = LLVMBuildICmp(g->b, LLVMIntSGE, tile, tiles, "");
+	Point p = { .tile = LLVMBuildSelect(g->b, next, gen_i64(g, 0), tile, "") };
+	p.panel = add(g, mul(g, add(g, mul(g, batch, c->blocks), block), c->panels), add(g, panel, LLVMBuildZExt(g->b, next, g->i64, "")));
+	return p;
+}
+
+static void shares(Contract *c, Point *lo, Point *hi)
+{
+	Gen *g = c->g;
+	LLVMValueRef batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), from, to, zero = gen_i64(g, 0);
+	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = mul(g, mul(g, batches, c->blocks), c->panels);
+	LLVMValueRef whole = whole_panels(c);
+	LLVMValueRef units = mul(g, mul(g, batches, c->tiles), ceil_div(g, c->n, gen_i64(g, g->t->lanes)));
+	gen_share(g, LLVMBuildSelect(g->b, none, zero, LLVMBuildSelect(g->b, whole, all, units, ""), ""), &from, &to);
+	*lo = point_at(c, from);
+	*hi = point_at(c, to);
+	lo->panel = LLVMBuildSelect(g->b, whole, from, lo->panel, "");
+	hi->panel = LLVMBuildSelect(g->b, whole, to, hi->panel, "");
+	lo->tile = LLVMBuildSelect(g->b, whole, zero, lo->tile, "");
+	hi->tile = LLVMBuildSelect(g->b, whole, zero, hi->tile, "");
+}
+
+/* Threads share tiles where panels are few. A group ends with the panels or with the thread's share, whose first and last panel may
+ * be parts. */
 static void tasks(Contract *c)
 {
 	Gen *g = c->g;
-	LLVMValueRef lo, hi, batches = gen_dim(g, axes_extent(&c->x, c->x.batch));
-	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = mul(g, mul(g, batches, c->blocks), c->panels);
-	gen_share(g, LLVMBuildSelect(g->b, none, gen_i64(g, 0), all, ""), &lo, &hi);
-	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
-	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels);
+	LLVMValueRef zero = gen_i64(g, 0), one = gen_i64(g, 1);
+	Point lo, hi;
+	shares(c, &lo, &hi);
+	LLVMValueRef part = LLVMBuildICmp(g->b, LLVMIntSGT, hi.tile, zero, "");
+	Loop l = gen_loop_begin(g, lo.panel, add(g, hi.panel, LLVMBuildZExt(g->b, part, g->i64, "")), one);
+	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels), block = gen_bin(g, LLVMURem, outer, c->blocks);
 	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
-	t.block = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
-	t.stop = smaller(g, add(g, t.block, c->step), c->tiles);
-	t.count = smaller(g, smaller(g, c->group, sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
+	LLVMValueRef first = LLVMBuildICmp(g->b, LLVMIntEQ, l.iv, lo.panel, ""), last = LLVMBuildICmp(g->b, LLVMIntEQ, l.iv, hi.panel, "");
+	LLVMValueRef begin = LLVMBuildSelect(g->b, first, lo.tile, zero, ""), base = mul(g, block, c->step);
+	t.block = add(g, base, begin);
+	t.stop = add(g, base, LLVMBuildSelect(g->b, last, hi.tile, block_tiles(c, block), ""));
+	LLVMValueRef left = at_least_1(g, sub(g, hi.panel, l.iv)), rest = LLVMBuildICmp(g->b, LLVMIntSGT, begin, zero, "");
+	t.count = LLVMBuildSelect(g->b, rest, one, smaller(g, smaller(g, c->group, left), sub(g, c->panels, t.panel)), "");
 	group(c, &t);
 	l.step = t.count;
 	gen_loop_end(g, &l);

@@ -208,7 +208,8 @@ static void fetch_outputs(Contract *c, const Task *t, LLVMValueRef j, LLVMValueR
 {
 	Gen *g = c->g;
 	LLVMBasicBlockRef after = begin_if(g, b->last);
-	gen_epilogue_ahead(g, &c->e, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr)));
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
+	gen_epilogue_ahead(g, &c->e, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
 	end_if(g, after);
 }
 

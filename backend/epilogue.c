@@ -195,6 +195,27 @@ static void one_vector(Gen *g, Epilogue *e, const Place *p)
 		store_output(g, e, i, p, val[index_of(&c->vals, c->outs.at[i])]);
 }
 
+/* Are all panels known to be whole? */
+static bool whole_panels(const Gen *g, const Epilogue *e)
+{
+	int64_t n;
+	return dim_is_const(axes_extent(e->x, e->x->n), &n) && n % g->t->nr == 0;
+}
+
+static void to(Gen *g, LLVMBasicBlockRef there)
+{
+	LLVMBuildBr(g->b, there);
+	LLVMPositionBuilderAtEnd(g->b, there);
+}
+
+static void past(Gen *g, LLVMValueRef cond, LLVMBasicBlockRef there)
+{
+	LLVMBasicBlockRef here = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "vector");
+	LLVMBuildCondBr(g->b, cond, there, here);
+	LLVMPositionBuilderAtEnd(g->b, here);
+}
+
+/* A row's vectors; those that hold no columns are left out. */
 static void rows(Gen *g, Epilogue *e, LLVMValueRef acc, Place p, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n,
 	LLVMValueRef cols, bool masked)
 {
@@ -202,14 +223,19 @@ static void rows(Gen *g, Epilogue *e, LLVMValueRef acc, Place p, LLVMValueRef m,
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));
 	p.m = LLVMBuildNSWAdd(g->b, m, r.iv, "");
 	LLVMValueRef row = gen_at(g, acc, LLVMBuildNSWMul(g->b, r.iv, gen_i64(g, g->t->nr), ""), 4);
+	LLVMBasicBlockRef done = masked ? LLVMAppendBasicBlockInContext(g->ctx, g->fn, "row") : NULL;
 	for (int v = 0; v < g->t->nr / lanes; v++) {
 		LLVMValueRef c = gen_i64(g, v * lanes);
+		if (masked && v)
+			past(g, LLVMBuildICmp(g->b, LLVMIntSLE, cols, c, ""), done);
 		p.n = LLVMBuildNSWAdd(g->b, n, c, "");
 		p.left = LLVMBuildNSWSub(g->b, cols, c, "");
 		p.mask = masked ? gen_mask(g, p.left) : NULL;
 		p.acc = gen_load(g, DT_F32, gen_at(g, row, c, 4), lanes, NULL);
 		one_vector(g, e, &p);
 	}
+	if (masked)
+		to(g, done);
 	gen_loop_end(g, &r);
 }
 
@@ -232,7 +258,7 @@ void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLV
 {
 	Place p = { .batch = batch };
 	if (g->t->masks && !e->stream) {
-		rows(g, e, acc, p, m, h, n, cols, true);
+		rows(g, e, acc, p, m, h, n, cols, !whole_panels(g, e));
 		return;
 	}
 	LLVMBasicBlockRef whole = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "whole");
@@ -251,7 +277,13 @@ void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLV
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
 
-/* One row of a memory of full shape. Rows that do not start at lines straddle one more than they fill. */
+static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+/* One row of a memory of full shape. Rows that do not start at lines straddle one more than they fill. Lines behind the last column
+ * are the next row's, which may be another thread's. */
 static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const Place *p)
 {
 	const Dim *sn = axes_stride(e->x, e->x->n, a), *sm = axes_stride(e->x, e->x->m, a);
@@ -260,15 +292,16 @@ static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const P
 	if (!sn || !dim_is(sn, 1))
 		return;
 	LLVMValueRef at = gen_at(g, gen_base(g, v), offset_at(g, e, a, row_offset(g, e, a, p), p->n), size);
+	LLVMValueRef last = LLVMBuildNSWSub(g->b, LLVMBuildNSWMul(g->b, p->left, gen_i64(g, size), ""), gen_i64(g, 1), "");
 	for (int byte = 0; byte < g->t->nr * size; byte += 64)
-		gen_prefetch(g, gen_at(g, at, gen_i64(g, byte), 1), 2);
+		gen_prefetch(g, gen_at(g, at, smaller(g, gen_i64(g, byte), last), 1), 2);
 	if (!sm || !dim_is_const(sm, &step) || step * size % 64)
-		gen_prefetch(g, gen_at(g, at, gen_i64(g, g->t->nr * size - 1), 1), 2);
+		gen_prefetch(g, gen_at(g, at, last, 1), 2);
 }
 
-void gen_epilogue_ahead(Gen *g, Epilogue *e, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n)
+void gen_epilogue_ahead(Gen *g, Epilogue *e, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n, LLVMValueRef cols)
 {
-	Place p = { .batch = batch, .n = n };
+	Place p = { .batch = batch, .n = n, .left = whole_panels(g, e) ? gen_i64(g, g->t->nr) : cols };
 	if (e->stream)
 		return;
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));

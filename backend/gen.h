@@ -206,9 +206,10 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
 /* void (a, lda, b, k, acc, first, right, rstep, h): acc (h,nr) = (first ? 0 : acc) + A (h,k) B (k,nr). A's
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
- * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many (0: one). */
-typedef struct TileKind { bool rows, packs_right, apart; int lines; } TileKind;
-enum { TILE_UNROLL = 4, TILE_PARAMS = 8 };       /* params before h */
+ * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many (0: one).
+ * kind.vectors: only so many of a row are computed (0: all). */
+typedef struct TileKind { bool rows, packs_right, apart; int lines, vectors; } TileKind;
+enum { TILE_UNROLL = 4, TILE_PARAMS = 8, LOW_ROWS = 4 };       /* PARAMS: before h; LOW_ROWS: up to so many take one pass over B */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);
 /* The same for h = mr without the last parameter, but with (.., src, sk) behind if kind.packs_right: B's rows are read at
  * src, sk elements apart, and stored at b on the way: packing a panel costs nothing where its first tile does it. */
@@ -238,7 +239,7 @@ Epilogue epilogue_of(Gen *, const Cluster *, const Axes *);
 void gen_epilogue(Gen *, Epilogue *, LLVMValueRef acc, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h,
 	LLVMValueRef n, LLVMValueRef cols);
 /* Fetches what gen_epilogue will write into the second-level cache. */
-void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n);
+void gen_epilogue_ahead(Gen *, Epilogue *, LLVMValueRef batch, LLVMValueRef m, LLVMValueRef h, LLVMValueRef n, LLVMValueRef cols);
 
 /* thin.c: a contraction of at most THIN_ROWS rows with an operand 1 in panel order: `steps` rows of k, or of pairs of k, nr * 4 bytes
  * each. left(ctx, batch, tile, step, h): where the tile of h rows has that step; right(ctx, batch, panel): a panel; tile(g, ctx, lines): the

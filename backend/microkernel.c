@@ -1,7 +1,7 @@
 /* microkernel.c: the register tile all contractions are made of: acc (h,nr) = or += A (h,k) B (k,nr), with A k-major
  * (element (r, k) at k*lda + r) and B in panel order (element (k, c) at k*nr + c).
  *
- * They are internal functions, one for each height that occurs, shared by every contract kernel of the module. The
+ * They are internal functions, one for each height and width that occurs, shared by every contract kernel of the module. The
  * accumulators stay in vector registers over k, which runs in steps of one broadcast element of A by one row of B.
  * Each element is one chain of fused multiply-adds in ascending k, whatever its tile: results do not depend on how
  * rows, columns or k are divided. (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication",
@@ -269,22 +269,22 @@ static void row_pointers(Micro *m)
 	}
 }
 
-static const char *lines_name(TileKind kind)
+static const char *kind_name(TileKind kind)
 {
-	return kind.lines ? internf("_lines%d", kind.lines) : "";
+	const char *lines = kind.lines ? internf("_lines%d", kind.lines) : "", *vectors = kind.vectors ? internf("_v%d", kind.vectors) : "";
+	return internf("%s%s%s%s%s", kind.rows ? "_rows" : "", kind.apart ? "_apart" : "", kind.packs_right ? "_pack" : "", lines, vectors);
 }
 
 /* void (a, lda, b, k, acc, first, right, rstep[, src, sk]) for h rows. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
 	char name[64], params[16];
-	snprintf(name, sizeof name, "sn_tile%dx%d%s%s%s%s", h, outer->t->nr, kind.rows ? "_rows" : "", kind.apart ? "_apart" : "",
-		kind.packs_right ? "_pack" : "", lines_name(kind));
+	snprintf(name, sizeof name, "sn_tile%dx%d%s", h, outer->t->nr, kind_name(kind));
 	snprintf(params, sizeof params, "pipipipi%s", kind.packs_right ? "pi" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
-	Micro m = { .g = gen_helper_begin(outer, name, params), .h = h, .nv = outer->t->nr / outer->t->lanes, .kind = kind };
+	Micro m = { .g = gen_helper_begin(outer, name, params), .h = h, .nv = kind.vectors ? kind.vectors : outer->t->nr / outer->t->lanes, .kind = kind };
 	Gen *g = &m.g;
 	LLVMValueRef *const param[] = { &m.a, &m.lda, &m.b, &m.k, &m.acc, &m.first, &m.right, &m.rstep };
 	unsigned n = 0;
@@ -307,26 +307,43 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 	return gen_helper_end(g);
 }
 
-/* Rows of a low tile, `n` at a time: in a loop, or once if the height has that bit. */
-static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef h, int n, TileKind kind)
+/* n rows of a low tile from `row` on. */
+static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef row, LLVMValueRef n, TileKind kind)
 {
-	LLVMValueRef lo = 2 * n > g->t->mr ? gen_i64(g, 0) : LLVMBuildAnd(g->b, h, gen_i64(g, -2 * n), "");
-	LLVMValueRef hi = LLVMBuildAnd(g->b, h, gen_i64(g, -n), ""), in[TILE_PARAMS];
-	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
-	memcpy(in, p, sizeof in);
-	in[0] = gen_at(g, p[0], kind.rows ? times(g, l.iv, p[1]) : l.iv, 4);
-	in[4] = gen_at(g, p[4], times(g, l.iv, gen_i64(g, g->t->nr)), 4);
-	gen_helper_call(g, micro_kernel(g, n, kind), in, TILE_PARAMS);
+	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "rows_done");
+	LLVMValueRef way = LLVMBuildSwitch(g->b, n, done, LOW_ROWS), in[TILE_PARAMS];
+	for (int h = 1; h <= LOW_ROWS && h < g->t->mr; h++) {
+		LLVMBasicBlockRef here = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "height");
+		LLVMAddCase(way, gen_i64(g, h), here);
+		LLVMPositionBuilderAtEnd(g->b, here);
+		memcpy(in, p, sizeof in);
+		in[0] = gen_at(g, p[0], kind.rows ? times(g, row, p[1]) : row, 4);
+		in[4] = gen_at(g, p[4], times(g, row, gen_i64(g, g->t->nr)), 4);
+		gen_helper_call(g, micro_kernel(g, h, kind), in, TILE_PARAMS);
+		LLVMBuildBr(g->b, done);
+	}
+	LLVMPositionBuilderAtEnd(g->b, done);
+}
+
+/* h rows in parts of LOW_ROWS at most, as equal as can be: the lower a tile, the longer its multiply-adds wait for each other. */
+static void low_tile(Gen *g, LLVMValueRef *p, LLVMValueRef h, TileKind kind)
+{
+	LLVMValueRef most = gen_i64(g, LOW_ROWS), above = gen_i64(g, LOW_ROWS - 1), one = gen_i64(g, 1);
+	LLVMValueRef parts = gen_bin(g, LLVMUDiv, LLVMBuildNSWAdd(g->b, h, above, ""), most);
+	LLVMValueRef each = gen_bin(g, LLVMUDiv, LLVMBuildNSWSub(g->b, LLVMBuildNSWAdd(g->b, h, parts, ""), one, ""), parts);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), h, each);
+	LLVMValueRef left = LLVMBuildNSWSub(g->b, h, l.iv, "");
+	low_rows(g, p, l.iv, LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, left, each, ""), left, each, ""), kind);
 	gen_loop_end(g, &l);
 }
 
 /* Shapes of tiles live side by side: attention's are not the target's own (flash.c). */
 static const char *tile_name(const Gen *g, TileKind kind)
 {
-	return internf("sn_tile%d_%d%s%s", g->t->mr, g->t->nr, kind.rows ? "_rows" : kind.apart ? "_apart" : "", lines_name(kind));
+	return internf("sn_tile%d_%d%s", g->t->mr, g->t->nr, kind_name(kind));
 }
 
-/* A full tile has its own height; the rows of a lower one are done 8, 4, 2 and 1 at a time. */
+/* A full tile has its own height; lower ones are made of a few. */
 LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 {
 	const char *name = tile_name(outer, kind);
@@ -344,9 +361,7 @@ LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 	gen_helper_call(g, micro_kernel(g, g->t->mr, kind), p, TILE_PARAMS);
 	LLVMBuildRetVoid(g->b);
 	LLVMPositionBuilderAtEnd(g->b, low);
-	for (int n = 8; n >= 1; n /= 2)
-		if (n < g->t->mr)
-			low_rows(g, p, h, n, kind);
+	low_tile(g, p, h, kind);
 	return gen_helper_end(g);
 }
 

@@ -93,6 +93,15 @@ void gen_transpose(Gen *g, LLVMValueRef *row)
 		}
 }
 
+/* A vector of a panel where it has no columns. */
+static void put_zeros(Panel *p, int v)
+{
+	Gen *g = &p->g;
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
+	gen_store(g, DT_F32, LLVMConstNull(g->vf), target(p, l.iv, gen_i64(g, v * g->t->lanes)), NULL);
+	gen_loop_end(g, &l);
+}
+
 /* lanes columns from v*lanes on. Columns behind the last are read from the last again. The last block of k starts
  * early rather than ends late: what it moves twice is the same. */
 static void copy_transposed(Panel *p, int v, bool whole)
@@ -137,13 +146,29 @@ static void branch(Gen *g, LLVMValueRef cond, LLVMBasicBlockRef *yes, LLVMBasicB
 	LLVMPositionBuilderAtEnd(g->b, *yes);
 }
 
+static void transposed_or_zeros(Panel *p, int v)
+{
+	Gen *g = &p->g;
+	LLVMBasicBlockRef some, none, done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "moved");
+	branch(g, LLVMBuildICmp(g->b, LLVMIntSGT, p->p[COLS], gen_i64(g, v * g->t->lanes), ""), &some, &none);
+	copy_transposed(p, v, false);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, none);
+	put_zeros(p, v);
+	LLVMBuildBr(g->b, done);
+	LLVMPositionBuilderAtEnd(g->b, done);
+}
+
 static void copy_vectors(Panel *p, Way way, bool whole)
 {
 	if (way == DENSE_ACROSS)
 		copy_rows(p, whole);
 	else
 		for (int v = 0; v < p->nv; v++)
-			copy_transposed(p, v, whole);
+			if (whole || !v || !p->side)
+				copy_transposed(p, v, whole);
+			else
+				transposed_or_zeros(p, v);
 }
 
 /* Whole panels without masks, if they fill their vectors. */

@@ -29,15 +29,13 @@ static int lines_of(const Gen *g, const Thin *t)
 	return MAX(1, g->t->nr * 4 * t->unroll / 64);
 }
 
-/* i1: one tile takes all rows at once: mr of them, or a power of two below. */
+/* i1: one tile takes all rows at once. */
 static LLVMValueRef at_once(Gen *g, const Thin *t)
 {
-	LLVMValueRef one = gen_i64(g, 1), mr = gen_i64(g, g->t->mr), m = t->m;
 	if (t->any)
 		return LLVMConstInt(g->i1, 1, 0);
-	LLVMValueRef power = LLVMBuildICmp(g->b, LLVMIntEQ, LLVMBuildAnd(g->b, m, sub(g, m, one), ""), gen_i64(g, 0), "");
-	power = LLVMBuildAnd(g->b, power, below(g, m, mr), "");
-	return LLVMBuildOr(g->b, power, LLVMBuildICmp(g->b, LLVMIntEQ, m, mr, ""), "");
+	LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntEQ, t->m, gen_i64(g, g->t->mr), "");
+	return LLVMBuildOr(g->b, below(g, t->m, gen_i64(g, LOW_ROWS + 1)), full, "");
 }
 
 /* A panel's sums over the k of one block, for all rows. */

@@ -199,6 +199,34 @@ static inline int bundle_add_tile(Bundle *k, int64_t depth)
 	return k->launch.len - 1;
 }
 
+/* Reads the arena's first bytes, on each thread its share as one stretch; args: bytes, passes. */
+static inline int bundle_add_reader(Bundle *k)
+{
+	enum { SUMS = 8 };
+	Gen g = gen_of(k);
+	KernelArgs *ka = NEW(k->a, KernelArgs);
+	const char *name = arena_printf(k->a, "kernel_%d", k->launch.len);
+	gen_begin(&g, name, ka);
+	LLVMValueRef zero = gen_i64(&g, 0), one = gen_i64(&g, 1), step = gen_i64(&g, SUMS * g.t->lanes * 4), sum[SUMS], lo, hi;
+	for (int i = 0; i < SUMS; i++)
+		LLVMBuildStore(g.b, LLVMConstNull(g.vf), sum[i] = gen_var(&g, g.vf));
+	gen_share(&g, gen_bin(&g, LLVMUDiv, LLVMBuildLoad2(g.b, g.i64, g.args, ""), step), &lo, &hi);
+	Loop pass = gen_loop_begin(&g, zero, LLVMBuildLoad2(g.b, g.i64, gen_at(&g, g.args, one, 8), ""), one);
+	Loop l = gen_loop_begin(&g, lo, hi, one);
+	LLVMValueRef from = gen_at(&g, g.arena, LLVMBuildNSWMul(g.b, l.iv, step, ""), 1);
+	for (int i = 0; i < SUMS; i++) {
+		LLVMValueRef x = gen_load(&g, DT_F32, gen_at(&g, from, gen_i64(&g, i * g.t->lanes), 4), g.t->lanes, NULL);
+		LLVMBuildStore(g.b, LLVMBuildFAdd(g.b, LLVMBuildLoad2(g.b, g.vf, sum[i], ""), x, ""), sum[i]);
+	}
+	gen_loop_end(&g, &l);
+	gen_loop_end(&g, &pass);
+	for (int i = 0; i < SUMS; i++)
+		gen_store(&g, DT_F32, LLVMBuildLoad2(g.b, g.vf, sum[i], ""), gen_at(&g, g.scratch, gen_i64(&g, i * g.t->lanes), 4), NULL);
+	gen_end(&g);
+	vec_push(k->a, &k->launch, ((Shot){ .args = NEW_ARRAY(k->a, int64_t, 2), .scratch = SUMS * g.t->lanes * 4, .name = name, .ka = ka }));
+	return k->launch.len - 1;
+}
+
 static void check(LLVMErrorRef e)
 {
 	if (e)
@@ -318,9 +346,9 @@ static void *member(void *p)
 		meet(&t->meeting, t->threads);
 		double start = clock_of(t), work = 0;
 		for (int i = 0; i < t->n; i++) {
-			double before = clock_of(t);
+			double before = t->cpu ? clock_of(t) : 0;
 			t->launch[i]->fn(t->launch[i]->args, t->arena, t->dims, m->tid, t->threads, m->scratch);
-			work += clock_of(t) - before;
+			work += t->cpu ? clock_of(t) - before : 0;
 			meet(&t->meeting, t->threads);
 		}
 		m->took[r] = t->cpu ? work : clock_of(t) - start;
@@ -332,7 +360,7 @@ static void *member(void *p)
  * wall clock, or (cpu) the processor time of the busiest thread without its waiting, for machines that do other things. */
 static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t *dims, int threads, int reps, bool cpu)
 {
-	enum { MAX_THREADS = 16 };
+	enum { MAX_THREADS = 16, GUARD = 4096 };
 	Team t = { .launch = launch, .n = n, .threads = threads, .reps = reps, .arena = arena, .dims = dims, .cpu = cpu };
 	Member m[MAX_THREADS];
 	pthread_t id[MAX_THREADS];
@@ -340,11 +368,12 @@ static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t 
 	for (int i = 0; i < n; i++)
 		scratch = MAX(scratch, launch[i]->scratch);
 	for (int i = 0; i < threads; i++) {
-		m[i] = (Member){ &t, i, aligned_alloc(4096, (size_t)(scratch + 4095) / 4096 * 4096), NULL };
+		m[i] = (Member){ &t, i, aligned_alloc(4096, (size_t)(scratch + 4095) / 4096 * 4096 + GUARD), NULL };
 		m[i].took = calloc((size_t)reps, sizeof(double));
 		if (!m[i].scratch || !m[i].took)
 			fatal("no memory for threads");
 		memset(m[i].scratch, 0, (size_t)scratch);
+		memset(m[i].scratch + scratch, 0x5a, GUARD);
 		if (pthread_create(&id[i], NULL, member, &m[i]))
 			fatal("no thread");
 	}
@@ -358,6 +387,9 @@ static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t 
 		best = MIN(best, slowest);
 	}
 	for (int i = 0; i < threads; i++) {
+		for (int j = 0; j < GUARD; j++)
+			if (m[i].scratch[scratch + j] != 0x5a)
+				bug("%s or one behind it writes behind its scratch", launch[0]->name);
 		free(m[i].scratch);
 		free(m[i].took);
 	}

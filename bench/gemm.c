@@ -10,24 +10,13 @@
  * With -b OpenBLAS and oneDNN (which alone has bf16) take their turns too; a last line says in how many cells we are ahead of both.
  * Usage: gemm [-b] [-d f32|bf16] [-w tiles|dot|convert] [-t threads] [-e] [-T target] [-r turns] [-m M] [-n N] [-S listing.s]
  *        [-c: count processor time, where other programs run] [-j: the turns themselves, as a JSON object a form] */
-#include "bench/blas.h"
-#include "bench/bundle.h"
-#include "passes/passes.h"
+#include "bench/forms.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* tied: the weight is stored [N,K], as GPT-2's output layer is the token embedding. */
-typedef struct Shape { int64_t k, n; bool tied; } Shape;
 typedef struct Options { int threads, turns; const char *target, *way, *listing; int64_t only_m, only_n; bool cpu, bf16, efficiency, peers, json; } Options;
-enum { FORWARD, PACKED, DX, DW, FORMS };
-static const char *const form_name[FORMS] = { "forward", "packed", "dX", "dW" };
-static const char *const specs[2][FORMS] = {
-	{ [FORWARD] = "mk,kn->mn", [PACKED] = "mk,kn->mn", [DX] = "mn,kn->mk", [DW] = "mk,mn->kn" },
-	{ [FORWARD] = "mk,nk->mn", [PACKED] = "mk,nk->mn", [DX] = "mn,nk->mk", [DW] = "mn,mk->nk" },
-};
-
 typedef struct Bench {
 	Arena *a;
 	Options o;
@@ -40,19 +29,6 @@ typedef struct Bench {
 
 enum { ARENA = 3LL << 30, MAX_TURNS = 1000 };
 static const double turn_flops = 2e9;       /* of a turn; its fastest repetition counts, of two at least */
-
-static Cluster *cluster(Arena *a, KernelKind kind, Value *v)
-{
-	Cluster *c = NEW(a, Cluster);
-	c->kind = kind;
-	c->anchor = v;
-	c->space = v->type;
-	vec_push(a, &c->vals, v);
-	for (int i = 0; i < v->nin; i++)
-		vec_push(a, &c->ins, v->in[i]);
-	vec_push(a, &c->outs, v);
-	return c;
-}
 
 /* Memory in order of first mention, at the bound of M; panels may be padded by less than 64 columns. */
 static bool bound(void *ctx, const char *sym, int64_t *value)
@@ -76,61 +52,6 @@ static int64_t place(void *ctx, Value *root)
 	return at;
 }
 
-/* The launches of one form: timed[0..*n], and what packs the weight ahead (-1: nothing does). As layout leaves them. */
-typedef struct Form { int timed[3], n, ahead; } Form;
-
-static Form form(Bench *bench, Bundle *k, int which, const Shape *shape, int64_t rows)
-{
-	Graph *g = graph_new(bench->a, "gemm");
-	Builder b = { .g = g };
-	graph_sym(g, "M", rows);
-	const Dim *m = dim_sym("M"), *kd = dim_const(shape->k), *n = dim_const(shape->n);
-	const Dim *stored[2] = { shape->tied ? n : kd, shape->tied ? kd : n };
-	const char *spec = specs[shape->tied][which];
-	DType dt = bench->o.bf16 ? DT_BF16 : DT_F32;
-	Value *x = b_source(&b, OP_INPUT, "x", type_make(dt, 2, (const Dim *[]){ m, kd }));
-	Value *dy = b_source(&b, OP_INPUT, "dy", type_make(dt, 2, (const Dim *[]){ m, n }));
-	Value *w = b_source(&b, OP_PARAM, "w", type_make(dt, 2, stored));
-	bool dy_left = which == DX || (which == DW && shape->tied);
-	b_output(&b, "y", b_contract(&b, dy_left ? dy : x, which != DW ? w : dy_left ? x : dy, spec));
-	if (which == PACKED)
-		layout_packed(g);
-	else
-		layout(g);
-	Form f = { .ahead = -1 };
-	for (int i = 0; i < g->vals.len; i++) {
-		Value *v = g->vals.at[i];
-		v->mark = NULL;
-		if (v->op != OP_PACK && v->op != OP_CONTRACT)
-			continue;
-		k->far = which == DW;         /* gradients of weights wait for the optimiser */
-		int at = bundle_add(k, cluster(bench->a, v->op == OP_PACK ? K_PACK : K_CONTRACT, v));
-		if (which == PACKED && v->op == OP_PACK && v->a.side == 1)
-			f.ahead = at;
-		else
-			f.timed[f.n++] = at;
-	}
-	return f;
-}
-
-static double peak(Bench *b, const Peak *p, int threads, int reps)
-{
-	int64_t dim = 0;
-	return p->flops * threads / bundle_run(&p->launch, 1, b->arena, &dim, threads, reps, b->o.cpu) * 1e-9;
-}
-
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-	qsort(x, (size_t)n, sizeof *x, ascending);
-	return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
-}
-
 /* One turn of a form, GFLOP/s. */
 static double turn(Bench *b, Shot *l, const Form *f, double flops, int threads)
 {
@@ -138,21 +59,6 @@ static double turn(Bench *b, Shot *l, const Form *f, double flops, int threads)
 	for (int j = 0; j < f->n; j++)
 		run[j] = &l[f->timed[j]];
 	return flops / bundle_run(run, f->n, b->arena, &b->m, threads, MAX(2, (int)(turn_flops / flops)), b->o.cpu) * 1e-9;
-}
-
-/* The form as a product of matrices at the arena's begin, into what lies behind all: what they hold does not matter. */
-static Product product(const Bench *b, int which, const Shape *s)
-{
-	int64_t size = b->o.bf16 ? 2 : 4;
-	char *x = b->arena, *w = x + b->m * s->k * size, *dy = w + s->k * s->n * size;
-	float *c = (float *)(b->arena + (b->used + 63) / 64 * 64);
-	if (b->used + MAX(s->k * s->n, b->m * MAX(s->k, s->n)) * 4 + 64 > ARENA)
-		fatal("the bench's arena is too small");
-	if (which == DX)
-		return (Product){ b->m, s->k, s->n, false, !s->tied, dy, w, c };
-	if (which == DW)
-		return s->tied ? (Product){ s->n, s->k, b->m, true, false, dy, x, c } : (Product){ s->k, s->n, b->m, true, false, x, dy, c };
-	return (Product){ b->m, s->n, s->k, false, s->tied, x, w, c };
 }
 
 /* One turn of a peer, as turn(): the fastest of its repetitions. */
@@ -217,23 +123,26 @@ static void measure(Bench *b, const Peak *p, const Shape *shape, int64_t m)
 	static double peers[BLAS][FORMS][MAX_TURNS];
 	double got[FORMS + 1][MAX_TURNS], one[FORMS][MAX_TURNS], is[FORMS], flops = 2.0 * (double)m * (double)shape->k * (double)shape->n;
 	for (int i = 0; i < FORMS; i++)
-		f[i] = form(b, k, i, shape, m);
+		f[i] = form(b->a, k, i, shape, m, b->o.bf16 ? DT_BF16 : DT_F32);
 	Shot *l = bundle_finish(k, b->o.listing);
 	b->used = 0;
 	b->m = m;
 	bundle_place(k, place, b);
 	fill(b->arena, b->used, b->o.bf16);
+	float *result = (float *)(b->arena + (b->used + 63) / 64 * 64);   /* of the peers */
+	if (b->o.peers && b->used + MAX(shape->k * shape->n, m * MAX(shape->k, shape->n)) * 4 + 64 > ARENA)
+		fatal("the bench's arena is too small");
 	for (int i = 0; i < FORMS; i++)
 		if (f[i].ahead >= 0)
 			bundle_run((Shot *[]){ &l[f[i].ahead] }, 1, b->arena, &m, b->o.threads, 1, false);
 	for (int r = 0; r < b->o.turns; r++) {
-		got[FORMS][r] = peak(b, p, b->o.threads, 3);
+		got[FORMS][r] = peak(p, b->o.threads, 3, b->o.cpu);
 		for (int i = 0; i < FORMS; i++)
 			got[i][r] = turn(b, l, &f[i], flops, b->o.threads);
 		for (int i = 0; i < FORMS && b->o.efficiency; i++)
 			one[i][r] = turn(b, l, &f[i], flops, 1);
 		for (int i = 0; i < FORMS * BLAS && b->o.peers; i++) {
-			Product q = product(b, i % FORMS, shape);
+			Product q = product(b->arena, result, b->o.bf16 ? 2 : 4, m, i % FORMS, shape);
 			peers[i / FORMS][i % FORMS][r] = blas[i / FORMS].sgemm ? peer_turn(&blas[i / FORMS], &q, flops) : 0;
 		}
 	}
@@ -307,7 +216,7 @@ int main(int argc, char **argv)
 	madvise(b.arena, ARENA, MADV_HUGEPAGE);
 	b.o.peers = b.o.peers && blas_open(b.o.threads, b.o.bf16);
 	Peak p = peak_of(b.a, &b.t, b.o.bf16);
-	double one = peak(&b, &p, 1, 100), all = peak(&b, &p, b.o.threads, 100);
+	double one = peak(&p, 1, 100, b.o.cpu), all = peak(&p, b.o.threads, 100, b.o.cpu);
 	printf("%s: peak %.1f GFLOP/s on 1 thread, %.1f on %d\n", b.t.name, one, all, b.o.threads);
 	if (!b.o.bf16)
 		printf("register tile %dx%d: %.0f%% at k = 64, %.0f%% at k = 256, %.0f%% at k = 768\n", b.t.mr, b.t.nr,

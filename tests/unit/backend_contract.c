@@ -294,6 +294,25 @@ static void sizes(void **state)
 	check(cases, COUNT(cases));
 }
 
+/* Work that threads share tile by tile, or row by row; last panels of one vector and of several; low tiles of each height. */
+static void edges(void **state)
+{
+	static const Case cases[] = {
+		{ .spec = "mk,kn->mn", .extents = "m=75 n=5 k=300" },
+		{ .spec = "mk,kn->mn", .extents = "m:75 n:5 k:300", .tail = GELU },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=151 n=61 k=531" },
+		{ .spec = "mk,kn->mn", .stored = { "km", "nk" }, .extents = "m:43 n:149 k:531" },
+		{ .spec = "mk,kn->mn", .stored = { NULL, "nk" }, .extents = "m=43 n=52 k=2", .tail = SCALED },
+		{ .spec = "mk,kn->mn", .extents = "m=22 n=85 k=1031", .packed = true },
+		{ .spec = "mk,kn->mn", .extents = "m:21 n:98 k=7", .packed = true, .tail = DROPOUT },
+		{ .spec = "mk,kn->mn", .extents = "m=3 n=145 k=65" },
+		{ .spec = "bmk,bkn->bmn", .extents = "b=5 m=14 n=67 k=21" },
+		{ .spec = "bmk,bkn->bmn", .stored = { "bkm", NULL }, .extents = "b:3 m:31 n:17 k:77" },
+	};
+	check(cases, COUNT(cases) / 2);
+	check(cases + COUNT(cases) / 2, COUNT(cases) - COUNT(cases) / 2);
+}
+
 /* Few rows of packed weights: each height of tiles, k of no step, of one block and of several, a last panel that isn't whole. */
 static void thin(void **state)
 {
@@ -321,6 +340,7 @@ static void layouts(void **state)
 		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=29 n=37 k=83" },
 		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=701 n=430 k:530" },
 		{ .spec = "mk,kn->mn", .stored = { "km", "nk" }, .extents = "m:37 n=131 k=300" },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=701 n=43 k=1031", .packed = true },
 		{ .spec = "bmk,bkn->bmn", .stored = { "kbm", NULL }, .extents = "b=3 m=13 n=35 k=21" },
 		{ .spec = "mk,kn->mn", .stored = { NULL, "nk" }, .extents = "m=29 n:37 k=83" },
 		{ .spec = "mk,kn->mn", .stored = { "km", "nk" }, .extents = "m:3 n=3 k:5" },
@@ -443,7 +463,7 @@ static void targets_fit(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(targets_fit), cmocka_unit_test(sizes),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(targets_fit), cmocka_unit_test(sizes), cmocka_unit_test(edges),
 		cmocka_unit_test(thin), cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large), cmocka_unit_test(deep) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
