@@ -1,10 +1,10 @@
 # Weights that lie outside of the arena, and packed ones kept in a file: whatever the file is, the text is the same.
 said=$tmp/said.start
 start="$tmp/gpt generate -m $tmp/run1 -p static -n 20 --temp 0"
-$start > "$tmp/start" 2> /dev/null || bad "generation from a mapped checkpoint"
+$start > "$tmp/started" 2> /dev/null || bad "generation from a mapped checkpoint"
 same() {  # NAME COMMAND...: its text is the one above
 	local name=$1; shift
-	if "$@" > "$tmp/start2" 2> "$said" && cmp -s "$tmp/start" "$tmp/start2"; then ok "$name"; else bad "$name" "$(tail -n 3 "$said")"; fi
+	if "$@" > "$tmp/started2" 2> "$said" && cmp -s "$tmp/started" "$tmp/started2"; then ok "$name"; else bad "$name" "$(tail -n 3 "$said")"; fi
 }
 says() { if grep -q -- "$2" "$said"; then ok "$1"; else bad "$1" "$(cat "$said")"; fi }
 
