@@ -339,22 +339,6 @@ static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef p
 	return gen_at(g, c->b_base, add(g, at, mul(g, n, gen_dim(g, c->sn))), 4);
 }
 
-/* Emits `if (cond)`; end_if() ends it. */
-static LLVMBasicBlockRef begin_if(Gen *g, LLVMValueRef cond)
-{
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
-	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
-	LLVMBuildCondBr(g->b, cond, yes, after);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return after;
-}
-
-static void end_if(Gen *g, LLVMBasicBlockRef after)
-{
-	LLVMBuildBr(g->b, after);
-	LLVMPositionBuilderAtEnd(g->b, after);
-}
-
 /* Scratch of the group's j-th panel: the same for all where a panel is not wanted again. */
 static LLVMValueRef panel_slot(Contract *c, LLVMValueRef j)
 {
@@ -386,12 +370,12 @@ static Right right_panel(Contract *c, const Task *t, LLVMValueRef j, const Block
 		r.packs = LLVMBuildAnd(g->b, here, packs, "");
 		here = LLVMBuildAnd(g->b, here, LLVMBuildNot(g->b, packs, ""), "");
 	}
-	LLVMBasicBlockRef after = begin_if(g, here);
+	LLVMBasicBlockRef after = gen_if(g, here);
 	if (c->blocks_of.format)
 		gen_unpack(g, &c->blocks_of, DT_F32, r.at, r.src, b->n, cols);
 	else
 		gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ r.at, r.src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
-	end_if(g, after);
+	gen_end_if(g, after);
 	return r;
 }
 
@@ -443,7 +427,7 @@ static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVM
 static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	if (c->blocks_of.format)       /* unpacking reads ahead of itself */
+	if (c->blocks_of.format)       /* unpacking reads a few streams in order, which the hardware foresees */
 		return (Ahead){ source, gen_i64(g, 0) };
 	LLVMValueRef turn = sub(g, i, t->tile), at, stride;
 	LLVMValueRef steps = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));   /* lines a tile fetches */
@@ -542,14 +526,14 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
 	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = mul(g, i.iv, gen_i64(g, g->t->mr));
 	Ahead right = right_ahead(c, t, b, j, i.iv);
-	LLVMBasicBlockRef after = begin_if(g, b->last);
+	LLVMBasicBlockRef after = gen_if(g, b->last);
 	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n, r->cols);
-	end_if(g, after);
+	gen_end_if(g, after);
 	multiply(c, t, r, i.iv, h, (LLVMValueRef[TILE_PARAMS]){ left_tile(c, t, b, i.iv, h), c->left == ROWS ? gen_dim(g, c->ld) : h,
 		r->at, b->n, acc, first, right.at, right.stride });
-	after = begin_if(g, b->last);
+	after = gen_if(g, b->last);
 	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, r->cols);
-	end_if(g, after);
+	gen_end_if(g, after);
 	gen_loop_end(g, &i);
 }
 
@@ -738,7 +722,7 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	LLVMBasicBlockRef done = thin(&c, &scratch);
 	tasks(&c);
 	if (done)
-		end_if(g, done);
+		gen_end_if(g, done);
 	if (c.e.stream && g->t->arch == ARCH_X86_64)   /* elsewhere a barrier's release orders them as any store */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = scratch;

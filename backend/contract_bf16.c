@@ -187,40 +187,24 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
 
-/* Emits `if (cond)`; end_if() ends it. */
-static LLVMBasicBlockRef begin_if(Gen *g, LLVMValueRef cond)
-{
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
-	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
-	LLVMBuildCondBr(g->b, cond, yes, after);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return after;
-}
-
-static void end_if(Gen *g, LLVMBasicBlockRef after)
-{
-	LLVMBuildBr(g->b, after);
-	LLVMPositionBuilderAtEnd(g->b, after);
-}
-
 /* Before the last block of k: the lines that the epilogue will write. */
 static void fetch_outputs(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef h)
 {
 	Gen *g = c->g;
-	LLVMBasicBlockRef after = begin_if(g, b->last);
+	LLVMBasicBlockRef after = gen_if(g, b->last);
 	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
 	gen_epilogue_ahead(g, &c->e, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
-	end_if(g, after);
+	gen_end_if(g, after);
 }
 
 /* Behind it: what follows the contraction. */
 static void finish_tile(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef acc, LLVMValueRef h)
 {
 	Gen *g = c->g;
-	LLVMBasicBlockRef after = begin_if(g, b->last);
+	LLVMBasicBlockRef after = gen_if(g, b->last);
 	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
 	gen_epilogue(g, &c->e, acc, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
-	end_if(g, after);
+	gen_end_if(g, after);
 }
 
 static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
@@ -338,7 +322,7 @@ static void by_tiles(Contract *c, int64_t *scratch)
 	LLVMBasicBlockRef done = thin(c, scratch);
 	tasks(c);
 	if (done)
-		end_if(g, done);
+		gen_end_if(g, done);
 	gen_tiles_end(g);
 }
 

@@ -377,6 +377,21 @@ static LLVMTypeRef memory_type(Gen *g, DType dt, int lanes)
 	return lanes == 1 ? one : LLVMVectorType(one, (unsigned)lanes);
 }
 
+LLVMBasicBlockRef gen_if(Gen *g, LLVMValueRef cond)
+{
+	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
+	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
+	LLVMBuildCondBr(g->b, cond, yes, after);
+	LLVMPositionBuilderAtEnd(g->b, yes);
+	return after;
+}
+
+void gen_end_if(Gen *g, LLVMBasicBlockRef after)
+{
+	LLVMBuildBr(g->b, after);
+	LLVMPositionBuilderAtEnd(g->b, after);
+}
+
 /* What is in memory from what is in registers, and back. bf16 is the upper half of an f32, which to_bf16 has rounded. */
 static LLVMValueRef to_memory(Gen *g, DType dt, LLVMValueRef v, LLVMTypeRef memory, int lanes)
 {

@@ -67,6 +67,8 @@ LLVMValueRef gen_dim(Gen *, const Dim *);                     /* i64: constants 
 typedef struct Loop { LLVMValueRef iv, hi, step; LLVMBasicBlockRef head, exit; } Loop;
 Loop gen_loop_begin(Gen *, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step);   /* for (iv = lo; iv < hi; iv += step) */
 void gen_loop_end(Gen *, Loop *);
+LLVMBasicBlockRef gen_if(Gen *, LLVMValueRef cond);            /* if (cond) {.. */
+void gen_end_if(Gen *, LLVMBasicBlockRef);                     /* ..} */
 /* Begins at this thread's lo of n tasks: lo = n*tid/nth, hi = n*(tid+1)/nth. */
 void gen_share(Gen *, LLVMValueRef n, LLVMValueRef *lo, LLVMValueRef *hi);
 LLVMValueRef gen_splat(Gen *, LLVMValueRef scalar);            /* f32 i32 i1 scalar to lanes */
