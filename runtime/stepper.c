@@ -245,7 +245,7 @@ static int64_t row_bytes(const SnStepper *m, const SnTensor *t)
 {
 	const SnAxis *a = t->axes;
 	const int64_t *dims = t->dims;
-	int64_t n = t->dtype == SN_BOOL ? 1 : 4;
+	int64_t n = t->dtype == SN_BOOL ? 1 : t->dtype == SN_BF16 ? 2 : 4;
 	if (!a)
 		return t->rank && dims[0] == m->width ? t->bytes / m->width : 0;
 	for (int64_t i = 0; i < t->rank; i++) {

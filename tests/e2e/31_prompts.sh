@@ -13,6 +13,16 @@ for how in "--temp 0" "--temp 0.9 --top-k 20 --seed 3" "--temp 0 --repeat-penalt
 		check "three at a time say what each says alone ($how, $t threads)" cmp "$tmp/one_by_one" "$tmp/together"
 	done
 done
+"$sinter" build models/gpt2.sinter $tiny --set generate.B=3 --set generate.cache=bf16 -e generate -o "$tmp/gpt_half" > "$tmp/out" 2>&1 || bad "build with a cache in bf16" "$(tail -n 3 "$tmp/out")"
+half="$tmp/gpt_half generate -m $tmp/run1 --tokenizer byte -n 12 --temp 0"
+first=1; : > "$tmp/one_by_one"
+grep . "$tmp/prompts.txt" | while IFS= read -r line; do
+	[ $first = 1 ] || echo ---- >> "$tmp/one_by_one"
+	first=0; $half -p "$line" >> "$tmp/one_by_one" 2> /dev/null
+done
+$half --prompts "$tmp/prompts.txt" > "$tmp/together" 2> /dev/null
+check "and with a cache in bf16" cmp "$tmp/one_by_one" "$tmp/together"
+exits "info says what the cache is" 0 "cache: bf16" "$tmp/gpt_half" info
 check "seven prompts were drawn from" grep -q "generated 84," "$tmp/err"
 $rows --temp 0 --prompts - < "$tmp/prompts.txt" > "$tmp/piped_prompts" 2> /dev/null
 $rows --temp 0 --prompts "$tmp/prompts.txt" > "$tmp/together" 2> /dev/null
