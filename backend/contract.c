@@ -55,30 +55,11 @@ typedef struct Contract {
 typedef struct Task { LLVMValueRef batch, block, stop, tile, end, panel, count; } Task;
 typedef struct Block { LLVMValueRef k, n, first, last; } Block;             /* k.. n of them; first, last: i1 */
 
-static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
-static LLVMValueRef ceil_div(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return gen_bin(g, LLVMUDiv, add(g, a, sub(g, b, gen_i64(g, 1))), b);
-}
 
 /* A panel's block of k fills the first-level cache; left tiles stream past it. */
 static int64_t k_block(const Target *t)
 {
 	return t->l1 / (t->nr * 4) / K_STEP * K_STEP;
-}
-
-static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
-{
-	LLVMValueRef one = gen_i64(g, 1);
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, n, one, ""), n, one, "");
 }
 
 /* A share of the second-level cache in eighths, in tiles of kc: as the target has it, and as it is where the program runs. */
@@ -88,8 +69,8 @@ static Tiles tiles_of(Contract *c, int eighths, int64_t kc)
 {
 	Gen *g = c->g;
 	int64_t unit = g->t->mr * kc * 4 * 8;
-	LLVMValueRef here = gen_bin(g, LLVMUDiv, mul(g, c->l2, gen_i64(g, eighths)), gen_i64(g, unit));
-	return (Tiles){ MAX(1, g->t->l2 * eighths / unit), at_least_1(g, here) };
+	LLVMValueRef here = gen_bin(g, LLVMUDiv, gen_mul(g, c->l2, gen_i64(g, eighths)), gen_i64(g, unit));
+	return (Tiles){ MAX(1, g->t->l2 * eighths / unit), gen_at_least_1(g, here) };
 }
 
 /* Tiles from which on the packing of a deep block is small beside their multiply-adds, and the panels that are enough to
@@ -172,10 +153,10 @@ static void choose_strips(Contract *c)
 	c->strips = LLVMConstInt(LLVMInt1TypeInContext(g->ctx), 0, 0);
 	if (!c->deep)
 		return;
-	LLVMValueRef bytes = mul(g, c->kstep, gen_i64(g, g->t->mr * 4));
-	LLVMValueRef share = gen_bin(g, LLVMUDiv, mul(g, c->l2, gen_i64(g, STRIP_NUM)), gen_i64(g, STRIP_DEN));
-	LLVMValueRef most = at_least_1(g, gen_bin(g, LLVMUDiv, share, bytes));
-	LLVMValueRef strip = ceil_div(g, c->step, ceil_div(g, c->step, most));
+	LLVMValueRef bytes = gen_mul(g, c->kstep, gen_i64(g, g->t->mr * 4));
+	LLVMValueRef share = gen_bin(g, LLVMUDiv, gen_mul(g, c->l2, gen_i64(g, STRIP_NUM)), gen_i64(g, STRIP_DEN));
+	LLVMValueRef most = gen_at_least_1(g, gen_bin(g, LLVMUDiv, share, bytes));
+	LLVMValueRef strip = gen_ceil_div(g, c->step, gen_ceil_div(g, c->step, most));
 	c->strip = LLVMBuildSelect(g->b, c->deep, strip, c->step, "");
 	c->strips = LLVMBuildICmp(g->b, LLVMIntSLT, c->strip, c->step, "");
 }
@@ -191,8 +172,8 @@ enum { WHOLE_PANELS = 16 };
 static LLVMValueRef whole_panels(Contract *c)
 {
 	Gen *g = c->g;
-	LLVMValueRef batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), most = mul(g, g->nth, gen_i64(g, WHOLE_PANELS));
-	return LLVMBuildICmp(g->b, LLVMIntSGE, mul(g, batches, c->panels), most, "");
+	LLVMValueRef batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), most = gen_mul(g, g->nth, gen_i64(g, WHOLE_PANELS));
+	return LLVMBuildICmp(g->b, LLVMIntSGE, gen_mul(g, batches, c->panels), most, "");
 }
 
 /* What is multiplied for a row where threads that share rows lose more by writing to one line than by packing all panels each: up to
@@ -206,10 +187,10 @@ enum { ROW_PANELS = 4 };
 static LLVMValueRef by_rows(Contract *c)
 {
 	Gen *g = c->g;
-	LLVMValueRef work = mul(g, c->k, c->n), yes = LLVMBuildICmp(g->b, LLVMIntSLE, work, mul(g, c->m, gen_i64(g, ROW_PACKING)), "");
+	LLVMValueRef work = gen_mul(g, c->k, c->n), yes = LLVMBuildICmp(g->b, LLVMIntSLE, work, gen_mul(g, c->m, gen_i64(g, ROW_PACKING)), "");
 	yes = LLVMBuildAnd(g->b, yes, LLVMBuildICmp(g->b, LLVMIntSLE, work, gen_i64(g, ROW_WORK), ""), "");
 	if (c->left == COLUMNS) {
-		LLVMValueRef few = LLVMBuildICmp(g->b, LLVMIntSLE, c->panels, mul(g, g->nth, gen_i64(g, ROW_PANELS)), "");
+		LLVMValueRef few = LLVMBuildICmp(g->b, LLVMIntSLE, c->panels, gen_mul(g, g->nth, gen_i64(g, ROW_PANELS)), "");
 		few = LLVMBuildAnd(g->b, few, LLVMBuildICmp(g->b, LLVMIntSLT, c->n, c->m, ""), "");
 		yes = LLVMBuildOr(g->b, yes, few, "");
 	}
@@ -223,21 +204,21 @@ static void extents(Contract *c)
 	c->m = gen_dim(g, axes_extent(&c->x, c->x.m));
 	c->n = gen_dim(g, axes_extent(&c->x, c->x.n));
 	c->k = gen_dim(g, axes_extent(&c->x, c->x.k));
-	c->tiles = at_least_1(g, ceil_div(g, c->m, gen_i64(g, g->t->mr)));
-	c->panels = ceil_div(g, c->n, gen_i64(g, g->t->nr));
+	c->tiles = gen_at_least_1(g, gen_ceil_div(g, c->m, gen_i64(g, g->t->mr)));
+	c->panels = gen_ceil_div(g, c->n, gen_i64(g, g->t->nr));
 	c->l2 = gen_cache_bytes(g);
 	choose_blocks(c);
 	LLVMValueRef several = several_blocks(c), most = c->most;
 	if (c->left == COLUMNS && !c->deep)   /* lower blocks leave room for more panels, that the packing of a block is for */
-		most = LLVMBuildSelect(g->b, several, at_least_1(g, gen_bin(g, LLVMUDiv, most, gen_i64(g, 2))), most, "");
-	most = LLVMBuildSelect(g->b, by_rows(c), smaller(g, most, ceil_div(g, c->tiles, g->nth)), most, "");
-	c->blocks = ceil_div(g, c->tiles, most);
-	c->step = ceil_div(g, c->tiles, c->blocks);
-	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, c->kmost)));
-	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, K_STEP))), gen_i64(g, K_STEP));
+		most = LLVMBuildSelect(g->b, several, gen_at_least_1(g, gen_bin(g, LLVMUDiv, most, gen_i64(g, 2))), most, "");
+	most = LLVMBuildSelect(g->b, by_rows(c), gen_min(g, most, gen_ceil_div(g, c->tiles, g->nth)), most, "");
+	c->blocks = gen_ceil_div(g, c->tiles, most);
+	c->step = gen_ceil_div(g, c->tiles, c->blocks);
+	LLVMValueRef each = gen_ceil_div(g, c->k, gen_at_least_1(g, gen_ceil_div(g, c->k, c->kmost)));
+	c->kstep = gen_mul(g, gen_at_least_1(g, gen_ceil_div(g, each, gen_i64(g, K_STEP))), gen_i64(g, K_STEP));
 	choose_strips(c);
-	LLVMValueRef room = mul(g, c->most, gen_i64(g, GROUP)), all = c->panels;
-	c->group = smaller(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
+	LLVMValueRef room = gen_mul(g, c->most, gen_i64(g, GROUP)), all = c->panels;
+	c->group = gen_min(g, gen_bin(g, LLVMUDiv, room, c->step), gen_i64(g, MOST_GROUP));
 	if (!c->packed)
 		all = LLVMBuildSelect(g->b, c->strips, gen_i64(g, STRIP_GROUP), all, "");
 	c->group = LLVMBuildSelect(g->b, several, c->group, all, "");
@@ -307,36 +288,36 @@ static void right_operand(Contract *c, Value *v)
 static LLVMValueRef block_pitch(Contract *c)
 {
 	Gen *g = c->g;
-	return add(g, mul(g, c->kstep, gen_i64(g, g->t->mr)), gen_i64(g, 16));
+	return gen_add(g, gen_mul(g, c->kstep, gen_i64(g, g->t->mr)), gen_i64(g, 16));
 }
 
 /* Where the left tile has its k-th column in operand 0. */
 static LLVMValueRef left_source(Contract *c, const Task *t, LLVMValueRef i, LLVMValueRef k, LLVMValueRef h)
 {
 	Gen *g = c->g;
-	LLVMValueRef first = mul(g, i, gen_i64(g, g->t->mr));
+	LLVMValueRef first = gen_mul(g, i, gen_i64(g, g->t->mr));
 	if (c->left == PANELS) {
-		LLVMValueRef row = add(g, mul(g, t->batch, c->m), first);
-		return gen_at(g, c->a_base, add(g, mul(g, row, c->k), mul(g, k, h)), 4);
+		LLVMValueRef row = gen_add(g, gen_mul(g, t->batch, c->m), first);
+		return gen_at(g, c->a_base, gen_add(g, gen_mul(g, row, c->k), gen_mul(g, k, h)), 4);
 	}
 	LLVMValueRef ld = gen_dim(g, c->ld), at = gen_offset(g, &c->x, c->x.batch, &c->a, t->batch);
-	LLVMValueRef in = c->left == ROWS ? add(g, mul(g, first, ld), k) : add(g, first, mul(g, k, ld));
-	return gen_at(g, c->a_base, add(g, at, in), 4);
+	LLVMValueRef in = c->left == ROWS ? gen_add(g, gen_mul(g, first, ld), k) : gen_add(g, first, gen_mul(g, k, ld));
+	return gen_at(g, c->a_base, gen_add(g, at, in), 4);
 }
 
 /* The right panel's block, where it is. */
 static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = gen_mul(g, panel, nr);
 	if (c->packed) {
-		LLVMValueRef column = add(g, mul(g, mul(g, batch, c->panels), nr), n);
-		return gen_at(g, c->b_base, add(g, mul(g, column, c->k), mul(g, k, nr)), 4);
+		LLVMValueRef column = gen_add(g, gen_mul(g, gen_mul(g, batch, c->panels), nr), n);
+		return gen_at(g, c->b_base, gen_add(g, gen_mul(g, column, c->k), gen_mul(g, k, nr)), 4);
 	}
 	if (c->blocks_of.format)
 		return gen_quant_at(g, &c->blocks_of, batch, n, k);
-	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), mul(g, k, gen_dim(g, c->sk)));
-	return gen_at(g, c->b_base, add(g, at, mul(g, n, gen_dim(g, c->sn))), 4);
+	LLVMValueRef at = gen_add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), gen_mul(g, k, gen_dim(g, c->sk)));
+	return gen_at(g, c->b_base, gen_add(g, at, gen_mul(g, n, gen_dim(g, c->sn))), 4);
 }
 
 /* Scratch of the group's j-th panel: the same for all where a panel is not wanted again. */
@@ -344,7 +325,7 @@ static LLVMValueRef panel_slot(Contract *c, LLVMValueRef j)
 {
 	Gen *g = c->g;
 	LLVMValueRef slot = LLVMBuildSelect(g->b, c->strips, j, gen_i64(g, 0), "");
-	return gen_at(g, c->panel_at, mul(g, slot, gen_i64(g, c->kc * g->t->nr)), 4);
+	return gen_at(g, c->panel_at, gen_mul(g, slot, gen_i64(g, c->kc * g->t->nr)), 4);
 }
 
 /* A panel's block in panel order at `at`. Where `packs` (i1; NULL: never) the first tile is to bring it there from src. */
@@ -354,8 +335,8 @@ typedef struct Right { LLVMValueRef at, src, packs, cols; } Right;
 static Right right_panel(Contract *c, const Task *t, LLVMValueRef j, const Block *b)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr), mr = gen_i64(g, g->t->mr), panel = add(g, t->panel, j);
-	LLVMValueRef cols = smaller(g, sub(g, c->n, mul(g, panel, nr)), nr);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), mr = gen_i64(g, g->t->mr), panel = gen_add(g, t->panel, j);
+	LLVMValueRef cols = gen_min(g, gen_sub(g, c->n, gen_mul(g, panel, nr)), nr);
 	Right r = { .src = right_source(c, t->batch, panel, b->k), .cols = cols };
 	if (c->packed) {
 		r.at = r.src;
@@ -365,17 +346,17 @@ static Right right_panel(Contract *c, const Task *t, LLVMValueRef j, const Block
 	LLVMValueRef here = LLVMBuildICmp(g->b, LLVMIntEQ, t->tile, t->block, "");
 	if (c->right_fn) {
 		LLVMValueRef whole = LLVMBuildICmp(g->b, LLVMIntEQ, cols, nr, "");
-		LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, sub(g, c->m, mul(g, t->tile, mr)), mr, "");
+		LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, gen_sub(g, c->m, gen_mul(g, t->tile, mr)), mr, "");
 		LLVMValueRef packs = LLVMBuildAnd(g->b, whole, full, "");
 		r.packs = LLVMBuildAnd(g->b, here, packs, "");
 		here = LLVMBuildAnd(g->b, here, LLVMBuildNot(g->b, packs, ""), "");
 	}
-	LLVMBasicBlockRef after = gen_if(g, here);
+	If i = gen_if(g, here);
 	if (c->blocks_of.format)
 		gen_unpack(g, &c->blocks_of, DT_F32, r.at, r.src, b->n, cols);
 	else
 		gen_helper_call(g, c->panel_fn, (LLVMValueRef[]){ r.at, r.src, gen_dim(g, c->sk), gen_dim(g, c->sn), b->n, cols }, 6);
-	gen_end_if(g, after);
+	gen_end_if(g, &i);
 	return r;
 }
 
@@ -386,9 +367,9 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	Gen *g = c->g;
 	if (c->once)
 		return g->scratch;
-	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->block));
+	LLVMValueRef at = gen_add(g, gen_mul(g, j, c->step), gen_sub(g, i, t->block));
 	at = LLVMBuildSelect(g->b, several_blocks(c), at, gen_i64(g, 0), "");
-	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
+	return gen_at(g, g->scratch, gen_mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
 
 /* Where the line is that a tile prefetches first, and the bytes to its next: the i-th of a pass over a panel's
@@ -410,13 +391,13 @@ static LLVMValueRef last_strip(Contract *c, const Task *t)
 static LLVMValueRef next_source(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
 {
 	Gen *g = c->g;
-	LLVMValueRef next = add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0), strip = last_strip(c, t);
+	LLVMValueRef next = gen_add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0), strip = last_strip(c, t);
 	LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
 	LLVMValueRef done = LLVMBuildAnd(g->b, b->last, strip, "");
 	LLVMValueRef behind = LLVMBuildSelect(g->b, done, t->count, zero, "");
-	LLVMValueRef k = LLVMBuildSelect(g->b, done, zero, add(g, b->k, b->n), "");
+	LLVMValueRef k = LLVMBuildSelect(g->b, done, zero, gen_add(g, b->k, b->n), "");
 	LLVMValueRef same = LLVMBuildOr(g->b, more, LLVMBuildNot(g->b, strip, ""), "");
-	LLVMValueRef panel = add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, ""));
+	LLVMValueRef panel = gen_add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, ""));
 	return right_source(c, t->batch, panel, LLVMBuildSelect(g->b, same, b->k, k, ""));
 }
 
@@ -429,21 +410,21 @@ static Ahead look_ahead(Contract *c, const Task *t, LLVMValueRef source, LLVMVal
 	Gen *g = c->g;
 	if (c->blocks_of.format)       /* unpacking reads a few streams in order, which the hardware foresees */
 		return (Ahead){ source, gen_i64(g, 0) };
-	LLVMValueRef turn = sub(g, i, t->tile), at, stride;
+	LLVMValueRef turn = gen_sub(g, i, t->tile), at, stride;
 	LLVMValueRef steps = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));   /* lines a tile fetches */
 	int64_t lines = MAX(1, g->t->nr * 4 / 64), tiles = lines * TILE_UNROLL;
 	if (c->packed) {
-		at = mul(g, turn, mul(g, steps, gen_i64(g, 64)));
+		at = gen_mul(g, turn, gen_mul(g, steps, gen_i64(g, 64)));
 		stride = gen_i64(g, 64);
 	} else if (dim_is(c->sk, 1)) {
-		at = mul(g, turn, gen_i64(g, 64));
-		stride = mul(g, gen_dim(g, c->sn), gen_i64(g, 4));
+		at = gen_mul(g, turn, gen_i64(g, 64));
+		stride = gen_mul(g, gen_dim(g, c->sn), gen_i64(g, 4));
 		tiles = c->kc * 4 / 64;
 	} else {
-		stride = mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
-		at = mul(g, gen_bin(g, LLVMURem, turn, gen_i64(g, lines)), gen_i64(g, 64));
-		at = add(g, at, mul(g, gen_bin(g, LLVMUDiv, turn, gen_i64(g, lines)), mul(g, stride, steps)));
-		at = add(g, at, gen_i64(g, MIN(64, g->t->nr * 4) - 4));
+		stride = gen_mul(g, gen_dim(g, c->sk), gen_i64(g, 4));
+		at = gen_mul(g, gen_bin(g, LLVMURem, turn, gen_i64(g, lines)), gen_i64(g, 64));
+		at = gen_add(g, at, gen_mul(g, gen_bin(g, LLVMUDiv, turn, gen_i64(g, lines)), gen_mul(g, stride, steps)));
+		at = gen_add(g, at, gen_i64(g, MIN(64, g->t->nr * 4) - 4));
 	}
 	LLVMValueRef wanted = LLVMBuildICmp(g->b, LLVMIntSLT, turn, gen_i64(g, tiles), ""), none = gen_i64(g, 0);
 	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, at, none, ""), 1),
@@ -458,11 +439,11 @@ static Ahead right_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRe
 	Ahead raw = look_ahead(c, t, next_source(c, t, b, j), i);
 	if (c->packed || !c->deep)
 		return raw;
-	LLVMValueRef next = add(g, j, gen_i64(g, 1)), more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
+	LLVMValueRef next = gen_add(g, j, gen_i64(g, 1)), more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
 	LLVMValueRef later = LLVMBuildICmp(g->b, LLVMIntSGT, t->tile, t->block, "");
 	LLVMValueRef slot = panel_slot(c, LLVMBuildSelect(g->b, more, next, gen_i64(g, 0), ""));
 	LLVMValueRef lines = gen_bin(g, LLVMUDiv, c->kstep, gen_i64(g, TILE_UNROLL));
-	Ahead packed = { gen_at(g, slot, mul(g, sub(g, i, t->tile), mul(g, lines, gen_i64(g, 64))), 1), gen_i64(g, 64) };
+	Ahead packed = { gen_at(g, slot, gen_mul(g, gen_sub(g, i, t->tile), gen_mul(g, lines, gen_i64(g, 64))), 1), gen_i64(g, 64) };
 	LLVMValueRef is = LLVMBuildSelect(g->b, more, later, LLVMBuildNot(g->b, last_strip(c, t), ""), "");
 	return either(g, LLVMBuildAnd(g->b, is, c->strips, ""), packed, raw);
 }
@@ -471,7 +452,7 @@ static LLVMValueRef height(Contract *c, LLVMValueRef i)
 {
 	Gen *g = c->g;
 	LLVMValueRef mr = gen_i64(g, g->t->mr);
-	return smaller(g, sub(g, c->m, mul(g, i, mr)), mr);
+	return gen_min(g, gen_sub(g, c->m, gen_mul(g, i, mr)), mr);
 }
 
 /* Emits `if (cond) { fn(in); goto done; }`; no cond: always. */
@@ -515,25 +496,25 @@ static LLVMValueRef left_tile(Contract *c, const Task *t, const Block *b, LLVMVa
 	Gen *g = c->g;
 	if (c->left != COLUMNS)
 		return left_source(c, t, i, b->k, h);
-	return gen_at(g, c->left_at, mul(g, sub(g, i, t->tile), block_pitch(c)), 4);
+	return gen_at(g, c->left_at, gen_mul(g, gen_sub(g, i, t->tile), block_pitch(c)), 4);
 }
 
 static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j, const Right *r)
 {
 	Gen *g = c->g;
-	LLVMValueRef n = mul(g, add(g, t->panel, j), gen_i64(g, g->t->nr));
+	LLVMValueRef n = gen_mul(g, gen_add(g, t->panel, j), gen_i64(g, g->t->nr));
 	LLVMValueRef first = LLVMBuildZExt(g->b, b->first, g->i64, "");
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
-	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = mul(g, i.iv, gen_i64(g, g->t->mr));
+	LLVMValueRef h = height(c, i.iv), acc = accumulators(c, t, j, i.iv), m = gen_mul(g, i.iv, gen_i64(g, g->t->mr));
 	Ahead right = right_ahead(c, t, b, j, i.iv);
-	LLVMBasicBlockRef after = gen_if(g, b->last);
+	If last = gen_if(g, b->last);
 	gen_epilogue_ahead(g, &c->e, t->batch, m, h, n, r->cols);
-	gen_end_if(g, after);
+	gen_end_if(g, &last);
 	multiply(c, t, r, i.iv, h, (LLVMValueRef[TILE_PARAMS]){ left_tile(c, t, b, i.iv, h), c->left == ROWS ? gen_dim(g, c->ld) : h,
 		r->at, b->n, acc, first, right.at, right.stride });
-	after = gen_if(g, b->last);
+	last = gen_if(g, b->last);
 	gen_epilogue(g, &c->e, acc, t->batch, m, h, n, r->cols);
-	gen_end_if(g, after);
+	gen_end_if(g, &last);
 	gen_loop_end(g, &i);
 }
 
@@ -541,8 +522,8 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 static void pack_block(Contract *c, const Task *t, const Block *b)
 {
 	Gen *g = c->g;
-	LLVMValueRef mr = gen_i64(g, g->t->mr), first = mul(g, t->tile, mr);
-	LLVMValueRef cols = sub(g, smaller(g, mul(g, t->end, mr), c->m), first);
+	LLVMValueRef mr = gen_i64(g, g->t->mr), first = gen_mul(g, t->tile, mr);
+	LLVMValueRef cols = gen_sub(g, gen_min(g, gen_mul(g, t->end, mr), c->m), first);
 	gen_helper_call(g, c->block_fn, (LLVMValueRef[]){ c->left_at, left_source(c, t, t->tile, b->k, NULL), gen_dim(g, c->ld), b->n,
 		cols, block_pitch(c) }, 6);
 }
@@ -562,14 +543,14 @@ static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
 	Task s = *t;
-	Loop k = gen_loop_begin(g, gen_i64(g, 0), at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
-	LLVMValueRef left = sub(g, c->k, k.iv);
-	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), gen_at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
+	LLVMValueRef left = gen_sub(g, c->k, k.iv);
+	Block b = { .k = k.iv, .n = gen_min(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
 	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
 	Loop i = gen_loop_begin(g, t->block, t->stop, c->strip);
 	s.tile = i.iv;
-	s.end = smaller(g, add(g, i.iv, c->strip), t->stop);
+	s.end = gen_min(g, gen_add(g, i.iv, c->strip), t->stop);
 	strip(c, &s, &b);
 	gen_loop_end(g, &i);
 	gen_loop_end(g, &k);
@@ -582,22 +563,22 @@ typedef struct Point { LLVMValueRef panel, tile; } Point;
 static LLVMValueRef block_tiles(Contract *c, LLVMValueRef block)
 {
 	Gen *g = c->g;
-	return smaller(g, c->step, sub(g, c->tiles, mul(g, block, c->step)));
+	return gen_min(g, c->step, gen_sub(g, c->tiles, gen_mul(g, block, c->step)));
 }
 
 /* x: vectors of tiles, in the order of work. */
 static Point point_at(Contract *c, LLVMValueRef x)
 {
 	Gen *g = c->g;
-	LLVMValueRef nv = gen_i64(g, g->t->nr / g->t->lanes), vectors = at_least_1(g, ceil_div(g, c->n, gen_i64(g, g->t->lanes)));
-	LLVMValueRef all = mul(g, c->tiles, vectors), batch = gen_bin(g, LLVMUDiv, x, all), in_batch = sub(g, x, mul(g, batch, all));
-	LLVMValueRef high = mul(g, c->step, vectors), block = gen_bin(g, LLVMUDiv, in_batch, high), in_block = sub(g, in_batch, mul(g, block, high));
-	LLVMValueRef tiles = block_tiles(c, block), whole = mul(g, tiles, nv), panel = gen_bin(g, LLVMUDiv, in_block, whole);
-	LLVMValueRef width = smaller(g, nv, sub(g, vectors, mul(g, panel, nv))), rest = sub(g, in_block, mul(g, panel, whole));
-	LLVMValueRef tile = gen_bin(g, LLVMUDiv, add(g, rest, gen_bin(g, LLVMUDiv, width, gen_i64(g, 2))), width);
+	LLVMValueRef nv = gen_i64(g, g->t->nr / g->t->lanes), vectors = gen_at_least_1(g, gen_ceil_div(g, c->n, gen_i64(g, g->t->lanes)));
+	LLVMValueRef all = gen_mul(g, c->tiles, vectors), batch = gen_bin(g, LLVMUDiv, x, all), in_batch = gen_sub(g, x, gen_mul(g, batch, all));
+	LLVMValueRef high = gen_mul(g, c->step, vectors), block = gen_bin(g, LLVMUDiv, in_batch, high), in_block = gen_sub(g, in_batch, gen_mul(g, block, high));
+	LLVMValueRef tiles = block_tiles(c, block), whole = gen_mul(g, tiles, nv), panel = gen_bin(g, LLVMUDiv, in_block, whole);
+	LLVMValueRef width = gen_min(g, nv, gen_sub(g, vectors, gen_mul(g, panel, nv))), rest = gen_sub(g, in_block, gen_mul(g, panel, whole));
+	LLVMValueRef tile = gen_bin(g, LLVMUDiv, gen_add(g, rest, gen_bin(g, LLVMUDiv, width, gen_i64(g, 2))), width);
 	LLVMValueRef next = LLVMBuildICmp(g->b, LLVMIntSGE, tile, tiles, "");
 	Point p = { .tile = LLVMBuildSelect(g->b, next, gen_i64(g, 0), tile, "") };
-	p.panel = add(g, mul(g, add(g, mul(g, batch, c->blocks), block), c->panels), add(g, panel, LLVMBuildZExt(g->b, next, g->i64, "")));
+	p.panel = gen_add(g, gen_mul(g, gen_add(g, gen_mul(g, batch, c->blocks), block), c->panels), gen_add(g, panel, LLVMBuildZExt(g->b, next, g->i64, "")));
 	return p;
 }
 
@@ -605,9 +586,9 @@ static void shares(Contract *c, Point *lo, Point *hi)
 {
 	Gen *g = c->g;
 	LLVMValueRef batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), from, to, zero = gen_i64(g, 0);
-	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = mul(g, mul(g, batches, c->blocks), c->panels);
+	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = gen_mul(g, gen_mul(g, batches, c->blocks), c->panels);
 	LLVMValueRef whole = whole_panels(c);
-	LLVMValueRef units = mul(g, mul(g, batches, c->tiles), ceil_div(g, c->n, gen_i64(g, g->t->lanes)));
+	LLVMValueRef units = gen_mul(g, gen_mul(g, batches, c->tiles), gen_ceil_div(g, c->n, gen_i64(g, g->t->lanes)));
 	gen_share(g, LLVMBuildSelect(g->b, none, zero, LLVMBuildSelect(g->b, whole, all, units, ""), ""), &from, &to);
 	*lo = point_at(c, from);
 	*hi = point_at(c, to);
@@ -626,15 +607,15 @@ static void tasks(Contract *c)
 	Point lo, hi;
 	shares(c, &lo, &hi);
 	LLVMValueRef part = LLVMBuildICmp(g->b, LLVMIntSGT, hi.tile, zero, "");
-	Loop l = gen_loop_begin(g, lo.panel, add(g, hi.panel, LLVMBuildZExt(g->b, part, g->i64, "")), one);
+	Loop l = gen_loop_begin(g, lo.panel, gen_add(g, hi.panel, LLVMBuildZExt(g->b, part, g->i64, "")), one);
 	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels), block = gen_bin(g, LLVMURem, outer, c->blocks);
 	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
 	LLVMValueRef first = LLVMBuildICmp(g->b, LLVMIntEQ, l.iv, lo.panel, ""), last = LLVMBuildICmp(g->b, LLVMIntEQ, l.iv, hi.panel, "");
-	LLVMValueRef begin = LLVMBuildSelect(g->b, first, lo.tile, zero, ""), base = mul(g, block, c->step);
-	t.block = add(g, base, begin);
-	t.stop = add(g, base, LLVMBuildSelect(g->b, last, hi.tile, block_tiles(c, block), ""));
-	LLVMValueRef left = at_least_1(g, sub(g, hi.panel, l.iv)), rest = LLVMBuildICmp(g->b, LLVMIntSGT, begin, zero, "");
-	t.count = LLVMBuildSelect(g->b, rest, one, smaller(g, smaller(g, c->group, left), sub(g, c->panels, t.panel)), "");
+	LLVMValueRef begin = LLVMBuildSelect(g->b, first, lo.tile, zero, ""), base = gen_mul(g, block, c->step);
+	t.block = gen_add(g, base, begin);
+	t.stop = gen_add(g, base, LLVMBuildSelect(g->b, last, hi.tile, block_tiles(c, block), ""));
+	LLVMValueRef left = gen_at_least_1(g, gen_sub(g, hi.panel, l.iv)), rest = LLVMBuildICmp(g->b, LLVMIntSGT, begin, zero, "");
+	t.count = LLVMBuildSelect(g->b, rest, one, gen_min(g, gen_min(g, c->group, left), gen_sub(g, c->panels, t.panel)), "");
 	group(c, &t);
 	l.step = t.count;
 	gen_loop_end(g, &l);
@@ -722,7 +703,7 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	LLVMBasicBlockRef done = thin(&c, &scratch);
 	tasks(&c);
 	if (done)
-		gen_end_if(g, done);
+		gen_goto(g, done);
 	if (c.e.stream && g->t->arch == ARCH_X86_64)   /* elsewhere a barrier's release orders them as any store */
 		gen_call_plain(g, "llvm.x86.sse.sfence", NULL, 0);
 	ka->scratch = scratch;

@@ -32,29 +32,10 @@ typedef struct Contract {
 typedef struct Task { LLVMValueRef batch, tile, end, panel, count; } Task;   /* tiles tile..end, count panels */
 typedef struct Block { LLVMValueRef k, n, first, last; } Block;             /* k.. n of them; first, last: i1 */
 
-static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
-static LLVMValueRef ceil_div(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return gen_bin(g, LLVMUDiv, add(g, a, sub(g, b, gen_i64(g, 1))), b);
-}
-
-static LLVMValueRef at_least_1(Gen *g, LLVMValueRef n)
-{
-	LLVMValueRef one = gen_i64(g, 1);
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, n, one, ""), n, one, "");
-}
 
 static LLVMValueRef whole_pairs(Gen *g, LLVMValueRef k)
 {
-	return gen_bin(g, LLVMLShr, add(g, k, gen_i64(g, 1)), gen_i64(g, 1));
+	return gen_bin(g, LLVMLShr, gen_add(g, k, gen_i64(g, 1)), gen_i64(g, 1));
 }
 
 static void operands(Contract *c, Value *v)
@@ -95,53 +76,53 @@ static void extents(Contract *c)
 	c->n = gen_dim(g, axes_extent(&c->x, c->x.n));
 	c->k = gen_dim(g, axes_extent(&c->x, c->x.k));
 	c->pairs = whole_pairs(g, c->k);
-	c->tiles = at_least_1(g, ceil_div(g, c->m, gen_i64(g, t->mr)));
-	c->panels = ceil_div(g, c->n, gen_i64(g, t->nr));
+	c->tiles = gen_at_least_1(g, gen_ceil_div(g, c->m, gen_i64(g, t->mr)));
+	c->panels = gen_ceil_div(g, c->n, gen_i64(g, t->nr));
 	c->kc = MAX(STEP, t->l1 / 2 / (t->nr * 2) / STEP * STEP);
 	c->rows = MAX(1, t->l2 / 2 / (t->mr * c->kc * 2));
 	c->once = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed <= c->kc;
-	c->blocks = ceil_div(g, c->tiles, gen_i64(g, c->rows));
-	c->step = ceil_div(g, c->tiles, c->blocks);
+	c->blocks = gen_ceil_div(g, c->tiles, gen_i64(g, c->rows));
+	c->step = gen_ceil_div(g, c->tiles, c->blocks);
 	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
 	c->group = LLVMBuildSelect(g->b, several, gen_i64(g, GROUP), c->panels, "");
-	LLVMValueRef each = ceil_div(g, c->k, at_least_1(g, ceil_div(g, c->k, gen_i64(g, c->kc))));
-	c->kstep = mul(g, at_least_1(g, ceil_div(g, each, gen_i64(g, STEP))), gen_i64(g, STEP));
+	LLVMValueRef each = gen_ceil_div(g, c->k, gen_at_least_1(g, gen_ceil_div(g, c->k, gen_i64(g, c->kc))));
+	c->kstep = gen_mul(g, gen_at_least_1(g, gen_ceil_div(g, each, gen_i64(g, STEP))), gen_i64(g, STEP));
 }
 
 static LLVMValueRef row_pitch(Contract *c)
 {
-	return c->packed[0] ? mul(c->g, c->pairs, gen_i64(c->g, 2)) : gen_dim(c->g, c->sm);
+	return c->packed[0] ? gen_mul(c->g, c->pairs, gen_i64(c->g, 2)) : gen_dim(c->g, c->sm);
 }
 
 static LLVMValueRef left_source(Contract *c, const Task *t, LLVMValueRef i, LLVMValueRef k)
 {
 	Gen *g = c->g;
-	LLVMValueRef first = mul(g, i, gen_i64(g, g->t->mr)), batch;
+	LLVMValueRef first = gen_mul(g, i, gen_i64(g, g->t->mr)), batch;
 	if (c->packed[0])
-		batch = mul(g, mul(g, t->batch, c->m), row_pitch(c));
+		batch = gen_mul(g, gen_mul(g, t->batch, c->m), row_pitch(c));
 	else
 		batch = gen_offset(g, &c->x, c->x.batch, &c->a, t->batch);
-	return gen_at(g, c->base[0], add(g, batch, add(g, mul(g, first, row_pitch(c)), k)), 2);
+	return gen_at(g, c->base[0], gen_add(g, batch, gen_add(g, gen_mul(g, first, row_pitch(c)), k)), 2);
 }
 
 /* Where the panel has its k-th row, packed or raw. */
 static LLVMValueRef right_source(Contract *c, LLVMValueRef batch, LLVMValueRef panel, LLVMValueRef k)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = gen_mul(g, panel, nr);
 	if (c->packed[1]) {
-		LLVMValueRef column = add(g, mul(g, mul(g, batch, c->panels), nr), n);
-		return gen_at(g, c->base[1], add(g, mul(g, mul(g, column, c->pairs), gen_i64(g, 2)), mul(g, k, nr)), 2);
+		LLVMValueRef column = gen_add(g, gen_mul(g, gen_mul(g, batch, c->panels), nr), n);
+		return gen_at(g, c->base[1], gen_add(g, gen_mul(g, gen_mul(g, column, c->pairs), gen_i64(g, 2)), gen_mul(g, k, nr)), 2);
 	}
-	LLVMValueRef at = add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), mul(g, k, gen_dim(g, c->sk)));
-	return gen_at(g, c->base[1], add(g, at, mul(g, n, gen_dim(g, c->sn))), 2);
+	LLVMValueRef at = gen_add(g, gen_offset(g, &c->x, c->x.batch, &c->b, batch), gen_mul(g, k, gen_dim(g, c->sk)));
+	return gen_at(g, c->base[1], gen_add(g, at, gen_mul(g, n, gen_dim(g, c->sn))), 2);
 }
 
 /* The panel's block in pairs, packed, or unpacked from blocks or woven here. */
 static LLVMValueRef right_panel(Contract *c, const Task *t, LLVMValueRef panel, const Block *b)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, panel, nr), cols = smaller(g, sub(g, c->n, n), nr);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = gen_mul(g, panel, nr), cols = gen_min(g, gen_sub(g, c->n, n), nr);
 	if (c->panels_lie)
 		return right_source(c, t->batch, panel, b->k);
 	if (c->blocks_of.format) {
@@ -161,17 +142,17 @@ typedef struct Ahead { LLVMValueRef at, stride; } Ahead;
 static Ahead right_ahead(Contract *c, const Task *t, const Block *b, LLVMValueRef j, LLVMValueRef i)
 {
 	Gen *g = c->g;
-	LLVMValueRef next = add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0), turn = sub(g, i, t->tile);
+	LLVMValueRef next = gen_add(g, j, gen_i64(g, 1)), zero = gen_i64(g, 0), turn = gen_sub(g, i, t->tile);
 	if (!c->panels_lie)
 		return (Ahead){ c->panel_at, zero };
 	LLVMValueRef more = LLVMBuildICmp(g->b, LLVMIntSLT, next, t->count, "");
-	LLVMValueRef behind = LLVMBuildSelect(g->b, b->last, t->count, zero, ""), deeper = LLVMBuildSelect(g->b, b->last, zero, add(g, b->k, b->n), "");
-	LLVMValueRef source = right_source(c, t->batch, add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, "")),
+	LLVMValueRef behind = LLVMBuildSelect(g->b, b->last, t->count, zero, ""), deeper = LLVMBuildSelect(g->b, b->last, zero, gen_add(g, b->k, b->n), "");
+	LLVMValueRef source = right_source(c, t->batch, gen_add(g, t->panel, LLVMBuildSelect(g->b, more, next, behind, "")),
 		LLVMBuildSelect(g->b, more, b->k, deeper, ""));
 	int unroll = tile_unroll_bf16(g->t), lines = MAX(1, g->t->nr * 4 * unroll / 64), tiles = (lines + LINES - 1) / LINES;
-	LLVMValueRef share = mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, 2 * unroll)), gen_i64(g, LINES * 64));
+	LLVMValueRef share = gen_mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, 2 * unroll)), gen_i64(g, LINES * 64));
 	LLVMValueRef wanted = LLVMBuildICmp(g->b, LLVMIntSLT, turn, gen_i64(g, tiles), "");
-	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, mul(g, turn, share), zero, ""), 1),
+	return (Ahead){ gen_at(g, source, LLVMBuildSelect(g->b, wanted, gen_mul(g, turn, share), zero, ""), 1),
 		LLVMBuildSelect(g->b, wanted, gen_i64(g, 64), zero, "") };
 }
 
@@ -181,38 +162,38 @@ static LLVMValueRef accumulators(Contract *c, const Task *t, LLVMValueRef j, LLV
 	Gen *g = c->g;
 	if (c->once)
 		return g->scratch;
-	LLVMValueRef at = add(g, mul(g, j, c->step), sub(g, i, t->tile));
+	LLVMValueRef at = gen_add(g, gen_mul(g, j, c->step), gen_sub(g, i, t->tile));
 	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");
 	at = LLVMBuildSelect(g->b, several, at, gen_i64(g, 0), "");
-	return gen_at(g, g->scratch, mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
+	return gen_at(g, g->scratch, gen_mul(g, at, gen_i64(g, g->t->mr * g->t->nr)), 4);
 }
 
 /* Before the last block of k: the lines that the epilogue will write. */
 static void fetch_outputs(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef h)
 {
 	Gen *g = c->g;
-	LLVMBasicBlockRef after = gen_if(g, b->last);
-	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
-	gen_epilogue_ahead(g, &c->e, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
-	gen_end_if(g, after);
+	If last = gen_if(g, b->last);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = gen_mul(g, gen_add(g, t->panel, j), nr);
+	gen_epilogue_ahead(g, &c->e, t->batch, gen_mul(g, i, gen_i64(g, g->t->mr)), h, n, gen_min(g, gen_sub(g, c->n, n), nr));
+	gen_end_if(g, &last);
 }
 
 /* Behind it: what follows the contraction. */
 static void finish_tile(Contract *c, const Task *t, LLVMValueRef j, LLVMValueRef i, const Block *b, LLVMValueRef acc, LLVMValueRef h)
 {
 	Gen *g = c->g;
-	LLVMBasicBlockRef after = gen_if(g, b->last);
-	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, add(g, t->panel, j), nr);
-	gen_epilogue(g, &c->e, acc, t->batch, mul(g, i, gen_i64(g, g->t->mr)), h, n, smaller(g, sub(g, c->n, n), nr));
-	gen_end_if(g, after);
+	If last = gen_if(g, b->last);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = gen_mul(g, gen_add(g, t->panel, j), nr);
+	gen_epilogue(g, &c->e, acc, t->batch, gen_mul(g, i, gen_i64(g, g->t->mr)), h, n, gen_min(g, gen_sub(g, c->n, n), nr));
+	gen_end_if(g, &last);
 }
 
 static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j)
 {
 	Gen *g = c->g;
-	LLVMValueRef right = right_panel(c, t, add(g, t->panel, j), b), pairs = whole_pairs(g, b->n);
+	LLVMValueRef right = right_panel(c, t, gen_add(g, t->panel, j), b), pairs = whole_pairs(g, b->n);
 	Loop i = gen_loop_begin(g, t->tile, t->end, gen_i64(g, 1));
-	LLVMValueRef mr = gen_i64(g, g->t->mr), h = smaller(g, sub(g, c->m, mul(g, i.iv, mr)), mr), acc = accumulators(c, t, j, i.iv);
+	LLVMValueRef mr = gen_i64(g, g->t->mr), h = gen_min(g, gen_sub(g, c->m, gen_mul(g, i.iv, mr)), mr), acc = accumulators(c, t, j, i.iv);
 	Ahead ahead = right_ahead(c, t, b, j, i.iv);
 	fetch_outputs(c, t, j, i.iv, b, h);
 	gen_tiles_height(g, c->height, h);
@@ -225,9 +206,9 @@ static void one_panel(Contract *c, const Task *t, const Block *b, LLVMValueRef j
 static void group(Contract *c, const Task *t)
 {
 	Gen *g = c->g;
-	Loop k = gen_loop_begin(g, gen_i64(g, 0), at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
-	LLVMValueRef left = sub(g, c->k, k.iv);
-	Block b = { .k = k.iv, .n = smaller(g, left, c->kstep) };
+	Loop k = gen_loop_begin(g, gen_i64(g, 0), gen_at_least_1(g, c->k), c->kstep);   /* sums of nothing are 0 */
+	LLVMValueRef left = gen_sub(g, c->k, k.iv);
+	Block b = { .k = k.iv, .n = gen_min(g, left, c->kstep) };
 	b.first = LLVMBuildICmp(g->b, LLVMIntEQ, k.iv, gen_i64(g, 0), "");
 	b.last = LLVMBuildICmp(g->b, LLVMIntSLE, left, c->kstep, "");
 	Loop j = gen_loop_begin(g, gen_i64(g, 0), t->count, gen_i64(g, 1));
@@ -241,14 +222,14 @@ static void tasks(Contract *c)
 {
 	Gen *g = c->g;
 	LLVMValueRef lo, hi, batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), zero = gen_i64(g, 0);
-	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = mul(g, mul(g, batches, c->blocks), c->panels);
+	LLVMValueRef none = LLVMBuildICmp(g->b, LLVMIntSLT, c->m, gen_i64(g, 1), ""), all = gen_mul(g, gen_mul(g, batches, c->blocks), c->panels);
 	gen_share(g, LLVMBuildSelect(g->b, none, zero, all, ""), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, c->panels);
 	Task t = { .panel = gen_bin(g, LLVMURem, l.iv, c->panels), .batch = gen_bin(g, LLVMUDiv, outer, c->blocks) };
-	t.tile = mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
-	t.end = smaller(g, add(g, t.tile, c->step), c->tiles);
-	t.count = smaller(g, smaller(g, c->group, sub(g, hi, l.iv)), sub(g, c->panels, t.panel));
+	t.tile = gen_mul(g, gen_bin(g, LLVMURem, outer, c->blocks), c->step);
+	t.end = gen_min(g, gen_add(g, t.tile, c->step), c->tiles);
+	t.count = gen_min(g, gen_min(g, c->group, gen_sub(g, hi, l.iv)), gen_sub(g, c->panels, t.panel));
 	group(c, &t);
 	l.step = t.count;
 	gen_loop_end(g, &l);
@@ -273,7 +254,7 @@ static int64_t few_beside_blocks(Contract *c)
 static LLVMValueRef thin_left(void *ctx, LLVMValueRef batch, LLVMValueRef tile, LLVMValueRef step, LLVMValueRef h)
 {
 	Contract *c = ctx;
-	return left_source(c, &(Task){ .batch = batch }, tile, mul(c->g, step, gen_i64(c->g, 2)));
+	return left_source(c, &(Task){ .batch = batch }, tile, gen_mul(c->g, step, gen_i64(c->g, 2)));
 }
 
 static LLVMValueRef thin_right(void *ctx, LLVMValueRef batch, LLVMValueRef panel)
@@ -290,7 +271,7 @@ static LLVMValueRef thin_tile(const Gen *g, void *ctx, int lines)
 static int64_t few_beside_panels(Contract *c)
 {
 	Gen *g = c->g;
-	gen_tiles_height(g, c->height, at_least_1(g, c->m));
+	gen_tiles_height(g, c->height, gen_at_least_1(g, c->m));
 	return gen_thin(g, &(Thin){ .ctx = c, .left = thin_left, .right = thin_right, .tile = thin_tile, .m = c->m, .n = c->n,
 		.steps = c->pairs, .panels = c->panels, .batches = gen_dim(g, axes_extent(&c->x, c->x.batch)), .lda = row_pitch(c),
 		.unroll = tile_unroll_bf16(g->t), .any = g->t->bf16 == BF16_TILES, .e = &c->e });
@@ -322,7 +303,7 @@ static void by_tiles(Contract *c, int64_t *scratch)
 	LLVMBasicBlockRef done = thin(c, scratch);
 	tasks(c);
 	if (done)
-		gen_end_if(g, done);
+		gen_goto(g, done);
 	gen_tiles_end(g);
 }
 

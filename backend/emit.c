@@ -131,6 +131,27 @@ LLVMValueRef gen_cache_bytes(Gen *g)
 	return LLVMBuildLoad2(g->b, g->i64, at, "l2");
 }
 
+LLVMValueRef gen_add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
+LLVMValueRef gen_sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
+LLVMValueRef gen_mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
+
+LLVMValueRef gen_min(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+LLVMValueRef gen_max(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
+LLVMValueRef gen_ceil_div(Gen *g, LLVMValueRef a, LLVMValueRef b)
+{
+	return gen_bin(g, LLVMUDiv, gen_add(g, a, gen_sub(g, b, gen_i64(g, 1))), b);
+}
+
+LLVMValueRef gen_at_least_1(Gen *g, LLVMValueRef n) { return gen_max(g, n, gen_i64(g, 1)); }
+
 LLVMValueRef gen_bin(Gen *g, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b)
 {
 	return LLVMBuildBinOp(g->b, op, a, b, "");
@@ -377,19 +398,33 @@ static LLVMTypeRef memory_type(Gen *g, DType dt, int lanes)
 	return lanes == 1 ? one : LLVMVectorType(one, (unsigned)lanes);
 }
 
-LLVMBasicBlockRef gen_if(Gen *g, LLVMValueRef cond)
+void gen_goto(Gen *g, LLVMBasicBlockRef block)
 {
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
-	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
-	LLVMBuildCondBr(g->b, cond, yes, after);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return after;
+	LLVMBuildBr(g->b, block);
+	LLVMPositionBuilderAtEnd(g->b, block);
 }
 
-void gen_end_if(Gen *g, LLVMBasicBlockRef after)
+If gen_if(Gen *g, LLVMValueRef cond)
 {
-	LLVMBuildBr(g->b, after);
-	LLVMPositionBuilderAtEnd(g->b, after);
+	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
+	If i = { LLVMAppendBasicBlockInContext(g->ctx, g->fn, "else"), LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after") };
+	LLVMBuildCondBr(g->b, cond, yes, i.other);
+	LLVMPositionBuilderAtEnd(g->b, yes);
+	return i;
+}
+
+void gen_else(Gen *g, If *i)
+{
+	LLVMBuildBr(g->b, i->after);
+	LLVMPositionBuilderAtEnd(g->b, i->other);
+	i->other = NULL;
+}
+
+void gen_end_if(Gen *g, If *i)
+{
+	if (i->other)
+		gen_else(g, i);
+	gen_goto(g, i->after);
 }
 
 /* What is in memory from what is in registers, and back. bf16 is the upper half of an f32, which to_bf16 has rounded. */

@@ -277,11 +277,6 @@ void gen_epilogue(Gen *g, Epilogue *e, LLVMValueRef acc, LLVMValueRef batch, LLV
 	LLVMPositionBuilderAtEnd(g->b, done);
 }
 
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
 /* One row of a memory of full shape. Rows that do not start at lines straddle one more than they fill. Lines behind the last column
  * are the next row's, which may be another thread's. */
 static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const Place *p)
@@ -294,7 +289,7 @@ static void prefetch_row(Gen *g, Epilogue *e, Value *v, const Access *a, const P
 	LLVMValueRef at = gen_at(g, gen_base(g, v), offset_at(g, e, a, row_offset(g, e, a, p), p->n), size);
 	LLVMValueRef last = LLVMBuildNSWSub(g->b, LLVMBuildNSWMul(g->b, p->left, gen_i64(g, size), ""), gen_i64(g, 1), "");
 	for (int byte = 0; byte < g->t->nr * size; byte += 64)
-		gen_prefetch(g, gen_at(g, at, smaller(g, gen_i64(g, byte), last), 1), 2);
+		gen_prefetch(g, gen_at(g, at, gen_min(g, gen_i64(g, byte), last), 1), 2);
 	if (!sm || !dim_is_const(sm, &step) || step * size % 64)
 		gen_prefetch(g, gen_at(g, at, last, 1), 2);
 }

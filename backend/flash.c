@@ -10,25 +10,6 @@
 
 static const double MASKED = -1e30;   /* as in ir/expand.c */
 
-LLVMValueRef f_add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-LLVMValueRef f_sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
-LLVMValueRef f_mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-
-LLVMValueRef f_min(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
-LLVMValueRef f_max(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, a, b, ""), a, b, "");
-}
-
-LLVMValueRef f_ceil(Gen *g, LLVMValueRef a, int64_t b)
-{
-	return gen_bin(g, LLVMUDiv, f_add(g, a, gen_i64(g, b - 1)), gen_i64(g, b));
-}
-
 LLVMValueRef f_load(Gen *g, LLVMValueRef p, int64_t element)
 {
 	return gen_load(g, DT_F32, gen_at(g, p, gen_i64(g, element), 4), g->t->lanes, NULL);
@@ -37,30 +18,6 @@ LLVMValueRef f_load(Gen *g, LLVMValueRef p, int64_t element)
 void f_store(Gen *g, LLVMValueRef vector, LLVMValueRef p, int64_t element)
 {
 	gen_store(g, DT_F32, vector, gen_at(g, p, gen_i64(g, element), 4), NULL);
-}
-
-If f_if(Gen *g, LLVMValueRef cond)
-{
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
-	If i = { LLVMAppendBasicBlockInContext(g->ctx, g->fn, "else"), LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after") };
-	LLVMBuildCondBr(g->b, cond, yes, i.other);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return i;
-}
-
-void f_else(Gen *g, If *i)
-{
-	LLVMBuildBr(g->b, i->after);
-	LLVMPositionBuilderAtEnd(g->b, i->other);
-	i->other = NULL;
-}
-
-void f_end(Gen *g, If *i)
-{
-	if (i->other)
-		f_else(g, i);
-	LLVMBuildBr(g->b, i->after);
-	LLVMPositionBuilderAtEnd(g->b, i->after);
 }
 
 /* Widths */
@@ -127,7 +84,7 @@ LLVMValueRef flash_row(Flash *f, Value *x, const LLVMValueRef *at, int rank)
 	LLVMValueRef sum = gen_i64(g, 0);
 	for (int i = 0; i < x->type.rank - 1; i++)
 		if (!dim_is(x->type.dim[i], 1))
-			sum = f_add(g, sum, f_mul(g, at[i + rank - x->type.rank], flash_stride(f, x, i)));
+			sum = gen_add(g, sum, gen_mul(g, at[i + rank - x->type.rank], flash_stride(f, x, i)));
 	return gen_at(g, gen_base(g, x), sum, dtype_size[x->type.dt]);
 }
 
@@ -180,7 +137,7 @@ Flash flash_of(Gen *g, const Cluster *c)
 static LLVMValueRef key_index(Flash *f, const Row *r, int v)
 {
 	Gen *g = f->g;
-	LLVMValueRef lane[64], first = f_add(g, r->key, gen_i64(g, v * g->t->lanes));
+	LLVMValueRef lane[64], first = gen_add(g, r->key, gen_i64(g, v * g->t->lanes));
 	for (int i = 0; i < g->t->lanes; i++)
 		lane[i] = gen_i32(g, i);
 	first = gen_splat(g, LLVMBuildTrunc(g->b, first, g->i32, ""));
@@ -198,7 +155,7 @@ static LLVMValueRef by_position(Flash *f, const Row *r, int v)
 	const Attrs *a = &f->v->a;
 	if (!a->causal && !a->window)
 		return NULL;
-	LLVMValueRef s = key_index(f, r, v), p = LLVMBuildTrunc(g->b, f_add(g, r->t, f->past), g->i32, ""), past = NULL, near = NULL;
+	LLVMValueRef s = key_index(f, r, v), p = LLVMBuildTrunc(g->b, gen_add(g, r->t, f->past), g->i32, ""), past = NULL, near = NULL;
 	if (a->causal)
 		past = LLVMBuildICmp(g->b, LLVMIntSLE, s, gen_splat(g, p), "");
 	if (a->window)
@@ -214,7 +171,7 @@ static LLVMValueRef extra(Flash *f, Value *x, const LLVMValueRef *at, int rank, 
 	int size = dtype_size[x->type.dt];
 	if (!x->type.rank || dim_is(x->type.dim[x->type.rank - 1], 1))
 		return gen_splat(g, gen_load(g, x->type.dt, p, 1, NULL));
-	p = gen_at(g, p, f_add(g, r->key, gen_i64(g, v * g->t->lanes)), size);
+	p = gen_at(g, p, gen_add(g, r->key, gen_i64(g, v * g->t->lanes)), size);
 	return gen_load(g, x->type.dt, p, g->t->lanes, inside);
 }
 
@@ -229,7 +186,7 @@ Score flash_score(Flash *f, LLVMValueRef product, const Row *r, int v, bool edge
 	LLVMValueRef at[4] = { r->b, r->h, r->t, NULL }, seen = edge ? by_position(f, r, v) : NULL;
 	Score s = { .x = times(g, product, number(g, a->scale)) };
 	if (edge)
-		s.inside = gen_mask(g, f_sub(g, r->count, gen_i64(g, v * g->t->lanes)));
+		s.inside = gen_mask(g, gen_sub(g, r->count, gen_i64(g, v * g->t->lanes)));
 	if (a->softcap > 0) {
 		s.tanh = vec_tanh(g, times(g, s.x, number(g, 1 / a->softcap)));
 		s.x = times(g, s.tanh, number(g, a->softcap));
@@ -251,13 +208,13 @@ LLVMValueRef flash_edge(Flash *f, LLVMValueRef t, LLVMValueRef h, LLVMValueRef k
 {
 	Gen *g = f->g;
 	const Attrs *a = &f->v->a;
-	LLVMValueRef edge = LLVMBuildICmp(g->b, LLVMIntSLT, count, gen_i64(g, f->keys), ""), p = f_add(g, t, f->past), hides;
+	LLVMValueRef edge = LLVMBuildICmp(g->b, LLVMIntSLT, count, gen_i64(g, f->keys), ""), p = gen_add(g, t, f->past), hides;
 	if (a->causal) {
-		hides = LLVMBuildICmp(g->b, LLVMIntSGT, f_add(g, key, gen_i64(g, f->keys - 1)), p, "");
+		hides = LLVMBuildICmp(g->b, LLVMIntSGT, gen_add(g, key, gen_i64(g, f->keys - 1)), p, "");
 		edge = LLVMBuildOr(g->b, edge, hides, "");
 	}
 	if (a->window) {
-		hides = LLVMBuildICmp(g->b, LLVMIntSGE, f_sub(g, f_add(g, p, h), f_add(g, key, gen_i64(g, 1))), gen_i64(g, a->window), "");
+		hides = LLVMBuildICmp(g->b, LLVMIntSGE, gen_sub(g, gen_add(g, p, h), gen_add(g, key, gen_i64(g, 1))), gen_i64(g, a->window), "");
 		edge = LLVMBuildOr(g->b, edge, hides, "");
 	}
 	return edge;
@@ -269,9 +226,9 @@ LLVMValueRef flash_kept(Flash *f, const Row *r, int v)
 	const Attrs *a = &f->v->a;
 	if (!f->in.seed)
 		return NULL;
-	LLVMValueRef H = f_mul(g, f->G, gen_i64(g, f->R)), row = f_add(g, f_mul(g, f_add(g, f_mul(g, r->b, H), r->h), f->T), r->t);
+	LLVMValueRef H = gen_mul(g, f->G, gen_i64(g, f->R)), row = gen_add(g, gen_mul(g, gen_add(g, gen_mul(g, r->b, H), r->h), f->T), r->t);
 	Row from = *r;
-	from.key = f_add(g, f_mul(g, row, f->S), r->key);   /* the probabilities' linear index */
+	from.key = gen_add(g, gen_mul(g, row, f->S), r->key);   /* the probabilities' linear index */
 	LLVMValueRef seed = gen_splat(g, gen_load(g, DT_I32, gen_base(g, f->in.seed), 1, NULL));
 	LLVMValueRef stream = gen_splat(g, LLVMBuildTrunc(g->b, gen_number(g, f->v), g->i32, ""));
 	LLVMValueRef u = gen_philox(g, seed, stream, key_index(f, &from, v));
@@ -295,8 +252,8 @@ void flash_pack_transposed(Flash *f, Value *x, LLVMValueRef fn, int64_t k, LLVMV
 	Gen *g = f->g;
 	LLVMValueRef along = flash_stride(f, x, 3), across = flash_stride(f, x, 1), nr = gen_i64(g, f->block.nr);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), count, nr);
-	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, to, f_mul(g, l.iv, gen_i64(g, k)), 4),
-		gen_at(g, from, f_mul(g, l.iv, across), dtype_size[x->type.dt]), along, across, gen_i64(g, k), f_min(g, f_sub(g, count, l.iv), nr) }, 6);
+	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, to, gen_mul(g, l.iv, gen_i64(g, k)), 4),
+		gen_at(g, from, gen_mul(g, l.iv, across), dtype_size[x->type.dt]), along, across, gen_i64(g, k), gen_min(g, gen_sub(g, count, l.iv), nr) }, 6);
 	gen_loop_end(g, &l);
 }
 
@@ -306,8 +263,8 @@ void flash_pack_rows(Flash *f, Value *x, const Width *w, LLVMValueRef from, LLVM
 	LLVMValueRef fn = flash_panels_along(f, x, w, false), along = flash_stride(f, x, 1), across = flash_stride(f, x, 3);
 	for (int p = 0; p < w->panels; p++) {
 		int64_t first = (int64_t)p * w->nr;
-		gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, to, f_mul(g, rows, gen_i64(g, first)), 4),
-			gen_at(g, from, f_mul(g, across, gen_i64(g, first)), dtype_size[x->type.dt]), along, across, rows,
+		gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, to, gen_mul(g, rows, gen_i64(g, first)), 4),
+			gen_at(g, from, gen_mul(g, across, gen_i64(g, first)), dtype_size[x->type.dt]), along, across, rows,
 			gen_i64(g, MIN(w->nr, w->extent - first)) }, 6);
 	}
 }
@@ -319,8 +276,8 @@ void flash_multiply(Flash *f, const Width *w, const Product *p)
 	LLVMValueRef fn = gen_tile_function(&shaped, (TileKind){ .rows = !p->columns, .apart = p->columns }), none = gen_i64(g, 0);
 	LLVMValueRef nr = gen_i64(g, w->nr);
 	Loop l = gen_loop_begin(g, none, p->panels ? p->panels : gen_i64(g, w->panels), gen_i64(g, 1));
-	LLVMValueRef b = gen_at(g, p->b, f_mul(g, l.iv, f_mul(g, p->k, nr)), 4);
-	LLVMValueRef acc = gen_at(g, p->acc, f_mul(g, l.iv, gen_i64(g, (int64_t)f->mr * w->nr)), 4);
+	LLVMValueRef b = gen_at(g, p->b, gen_mul(g, l.iv, gen_mul(g, p->k, nr)), 4);
+	LLVMValueRef acc = gen_at(g, p->acc, gen_mul(g, l.iv, gen_i64(g, (int64_t)f->mr * w->nr)), 4);
 	gen_helper_call(g, fn, (LLVMValueRef[]){ p->a, p->lda, b, p->k, acc, gen_i64(g, p->first), b, none, p->h }, TILE_PARAMS + 1);
 	gen_loop_end(g, &l);
 }

@@ -52,18 +52,8 @@ LLVMValueRef flash_panels_along(Flash *, Value *x, const Width *, bool transpose
 typedef struct Product { LLVMValueRef a, lda, b, k, acc, h, panels; bool first, columns; } Product;
 void flash_multiply(Flash *, const Width *, const Product *);
 
-LLVMValueRef f_add(Gen *, LLVMValueRef, LLVMValueRef);         /* i64 */
-LLVMValueRef f_sub(Gen *, LLVMValueRef, LLVMValueRef);
-LLVMValueRef f_mul(Gen *, LLVMValueRef, LLVMValueRef);
-LLVMValueRef f_min(Gen *, LLVMValueRef, LLVMValueRef);
-LLVMValueRef f_max(Gen *, LLVMValueRef, LLVMValueRef);
-LLVMValueRef f_ceil(Gen *, LLVMValueRef, int64_t);             /* quotient rounded up */
 LLVMValueRef f_load(Gen *, LLVMValueRef p, int64_t element);   /* a vector */
 void f_store(Gen *, LLVMValueRef vector, LLVMValueRef p, int64_t element);
-typedef struct If { LLVMBasicBlockRef other, after; } If;
-If f_if(Gen *, LLVMValueRef cond);
-void f_else(Gen *, If *);
-void f_end(Gen *, If *);                                       /* with or without f_else */
 /* A row's vector v of a width: where it is in the panels of a tile, and its mask behind the last column (NULL: whole). */
 int64_t width_at(const Flash *, const Width *, int v);
 int width_vectors(const Flash *, const Width *);

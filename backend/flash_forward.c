@@ -67,13 +67,13 @@ static LLVMValueRef scaled_by(Gen *g, LLVMValueRef p, int64_t element, LLVMValue
 static void shrink(Forward *w, LLVMValueRef old, LLVMValueRef new, LLVMValueRef top, LLVMValueRef sum, LLVMValueRef o)
 {
 	Gen *g = w->g;
-	If grew = f_if(g, LLVMBuildFCmp(g->b, LLVMRealOLT, old, new, ""));
+	If grew = gen_if(g, LLVMBuildFCmp(g->b, LLVMRealOLT, old, new, ""));
 	LLVMValueRef by = gen_splat(g, vec_exp(g, LLVMBuildFSub(g->b, old, new, "")));
 	gen_store(g, DT_F32, new, top, NULL);
 	scaled_by(g, sum, 0, by);
 	for (int v = 0; v < width_vectors(w->f, &w->f->ww); v++)
 		scaled_by(g, o, width_at(w->f, &w->f->ww, v), by);
-	f_end(g, &grew);
+	gen_end_if(g, &grew);
 }
 
 /* Scores of row r into probabilities. */
@@ -82,16 +82,16 @@ static void row(Forward *w, const Tile *t, LLVMValueRef r, bool edge)
 	Gen *g = w->g;
 	Flash *f = w->f;
 	int lanes = g->t->lanes, n = f->keys / lanes;
-	Row at = { t->b, t->head, f_add(g, t->t, r), t->key, t->count };
-	LLVMValueRef x[64], best = NULL, all = NULL, from = gen_at(g, w->s, f_mul(g, r, gen_i64(g, f->block.nr)), 4);
+	Row at = { t->b, t->head, gen_add(g, t->t, r), t->key, t->count };
+	LLVMValueRef x[64], best = NULL, all = NULL, from = gen_at(g, w->s, gen_mul(g, r, gen_i64(g, f->block.nr)), 4);
 	for (int v = 0; v < n; v++) {
 		x[v] = flash_score(f, f_load(g, from, width_at(f, &f->block, v)), &at, v, edge).x;
 		best = v ? greater(g, best, x[v]) : x[v];
 	}
-	LLVMValueRef top = gen_at(g, t->top, r, 4), sum = gen_at(g, t->sum, f_mul(g, r, gen_i64(g, lanes)), 4);
+	LLVMValueRef top = gen_at(g, t->top, r, 4), sum = gen_at(g, t->sum, gen_mul(g, r, gen_i64(g, lanes)), 4);
 	LLVMValueRef old = gen_load(g, DT_F32, top, 1, NULL), new = greater(g, first_lane(g, across(g, best, false)), old);
-	shrink(w, old, new, top, sum, gen_at(g, t->o, f_mul(g, r, gen_i64(g, f->ww.nr)), 4));
-	LLVMValueRef to = gen_at(g, w->p, f_mul(g, r, gen_i64(g, f->keys)), 4), under = gen_splat(g, new);
+	shrink(w, old, new, top, sum, gen_at(g, t->o, gen_mul(g, r, gen_i64(g, f->ww.nr)), 4));
+	LLVMValueRef to = gen_at(g, w->p, gen_mul(g, r, gen_i64(g, f->keys)), 4), under = gen_splat(g, new);
 	for (int v = 0; v < n; v++) {
 		LLVMValueRef e = vec_exp(g, LLVMBuildFSub(g->b, x[v], under, "")), kept = flash_kept(f, &at, v);
 		all = v ? LLVMBuildFAdd(g->b, all, e, "") : e;
@@ -117,12 +117,12 @@ static void tile(Forward *w, const Tile *t)
 	Gen *g = w->g;
 	Flash *f = w->f;
 	flash_multiply(f, &f->block, &(Product){ .a = query(w, t), .lda = flash_stride(f, f->q, 1), .b = w->keys,
-		.k = gen_i64(g, f->wk.extent), .acc = w->s, .h = t->h, .panels = f_ceil(g, t->count, f->block.nr), .first = true });
-	If edge = f_if(g, flash_edge(f, t->t, t->h, t->key, t->count));
+		.k = gen_i64(g, f->wk.extent), .acc = w->s, .h = t->h, .panels = gen_ceil_div(g, t->count, gen_i64(g, f->block.nr)), .first = true });
+	If edge = gen_if(g, flash_edge(f, t->t, t->h, t->key, t->count));
 	rows(w, t, true);
-	f_else(g, &edge);
+	gen_else(g, &edge);
 	rows(w, t, false);
-	f_end(g, &edge);
+	gen_end_if(g, &edge);
 	flash_multiply(f, &f->ww, &(Product){ .a = w->p, .lda = gen_i64(g, f->keys), .b = w->values, .k = t->count, .acc = t->o, .h = t->h });
 }
 
@@ -131,12 +131,12 @@ static LLVMValueRef sees(Forward *w, const Tile *t)
 {
 	Gen *g = w->g;
 	const Attrs *a = &w->f->v->a;
-	LLVMValueRef p = f_add(g, t->t, w->f->past), last = f_add(g, p, f_sub(g, t->h, gen_i64(g, 1)));
-	LLVMValueRef some = LLVMConstInt(g->i1, 1, 0), end = f_add(g, t->key, f_sub(g, t->count, gen_i64(g, 1)));
+	LLVMValueRef p = gen_add(g, t->t, w->f->past), last = gen_add(g, p, gen_sub(g, t->h, gen_i64(g, 1)));
+	LLVMValueRef some = LLVMConstInt(g->i1, 1, 0), end = gen_add(g, t->key, gen_sub(g, t->count, gen_i64(g, 1)));
 	if (a->causal)
 		some = LLVMBuildICmp(g->b, LLVMIntSLE, t->key, last, "");
 	if (a->window)
-		some = LLVMBuildAnd(g->b, some, LLVMBuildICmp(g->b, LLVMIntSLT, f_sub(g, p, end), gen_i64(g, a->window), ""), "");
+		some = LLVMBuildAnd(g->b, some, LLVMBuildICmp(g->b, LLVMIntSLT, gen_sub(g, p, end), gen_i64(g, a->window), ""), "");
 	return some;
 }
 
@@ -150,14 +150,14 @@ static void each_tile(Forward *w, const Task *k, Tile t, void (*each)(Forward *,
 	Flash *f = w->f;
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->R), gen_i64(g, 1));
 	Loop l = gen_loop_begin(g, k->lo, k->hi, gen_i64(g, f->mr));
-	LLVMValueRef i = f_add(g, f_mul(g, r.iv, gen_i64(g, w->tiles * f->mr)), f_sub(g, l.iv, k->lo));   /* its first row's state */
+	LLVMValueRef i = gen_add(g, gen_mul(g, r.iv, gen_i64(g, w->tiles * f->mr)), gen_sub(g, l.iv, k->lo));   /* its first row's state */
 	t.b = k->b;
-	t.head = f_add(g, f_mul(g, k->group, gen_i64(g, f->R)), r.iv);
+	t.head = gen_add(g, gen_mul(g, k->group, gen_i64(g, f->R)), r.iv);
 	t.t = l.iv;
-	t.h = f_min(g, f_sub(g, k->hi, l.iv), gen_i64(g, f->mr));
-	t.o = gen_at(g, w->o, f_mul(g, i, gen_i64(g, width_floats(&f->ww))), 4);
+	t.h = gen_min(g, gen_sub(g, k->hi, l.iv), gen_i64(g, f->mr));
+	t.o = gen_at(g, w->o, gen_mul(g, i, gen_i64(g, width_floats(&f->ww))), 4);
 	t.top = gen_at(g, w->top, i, 4);
-	t.sum = gen_at(g, w->sum, f_mul(g, i, gen_i64(g, g->t->lanes)), 4);
+	t.sum = gen_at(g, w->sum, gen_mul(g, i, gen_i64(g, g->t->lanes)), 4);
 	each(w, &t);
 	gen_loop_end(g, &l);
 	gen_loop_end(g, &r);
@@ -165,9 +165,9 @@ static void each_tile(Forward *w, const Task *k, Tile t, void (*each)(Forward *,
 
 static void visit(Forward *w, Tile *t)
 {
-	If seen = f_if(w->g, sees(w, t));
+	If seen = gen_if(w->g, sees(w, t));
 	tile(w, t);
-	f_end(w->g, &seen);
+	gen_end_if(w->g, &seen);
 }
 
 /* A row that may see no key counts from as low as it does in ir/expand.c, others from below all scores. */
@@ -194,17 +194,17 @@ static void end(Forward *w, Tile *t)
 	Gen *g = w->g;
 	Flash *f = w->f;
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), t->h, gen_i64(g, 1));
-	LLVMValueRef r = l.iv, at = f_add(g, t->t, r);
-	LLVMValueRef sum = across(g, f_load(g, gen_at(g, t->sum, f_mul(g, r, gen_i64(g, g->t->lanes)), 4), 0), true);
+	LLVMValueRef r = l.iv, at = gen_add(g, t->t, r);
+	LLVMValueRef sum = across(g, f_load(g, gen_at(g, t->sum, gen_mul(g, r, gen_i64(g, g->t->lanes)), 4), 0), true);
 	sum = greater(g, sum, gen_splat(g, gen_f32(g, 0.5)));
 	if (w->lse) {
 		LLVMValueRef top = gen_load(g, DT_F32, gen_at(g, t->top, r, 4), 1, NULL);
 		LLVMValueRef to = flash_row(f, w->lse, (LLVMValueRef[]){ t->b, t->head }, 3);
-		to = gen_at(g, to, f_mul(g, at, flash_stride(f, w->lse, 2)), 4);
+		to = gen_at(g, to, gen_mul(g, at, flash_stride(f, w->lse, 2)), 4);
 		gen_store(g, DT_F32, LLVMBuildFAdd(g->b, top, vec_log(g, first_lane(g, sum)), ""), to, NULL);
 	}
 	LLVMValueRef one = LLVMBuildFDiv(g->b, gen_splat(g, gen_f32(g, 1)), sum, "");
-	LLVMValueRef from = gen_at(g, t->o, f_mul(g, r, gen_i64(g, f->ww.nr)), 4);
+	LLVMValueRef from = gen_at(g, t->o, gen_mul(g, r, gen_i64(g, f->ww.nr)), 4);
 	LLVMValueRef to = w->y ? flash_row(f, w->y, (LLVMValueRef[]){ t->b, at, t->head }, 4) : NULL;
 	for (int v = 0; to && v < width_vectors(f, &f->ww); v++) {
 		LLVMValueRef x = LLVMBuildFMul(g->b, f_load(g, from, width_at(f, &f->ww, v)), one, "");
@@ -221,13 +221,13 @@ static void blocks(Forward *w, const Task *k)
 	const Attrs *a = &f->v->a;
 	LLVMValueRef lo = gen_i64(g, 0), hi = f->S, keys = gen_i64(g, f->keys);
 	if (a->causal)
-		hi = f_min(g, hi, f_add(g, k->hi, f->past));
+		hi = gen_min(g, hi, gen_add(g, k->hi, f->past));
 	if (a->window) {
-		lo = f_max(g, lo, f_sub(g, f_add(g, f_add(g, k->lo, f->past), gen_i64(g, 1)), gen_i64(g, a->window)));
-		lo = f_mul(g, gen_bin(g, LLVMUDiv, lo, keys), keys);
+		lo = gen_max(g, lo, gen_sub(g, gen_add(g, gen_add(g, k->lo, f->past), gen_i64(g, 1)), gen_i64(g, a->window)));
+		lo = gen_mul(g, gen_bin(g, LLVMUDiv, lo, keys), keys);
 	}
 	Loop l = gen_loop_begin(g, lo, hi, keys);
-	Tile t = { .key = l.iv, .count = f_min(g, keys, f_sub(g, f->S, l.iv)) };
+	Tile t = { .key = l.iv, .count = gen_min(g, keys, gen_sub(g, f->S, l.iv)) };
 	LLVMValueRef at[] = { k->b, l.iv, k->group };
 	flash_pack_transposed(f, f->k, w->key_fn, f->wk.extent, flash_row(f, f->k, at, 4), w->keys, t.count);
 	flash_pack_rows(f, f->val, &f->ww, flash_row(f, f->val, at, 4), w->values, t.count);
@@ -239,13 +239,13 @@ static void tasks(Forward *w)
 {
 	Gen *g = w->g;
 	Flash *f = w->f;
-	LLVMValueRef rows = gen_i64(g, w->tiles * f->mr), each = f_ceil(g, f->T, w->tiles * f->mr), lo, hi;
-	gen_share(g, f_mul(g, f_mul(g, f->B, f->G), each), &lo, &hi);
+	LLVMValueRef rows = gen_i64(g, w->tiles * f->mr), each = gen_ceil_div(g, f->T, gen_i64(g, w->tiles * f->mr)), lo, hi;
+	gen_share(g, gen_mul(g, gen_mul(g, f->B, f->G), each), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	LLVMValueRef outer = gen_bin(g, LLVMUDiv, l.iv, each);
 	Task k = { .b = gen_bin(g, LLVMUDiv, outer, f->G), .group = gen_bin(g, LLVMURem, outer, f->G) };
-	k.lo = f_mul(g, gen_bin(g, LLVMURem, l.iv, each), rows);
-	k.hi = f_min(g, f_add(g, k.lo, rows), f->T);
+	k.lo = gen_mul(g, gen_bin(g, LLVMURem, l.iv, each), rows);
+	k.hi = gen_min(g, gen_add(g, k.lo, rows), f->T);
 	each_tile(w, &k, (Tile){ 0 }, begin);
 	blocks(w, &k);
 	each_tile(w, &k, (Tile){ 0 }, end);

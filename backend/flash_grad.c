@@ -37,7 +37,7 @@ static LLVMValueRef splat_of(Backward *w, Value *x, const LLVMValueRef *at, int 
 	Gen *g = w->g;
 	LLVMValueRef p = flash_row(w->f, x, at, x->type.rank);
 	if (axis >= 0 && !dim_is(x->type.dim[axis], 1))
-		p = gen_at(g, p, f_mul(g, t, flash_stride(w->f, x, axis)), 4);
+		p = gen_at(g, p, gen_mul(g, t, flash_stride(w->f, x, axis)), 4);
 	return gen_splat(g, gen_load(g, DT_F32, p, 1, NULL));
 }
 
@@ -66,12 +66,12 @@ static void row(Backward *w, const Block *k, LLVMValueRef first, LLVMValueRef r,
 {
 	Gen *g = w->g;
 	Flash *f = w->f;
-	LLVMValueRef i = f_add(g, first, r), t = f_add(g, k->lo, i), nr = gen_i64(g, f->block.nr);
+	LLVMValueRef i = gen_add(g, first, r), t = gen_add(g, k->lo, i), nr = gen_i64(g, f->block.nr);
 	Row at = { k->b, k->head, t, k->key, k->count };
 	LLVMValueRef lse = splat_of(w, w->lse, (LLVMValueRef[]){ k->b, k->head }, 2, t);
 	LLVMValueRef d = splat_of(w, w->d, (LLVMValueRef[]){ k->b, t, k->head }, -1, NULL);
-	LLVMValueRef s = gen_at(g, w->s, f_mul(g, r, nr), 4), ds = gen_at(g, w->ds, f_mul(g, r, nr), 4);
-	LLVMValueRef to = f_mul(g, i, gen_i64(g, f->keys));
+	LLVMValueRef s = gen_at(g, w->s, gen_mul(g, r, nr), 4), ds = gen_at(g, w->ds, gen_mul(g, r, nr), 4);
+	LLVMValueRef to = gen_mul(g, i, gen_i64(g, f->keys));
 	for (int v = 0; v < f->keys / g->t->lanes; v++) {
 		int64_t from = width_at(f, &f->block, v);
 		Pair x = probabilities(w, &at, v, edge, f_load(g, s, from), f_load(g, ds, from), lse, d);
@@ -93,8 +93,8 @@ static void add_rows(Backward *w, const Block *k, LLVMValueRef t, LLVMValueRef h
 	Gen *g = w->g;
 	Flash *f = w->f;
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), h, gen_i64(g, 1));
-	LLVMValueRef from = gen_at(g, w->row, f_mul(g, l.iv, gen_i64(g, f->wk.nr)), 4);
-	LLVMValueRef to = flash_row(f, w->dq, (LLVMValueRef[]){ k->b, f_add(g, t, l.iv), k->head }, 4);
+	LLVMValueRef from = gen_at(g, w->row, gen_mul(g, l.iv, gen_i64(g, f->wk.nr)), 4);
+	LLVMValueRef to = flash_row(f, w->dq, (LLVMValueRef[]){ k->b, gen_add(g, t, l.iv), k->head }, 4);
 	for (int v = 0; v < width_vectors(f, &f->wk); v++) {
 		LLVMValueRef p = gen_at(g, to, gen_i64(g, v * g->t->lanes), 4), mask = width_mask(f, &f->wk, v);
 		LLVMValueRef x = gen_load(g, DT_F32, p, g->t->lanes, mask);
@@ -107,21 +107,21 @@ static void tile(Backward *w, const Block *k, LLVMValueRef first)
 {
 	Gen *g = w->g;
 	Flash *f = w->f;
-	LLVMValueRef t = f_add(g, k->lo, first), h = f_min(g, f_sub(g, k->rows, first), gen_i64(g, f->mr));
-	LLVMValueRef at[] = { k->b, t, k->head }, panels = f_ceil(g, k->count, f->block.nr);
+	LLVMValueRef t = gen_add(g, k->lo, first), h = gen_min(g, gen_sub(g, k->rows, first), gen_i64(g, f->mr));
+	LLVMValueRef at[] = { k->b, t, k->head }, panels = gen_ceil_div(g, k->count, gen_i64(g, f->block.nr));
 	flash_multiply(f, &f->block, &(Product){ .a = flash_row(f, f->q, at, 4), .lda = flash_stride(f, f->q, 1), .b = w->keys_t,
 		.k = gen_i64(g, f->wk.extent), .acc = w->s, .h = h, .panels = panels, .first = true });
 	flash_multiply(f, &f->block, &(Product){ .a = flash_row(f, w->dy, at, 4), .lda = flash_stride(f, w->dy, 1), .b = w->values_t,
 		.k = gen_i64(g, f->ww.extent), .acc = w->ds, .h = h, .panels = panels, .first = true });
-	If edge = f_if(g, flash_edge(f, t, h, k->key, k->count));
+	If edge = gen_if(g, flash_edge(f, t, h, k->key, k->count));
 	rows(w, k, first, h, true);
-	f_else(g, &edge);
+	gen_else(g, &edge);
 	rows(w, k, first, h, false);
-	f_end(g, &edge);
+	gen_end_if(g, &edge);
 	if (!w->dq)
 		return;
 	LLVMValueRef keys = gen_i64(g, f->keys);
-	flash_multiply(f, &f->wk, &(Product){ .a = gen_at(g, w->dp, f_mul(g, first, keys), 4), .lda = keys, .b = w->keys,
+	flash_multiply(f, &f->wk, &(Product){ .a = gen_at(g, w->dp, gen_mul(g, first, keys), 4), .lda = keys, .b = w->keys,
 		.k = k->count, .acc = w->row, .h = h, .first = true });
 	add_rows(w, k, t, h);
 }
@@ -133,8 +133,8 @@ static void add_products(Backward *w, const Block *k, const Width *width, LLVMVa
 	Flash *f = w->f;
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), k->count, gen_i64(g, f->mr));
 	flash_multiply(f, width, &(Product){ .a = gen_at(g, a, l.iv, 4), .lda = gen_i64(g, f->keys), .b = b, .k = k->rows,
-		.acc = gen_at(g, sum, f_mul(g, l.iv, gen_i64(g, width_floats(width))), 4),
-		.h = f_min(g, f_sub(g, k->count, l.iv), gen_i64(g, f->mr)), .columns = true });
+		.acc = gen_at(g, sum, gen_mul(g, l.iv, gen_i64(g, width_floats(width))), 4),
+		.h = gen_min(g, gen_sub(g, k->count, l.iv), gen_i64(g, f->mr)), .columns = true });
 	gen_loop_end(g, &l);
 }
 
@@ -164,14 +164,14 @@ static void chunks(Backward *w, Block *k)
 	const Attrs *a = &f->v->a;
 	LLVMValueRef lo = gen_i64(g, 0), hi = f->T, mr = gen_i64(g, f->mr), most = gen_i64(g, w->chunk);
 	if (a->causal)
-		lo = f_mul(g, gen_bin(g, LLVMUDiv, f_max(g, lo, f_sub(g, k->key, f->past)), mr), mr);
+		lo = gen_mul(g, gen_bin(g, LLVMUDiv, gen_max(g, lo, gen_sub(g, k->key, f->past)), mr), mr);
 	if (a->window)
-		hi = f_min(g, hi, f_add(g, f_sub(g, f_add(g, k->key, k->count), gen_i64(g, 1)), f_sub(g, gen_i64(g, a->window), f->past)));
+		hi = gen_min(g, hi, gen_add(g, gen_sub(g, gen_add(g, k->key, k->count), gen_i64(g, 1)), gen_sub(g, gen_i64(g, a->window), f->past)));
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->R), gen_i64(g, 1));
 	Loop l = gen_loop_begin(g, lo, hi, most);
-	k->head = f_add(g, f_mul(g, k->group, gen_i64(g, f->R)), r.iv);
+	k->head = gen_add(g, gen_mul(g, k->group, gen_i64(g, f->R)), r.iv);
 	k->lo = l.iv;
-	k->rows = f_min(g, f_sub(g, hi, l.iv), most);
+	k->rows = gen_min(g, gen_sub(g, hi, l.iv), most);
 	chunk(w, k);
 	gen_loop_end(g, &l);
 	gen_loop_end(g, &r);
@@ -183,9 +183,9 @@ static void finish(Backward *w, const Block *k, Value *out, const Width *width, 
 	Flash *f = w->f;
 	LLVMValueRef mr = gen_i64(g, f->mr);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), k->count, gen_i64(g, 1));
-	LLVMValueRef r = gen_bin(g, LLVMURem, l.iv, mr), from = f_mul(g, f_sub(g, l.iv, r), gen_i64(g, width_floats(width)));
-	from = gen_at(g, sum, f_add(g, from, f_mul(g, r, gen_i64(g, width->nr))), 4);
-	LLVMValueRef to = flash_row(f, out, (LLVMValueRef[]){ k->b, f_add(g, k->key, l.iv), k->group }, 4);
+	LLVMValueRef r = gen_bin(g, LLVMURem, l.iv, mr), from = gen_mul(g, gen_sub(g, l.iv, r), gen_i64(g, width_floats(width)));
+	from = gen_at(g, sum, gen_add(g, from, gen_mul(g, r, gen_i64(g, width->nr))), 4);
+	LLVMValueRef to = flash_row(f, out, (LLVMValueRef[]){ k->b, gen_add(g, k->key, l.iv), k->group }, 4);
 	for (int v = 0; v < width_vectors(f, width); v++)
 		gen_store(g, DT_F32, f_load(g, from, width_at(f, width, v)), gen_at(g, to, gen_i64(g, v * g->t->lanes), 4),
 			width_mask(f, width, v));
@@ -225,7 +225,7 @@ static void clear_rows(Backward *w, const Block *k)
 	Flash *f = w->f;
 	Loop t = gen_loop_begin(g, gen_i64(g, 0), f->T, gen_i64(g, 1));
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->R), gen_i64(g, 1));
-	LLVMValueRef head = f_add(g, f_mul(g, k->group, gen_i64(g, f->R)), r.iv);
+	LLVMValueRef head = gen_add(g, gen_mul(g, k->group, gen_i64(g, f->R)), r.iv);
 	LLVMValueRef to = flash_row(f, w->dq, (LLVMValueRef[]){ k->b, t.iv, head }, 4);
 	for (int v = 0; v < width_vectors(f, &f->wk); v++)
 		gen_store(g, DT_F32, LLVMConstNull(g->vf), gen_at(g, to, gen_i64(g, v * g->t->lanes), 4), width_mask(f, &f->wk, v));
@@ -238,14 +238,14 @@ static void tasks(Backward *w)
 	Gen *g = w->g;
 	Flash *f = w->f;
 	LLVMValueRef lo, hi, keys = gen_i64(g, f->keys);
-	gen_share(g, f_mul(g, f->B, f->G), &lo, &hi);
+	gen_share(g, gen_mul(g, f->B, f->G), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	Block k = { .b = gen_bin(g, LLVMUDiv, l.iv, f->G), .group = gen_bin(g, LLVMURem, l.iv, f->G) };
 	if (w->dq)
 		clear_rows(w, &k);
 	Loop j = gen_loop_begin(g, gen_i64(g, 0), f->S, keys);
 	k.key = j.iv;
-	k.count = f_min(g, f_sub(g, f->S, j.iv), keys);
+	k.count = gen_min(g, gen_sub(g, f->S, j.iv), keys);
 	block(w, &k);
 	gen_loop_end(g, &j);
 	gen_loop_end(g, &l);

@@ -61,14 +61,24 @@ LLVMValueRef gen_i32(Gen *, int64_t);
 /* i64: bytes of the second-level cache where the program runs, at most the target's (`sn_l2_bytes`, which the runtime lowers). */
 LLVMValueRef gen_cache_bytes(Gen *);
 LLVMValueRef gen_bin(Gen *, LLVMOpcode, LLVMValueRef, LLVMValueRef);               /* LLVMBuildBinOp */
+LLVMValueRef gen_add(Gen *, LLVMValueRef, LLVMValueRef);       /* of indices and sizes, which don't overflow */
+LLVMValueRef gen_sub(Gen *, LLVMValueRef, LLVMValueRef);
+LLVMValueRef gen_mul(Gen *, LLVMValueRef, LLVMValueRef);
+LLVMValueRef gen_min(Gen *, LLVMValueRef, LLVMValueRef);
+LLVMValueRef gen_max(Gen *, LLVMValueRef, LLVMValueRef);
+LLVMValueRef gen_ceil_div(Gen *, LLVMValueRef, LLVMValueRef);  /* quotient rounded up */
+LLVMValueRef gen_at_least_1(Gen *, LLVMValueRef);
 LLVMTypeRef gen_type(Gen *, DType, int lanes);                 /* in registers: bool is i1; lanes 1: the scalar */
 LLVMValueRef gen_var(Gen *, LLVMTypeRef);                      /* a stack slot in the entry block: mem2reg's food */
 LLVMValueRef gen_dim(Gen *, const Dim *);                     /* i64: constants folded, else computed from dims[] */
 typedef struct Loop { LLVMValueRef iv, hi, step; LLVMBasicBlockRef head, exit; } Loop;
 Loop gen_loop_begin(Gen *, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step);   /* for (iv = lo; iv < hi; iv += step) */
 void gen_loop_end(Gen *, Loop *);
-LLVMBasicBlockRef gen_if(Gen *, LLVMValueRef cond);            /* if (cond) {.. */
-void gen_end_if(Gen *, LLVMBasicBlockRef);                     /* ..} */
+typedef struct If { LLVMBasicBlockRef other, after; } If;
+If gen_if(Gen *, LLVMValueRef cond);                           /* if (cond) {.. */
+void gen_else(Gen *, If *);                                    /* ..} else {.. */
+void gen_end_if(Gen *, If *);                                  /* ..}, with or without the above */
+void gen_goto(Gen *, LLVMBasicBlockRef);                       /* what follows is there */
 /* Begins at this thread's lo of n tasks: lo = n*tid/nth, hi = n*(tid+1)/nth. */
 void gen_share(Gen *, LLVMValueRef n, LLVMValueRef *lo, LLVMValueRef *hi);
 LLVMValueRef gen_splat(Gen *, LLVMValueRef scalar);            /* f32 i32 i1 scalar to lanes */

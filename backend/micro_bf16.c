@@ -19,28 +19,10 @@ int tile_unroll_bf16(const Target *t)
 	return t->bf16 == BF16_TILES ? TILE : TILE_UNROLL;
 }
 
-static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
 
 static LLVMValueRef select_if(Gen *g, LLVMIntPredicate p, LLVMValueRef a, int64_t n, LLVMValueRef yes, LLVMValueRef no)
 {
 	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, p, a, gen_i64(g, n), ""), yes, no, "");
-}
-
-/* `if (a p n) {`; the block behind it is returned, for finish_if(). */
-static LLVMBasicBlockRef begin_if(Gen *g, LLVMIntPredicate p, LLVMValueRef a, int64_t n)
-{
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "then");
-	LLVMBasicBlockRef after = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after");
-	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, p, a, gen_i64(g, n), ""), yes, after);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return after;
-}
-
-static void end_if(Gen *g, LLVMBasicBlockRef after)
-{
-	LLVMBuildBr(g->b, after);
-	LLVMPositionBuilderAtEnd(g->b, after);
 }
 
 /* Tiles */
@@ -68,7 +50,7 @@ static LLVMValueRef configure_function(const Gen *outer)
 	for (int i = 0; i < 8; i++) {
 		LLVMValueRef rows = i < 4 ? h[i / 2] : i < 6 ? h[i - 4] : pairs;
 		bool left = i == 4 || i == 5;
-		put_byte(g, at, 16 + 2 * i, left ? mul(g, pairs, gen_i64(g, 4)) : full, 16);
+		put_byte(g, at, 16 + 2 * i, left ? gen_mul(g, pairs, gen_i64(g, 4)) : full, 16);
 		put_byte(g, at, 48 + i, rows, 8);
 	}
 	gen_call_plain(g, "llvm.x86.ldtilecfg", &at, 1);
@@ -97,10 +79,10 @@ void gen_tiles_height(Gen *g, LLVMValueRef rows, LLVMValueRef h)
 	if (g->t->bf16 != BF16_TILES)
 		return;
 	LLVMValueRef differs = LLVMBuildSub(g->b, h, LLVMBuildLoad2(g->b, g->i64, rows, ""), "");
-	LLVMBasicBlockRef after = begin_if(g, LLVMIntNE, differs, 0);
+	If other = gen_if(g, LLVMBuildICmp(g->b, LLVMIntNE, differs, gen_i64(g, 0), ""));
 	configure(g, h, gen_i64(g, TILE));
 	LLVMBuildStore(g->b, h, rows);
-	end_if(g, after);
+	gen_end_if(g, &other);
 }
 
 void gen_tiles_end(Gen *g)
@@ -146,9 +128,9 @@ static void tiles_start(Gen *g, int sums, LLVMValueRef acc, LLVMValueRef first, 
 /* The turn's share of what is fetched ahead. */
 static void fetch_lines(Gen *g, const LLVMValueRef *p, LLVMValueRef turn, int lines)
 {
-	LLVMValueRef first = mul(g, turn, gen_i64(g, lines));
+	LLVMValueRef first = gen_mul(g, turn, gen_i64(g, lines));
 	for (int i = 0; i < lines; i++)
-		gen_prefetch(g, gen_at(g, p[P_RIGHT], mul(g, add(g, first, gen_i64(g, i)), p[P_RSTEP]), 1), 2);
+		gen_prefetch(g, gen_at(g, p[P_RIGHT], gen_mul(g, gen_add(g, first, gen_i64(g, i)), p[P_RSTEP]), 1), 2);
 }
 
 /* void (a, lda, b, steps, acc, first, right, rstep): 16 pairs a step, rows as configured, lda bytes apart; `high`: more than 16. */
@@ -161,11 +143,11 @@ static LLVMValueRef steps_function(const Gen *outer, bool high, int lines)
 	Gen s = gen_helper_begin(outer, name, "pipipipi"), *g = &s;
 	for (unsigned i = 0; i < COUNT(p); i++)
 		p[i] = LLVMGetParam(g->fn, i);
-	LLVMValueRef pitch = gen_i64(g, g->t->nr * 4), below = gen_at(g, p[P_A], mul(g, p[P_LDA], gen_i64(g, TILE)), 1);
+	LLVMValueRef pitch = gen_i64(g, g->t->nr * 4), below = gen_at(g, p[P_A], gen_mul(g, p[P_LDA], gen_i64(g, TILE)), 1);
 	int sums = high ? 4 : 2;
 	tiles_start(g, sums, p[P_ACC], p[P_FIRST], pitch);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p[P_PAIRS], gen_i64(g, 1));
-	LLVMValueRef k = mul(g, l.iv, gen_i64(g, 4 * TILE)), b = gen_at(g, p[P_B], mul(g, l.iv, gen_i64(g, TILE * g->t->nr * 4)), 1);
+	LLVMValueRef k = gen_mul(g, l.iv, gen_i64(g, 4 * TILE)), b = gen_at(g, p[P_B], gen_mul(g, l.iv, gen_i64(g, TILE * g->t->nr * 4)), 1);
 	tile_load(g, 6, b, pitch);
 	tile_load(g, 4, gen_at(g, p[P_A], k, 1), p[P_LDA]);
 	tile_load(g, 7, gen_at(g, b, gen_i64(g, 4 * TILE), 1), pitch);
@@ -186,22 +168,22 @@ static void tiles_of_height(Gen *g, LLVMValueRef *p, bool high, int lines)
 	LLVMValueRef n = gen_i64(g, TILE), fn = steps_function(g, high, lines), in[P_H];
 	LLVMValueRef steps = gen_bin(g, LLVMUDiv, p[P_PAIRS], n), rest = gen_bin(g, LLVMURem, p[P_PAIRS], n);
 	memcpy(in, p, sizeof in);
-	in[P_LDA] = mul(g, p[P_LDA], gen_i64(g, 2));
+	in[P_LDA] = gen_mul(g, p[P_LDA], gen_i64(g, 2));
 	in[P_PAIRS] = steps;
 	LLVMValueRef part = LLVMBuildSub(g->b, p[P_PAIRS], rest, "");
-	LLVMBasicBlockRef some = begin_if(g, LLVMIntNE, select_if(g, LLVMIntEQ, rest, 0, n, part), 0);   /* of no pairs: zeros */
+	If some = gen_if(g, LLVMBuildICmp(g->b, LLVMIntNE, select_if(g, LLVMIntEQ, rest, 0, n, part), gen_i64(g, 0), ""));   /* of no pairs: zeros */
 	gen_helper_call(g, fn, in, P_H);
-	end_if(g, some);
-	LLVMBasicBlockRef last = begin_if(g, LLVMIntNE, rest, 0);
+	gen_end_if(g, &some);
+	If last = gen_if(g, LLVMBuildICmp(g->b, LLVMIntNE, rest, gen_i64(g, 0), ""));
 	configure(g, p[P_H], rest);
-	in[P_A] = gen_at(g, p[P_A], mul(g, steps, gen_i64(g, 4 * TILE)), 1);
-	in[P_B] = gen_at(g, p[P_B], mul(g, steps, gen_i64(g, TILE * g->t->nr * 4)), 1);
-	in[P_RIGHT] = gen_at(g, p[P_RIGHT], mul(g, mul(g, steps, gen_i64(g, lines)), p[P_RSTEP]), 1);
+	in[P_A] = gen_at(g, p[P_A], gen_mul(g, steps, gen_i64(g, 4 * TILE)), 1);
+	in[P_B] = gen_at(g, p[P_B], gen_mul(g, steps, gen_i64(g, TILE * g->t->nr * 4)), 1);
+	in[P_RIGHT] = gen_at(g, p[P_RIGHT], gen_mul(g, gen_mul(g, steps, gen_i64(g, lines)), p[P_RSTEP]), 1);
 	in[P_PAIRS] = gen_i64(g, 1);
 	in[P_FIRST] = select_if(g, LLVMIntEQ, steps, 0, p[P_FIRST], gen_i64(g, 0));
 	gen_helper_call(g, fn, in, P_H);
 	configure(g, p[P_H], n);
-	end_if(g, last);
+	gen_end_if(g, &last);
 }
 
 static void tiles_body(Gen *g, LLVMValueRef *p, int lines)
@@ -257,18 +239,18 @@ static void rows_start(Rows *m)
 	for (int r = 0; r < m->h; r++)
 		for (int v = 0; v < m->nv; v++)
 			LLVMBuildStore(g->b, LLVMConstNull(g->vf), m->acc[r][v] = gen_var(g, g->vf));
-	LLVMBasicBlockRef more = begin_if(g, LLVMIntEQ, m->p[P_FIRST], 0);
+	If more = gen_if(g, LLVMBuildICmp(g->b, LLVMIntEQ, m->p[P_FIRST], gen_i64(g, 0), ""));
 	for (int r = 0; r < m->h; r++)
 		for (int v = 0; v < m->nv; v++)
 			LLVMBuildStore(g->b, gen_load(g, DT_F32, sum_at(m, r, v), g->t->lanes, NULL), m->acc[r][v]);
-	end_if(g, more);
+	gen_end_if(g, &more);
 }
 
 static void rows_step(Rows *m, LLVMValueRef pair)
 {
 	Gen *g = &m->g;
 	Half b[MAX_COLS];
-	LLVMValueRef at = gen_at(g, m->p[P_B], mul(g, pair, gen_i64(g, g->t->nr)), 4);
+	LLVMValueRef at = gen_at(g, m->p[P_B], gen_mul(g, pair, gen_i64(g, g->t->nr)), 4);
 	for (int v = 0; v < m->nv; v++)
 		b[v] = halves(g, load_bits(g, g->vi, gen_at(g, at, gen_i64(g, v * g->t->lanes), 4), g->t->lanes * 4));
 	for (int r = 0; r < m->h; r++) {
@@ -292,14 +274,14 @@ static LLVMValueRef rows_function(const Gen *outer, int h, int lines)
 	for (unsigned i = 0; i < P_H; i++)
 		m.p[i] = LLVMGetParam(g->fn, i);
 	for (int r = 0; r < h; r++) {          /* a register each: see microkernel.c */
-		LLVMValueRef p = gen_at(g, m.p[P_A], mul(g, gen_i64(g, r), m.p[P_LDA]), 2);
+		LLVMValueRef p = gen_at(g, m.p[P_A], gen_mul(g, gen_i64(g, r), m.p[P_LDA]), 2);
 		m.row[r] = gen_call(g, "llvm.launder.invariant.group", g->ptr, &p, 1);
 	}
 	rows_start(&m);
 	LLVMValueRef whole = LLVMBuildAnd(g->b, m.p[P_PAIRS], gen_i64(g, -TILE_UNROLL), "");
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), whole, gen_i64(g, TILE_UNROLL));
 	for (int i = 0; i < TILE_UNROLL; i++)
-		rows_step(&m, add(g, l.iv, gen_i64(g, i)));
+		rows_step(&m, gen_add(g, l.iv, gen_i64(g, i)));
 	fetch_lines(g, m.p, gen_bin(g, LLVMUDiv, l.iv, gen_i64(g, TILE_UNROLL)), lines);
 	gen_loop_end(g, &l);
 	Loop last = gen_loop_begin(g, whole, m.p[P_PAIRS], gen_i64(g, 1));
@@ -317,8 +299,8 @@ static void some_rows(Gen *g, LLVMValueRef *p, LLVMValueRef lo, LLVMValueRef hi,
 	LLVMValueRef in[P_H];
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, n));
 	memcpy(in, p, sizeof in);
-	in[P_A] = gen_at(g, p[P_A], mul(g, l.iv, p[P_LDA]), 2);
-	in[P_ACC] = gen_at(g, p[P_ACC], mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
+	in[P_A] = gen_at(g, p[P_A], gen_mul(g, l.iv, p[P_LDA]), 2);
+	in[P_ACC] = gen_at(g, p[P_ACC], gen_mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
 	gen_helper_call(g, rows_function(g, n, lines), in, P_H);
 	gen_loop_end(g, &l);
 }
@@ -332,7 +314,7 @@ static void rows_body(Gen *g, LLVMValueRef *p, int lines)
 		while (below >= mr && below > 0)
 			below /= 2;
 		LLVMValueRef left = LLVMBuildNSWSub(g->b, p[P_H], done, ""), size = gen_i64(g, n);
-		LLVMValueRef end = add(g, done, mul(g, gen_bin(g, LLVMUDiv, left, size), size));
+		LLVMValueRef end = gen_add(g, done, gen_mul(g, gen_bin(g, LLVMUDiv, left, size), size));
 		some_rows(g, p, done, end, n, lines);
 		done = end;
 	}

@@ -19,11 +19,6 @@ typedef struct Panel {
 
 static int vectors_across(const Target *t, int side) { return ((side ? t->nr : t->mr) + t->lanes - 1) / t->lanes; }
 
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
 /* src + k*sk + c*sw */
 static LLVMValueRef source(Panel *p, LLVMValueRef k, LLVMValueRef c)
 {
@@ -113,10 +108,10 @@ static void copy_transposed(Panel *p, int v, bool whole)
 	LLVMValueRef last = LLVMBuildNSWSub(g->b, p->p[K], gen_i64(g, lanes), "");
 	LLVMValueRef end = LLVMBuildNSWSub(g->b, p->p[COLS], gen_i64(g, 1), "");
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, lanes));
-	LLVMValueRef k = smaller(g, l.iv, last);
+	LLVMValueRef k = gen_min(g, l.iv, last);
 	for (int i = 0; i < lanes; i++) {
 		LLVMValueRef c = gen_i64(g, v * lanes + i);
-		row[i] = gen_load(g, p->from, source(p, k, whole ? c : smaller(g, c, end)), lanes, NULL);
+		row[i] = gen_load(g, p->from, source(p, k, whole ? c : gen_min(g, c, end)), lanes, NULL);
 	}
 	gen_transpose(g, row);
 	for (int i = 0; i < lanes; i++)
@@ -274,14 +269,14 @@ static void one_panel(Packing *p, LLVMValueRef b, LLVMValueRef i, LLVMValueRef k
 {
 	Gen *g = p->g;
 	LLVMValueRef w = gen_i64(g, p->side ? g->t->nr : g->t->mr), first = LLVMBuildNSWMul(g->b, i, w, "");
-	LLVMValueRef cols = smaller(g, LLVMBuildNSWSub(g->b, p->n, first, ""), w);
+	LLVMValueRef cols = gen_min(g, LLVMBuildNSWSub(g->b, p->n, first, ""), w);
 	LLVMValueRef row = gen_bin(g, LLVMMul, k, p->side ? w : cols);
 	LLVMValueRef to = LLVMBuildNSWAdd(g->b, gen_bin(g, LLVMMul, b, p->size), gen_bin(g, LLVMMul, first, p->k), "");
 	LLVMValueRef at = LLVMBuildNSWAdd(g->b, gen_offset(g, &p->x, p->x.batch, &p->from, b),
 		gen_offset(g, &p->x, p->across, &p->from, first), "");
 	at = LLVMBuildNSWAdd(g->b, at, gen_bin(g, LLVMMul, k, gen_dim(g, p->sk)), "");
 	gen_helper_call(g, p->fn, (LLVMValueRef[]){ gen_at(g, p->to, LLVMBuildNSWAdd(g->b, to, row, ""), 4), gen_at(g, p->src, at, 4),
-		gen_dim(g, p->sk), gen_dim(g, p->sw), smaller(g, LLVMBuildNSWSub(g->b, p->k, k, ""), p->chunk), cols }, NPARAM);
+		gen_dim(g, p->sk), gen_dim(g, p->sw), gen_min(g, LLVMBuildNSWSub(g->b, p->k, k, ""), p->chunk), cols }, NPARAM);
 }
 
 /* Panels as wide as a part of a line (left ones, of rows far apart) share it: some of them take turns, a chunk of k at a
@@ -293,8 +288,8 @@ static void pack_share(Packing *p)
 	gen_share(g, gen_bin(g, LLVMMul, gen_dim(g, axes_extent(&p->x, p->x.batch)), p->panels), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	LLVMValueRef b = gen_bin(g, LLVMUDiv, l.iv, p->panels), i = gen_bin(g, LLVMURem, l.iv, p->panels);
-	LLVMValueRef left = smaller(g, LLVMBuildNSWSub(g->b, hi, l.iv, ""), LLVMBuildNSWSub(g->b, p->panels, i, ""));
-	l.step = smaller(g, left, gen_i64(g, p->span));
+	LLVMValueRef left = gen_min(g, LLVMBuildNSWSub(g->b, hi, l.iv, ""), LLVMBuildNSWSub(g->b, p->panels, i, ""));
+	l.step = gen_min(g, left, gen_i64(g, p->span));
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), p->k, p->chunk);
 	Loop j = gen_loop_begin(g, gen_i64(g, 0), l.step, gen_i64(g, 1));
 	one_panel(p, b, LLVMBuildNSWAdd(g->b, i, j.iv, ""), k.iv);
@@ -353,7 +348,7 @@ static void gather_transposed(Gathered *t)
 	for (int v = 0; v < t->p.nv; v++) {
 		LLVMValueRef mask = lanes_of(&t->p, v, false);
 		Loop l = gen_loop_begin(g, gen_i64(g, 0), t->p.p[K], gen_i64(g, lanes));
-		LLVMValueRef k = smaller(g, l.iv, last);
+		LLVMValueRef k = gen_min(g, l.iv, last);
 		for (int i = 0; i < lanes; i++)
 			row[i] = gen_load(g, DT_F32, column(t, v * lanes + i, k), lanes, NULL);
 		gen_transpose(g, row);
@@ -370,7 +365,7 @@ static void gather_runs(Gathered *t)
 	LLVMBasicBlockRef dense, other, next = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "next");
 	LLVMValueRef apart = gen_i64(g, 0), src = t->p.p[SRC];
 	for (int c = 1; c < t->width; c++) {
-		LLVMValueRef here = LLVMBuildNSWAdd(g->b, t->off[0], smaller(g, gen_i64(g, c),
+		LLVMValueRef here = LLVMBuildNSWAdd(g->b, t->off[0], gen_min(g, gen_i64(g, c),
 			LLVMBuildNSWSub(g->b, t->p.p[COLS], gen_i64(g, 1), "")), "");
 		apart = LLVMBuildOr(g->b, apart, LLVMBuildXor(g->b, here, t->off[c], ""), "");
 	}
@@ -400,10 +395,10 @@ static void gathered_panel(Packing *p, LLVMValueRef b, LLVMValueRef i)
 		.width = p->side ? g->t->nr : g->t->mr };
 	LLVMValueRef w = gen_i64(g, t.width), first = LLVMBuildNSWMul(g->b, i, w, ""), end = LLVMBuildNSWSub(g->b, p->n, gen_i64(g, 1), "");
 	LLVMValueRef batch = gen_offset(g, &p->x, p->x.batch, &p->from, b);
-	t.p.p[COLS] = smaller(g, LLVMBuildNSWSub(g->b, p->n, first, ""), w);
+	t.p.p[COLS] = gen_min(g, LLVMBuildNSWSub(g->b, p->n, first, ""), w);
 	t.p.width = p->side ? w : t.p.p[COLS];
 	for (int c = 0; c < t.width; c++) {
-		LLVMValueRef at = smaller(g, LLVMBuildNSWAdd(g->b, first, gen_i64(g, c), ""), end);
+		LLVMValueRef at = gen_min(g, LLVMBuildNSWAdd(g->b, first, gen_i64(g, c), ""), end);
 		t.off[c] = LLVMBuildNSWAdd(g->b, batch, gen_offset(g, &p->x, p->across, &p->from, at), "");
 	}
 	char outer[MAX_RANK + 1] = { 0 };

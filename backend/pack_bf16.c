@@ -11,44 +11,12 @@ enum { ROWS_A_TASK = 32 };
 
 typedef struct Weave { Gen g; LLVMValueRef p[NPARAM]; } Weave;
 
-static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
-/* `if (cond) {` .. `} else {` .. `}` */
-typedef struct Fork { LLVMBasicBlockRef no, after; } Fork;
-
-static Fork begin_if(Gen *g, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b)
-{
-	LLVMBasicBlockRef yes = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "yes");
-	Fork f = { LLVMAppendBasicBlockInContext(g->ctx, g->fn, "no"), LLVMAppendBasicBlockInContext(g->ctx, g->fn, "after") };
-	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, p, a, b, ""), yes, f.no);
-	LLVMPositionBuilderAtEnd(g->b, yes);
-	return f;
-}
-
-static void begin_else(Gen *g, const Fork *f)
-{
-	LLVMBuildBr(g->b, f->after);
-	LLVMPositionBuilderAtEnd(g->b, f->no);
-}
-
-static void end_if(Gen *g, const Fork *f)
-{
-	LLVMBuildBr(g->b, f->after);
-	LLVMPositionBuilderAtEnd(g->b, f->after);
-}
 
 /* src + k*sk + w*sw */
 static LLVMValueRef source(Weave *p, LLVMValueRef k, LLVMValueRef w)
 {
 	Gen *g = &p->g;
-	return gen_at(g, p->p[SRC], add(g, mul(g, k, p->p[SK]), mul(g, w, p->p[SW])), 2);
+	return gen_at(g, p->p[SRC], gen_add(g, gen_mul(g, k, p->p[SK]), gen_mul(g, w, p->p[SW])), 2);
 }
 
 /* The place of a pair of column w of a panel; of row w on the left. */
@@ -56,8 +24,8 @@ static LLVMValueRef target(Weave *p, int side, LLVMValueRef pair, LLVMValueRef w
 {
 	Gen *g = &p->g;
 	if (side)
-		return gen_at(g, p->p[DST], add(g, mul(g, pair, gen_i64(g, g->t->nr)), w), 4);
-	return gen_at(g, p->p[DST], add(g, mul(g, w, p->p[PITCH]), mul(g, pair, gen_i64(g, 2))), 2);
+		return gen_at(g, p->p[DST], gen_add(g, gen_mul(g, pair, gen_i64(g, g->t->nr)), w), 4);
+	return gen_at(g, p->p[DST], gen_add(g, gen_mul(g, w, p->p[PITCH]), gen_mul(g, pair, gen_i64(g, 2))), 2);
 }
 
 static LLVMValueRef load_bits(Gen *g, LLVMTypeRef type, LLVMValueRef at)
@@ -89,10 +57,10 @@ static LLVMValueRef half_row(Weave *p, LLVMValueRef k, LLVMValueRef w, LLVMValue
 static LLVMValueRef woven(Weave *p, LLVMValueRef pair, LLVMValueRef w, LLVMValueRef mask, bool both)
 {
 	Gen *g = &p->g;
-	LLVMValueRef k = mul(g, pair, gen_i64(g, 2)), v = half_row(p, k, w, mask);
+	LLVMValueRef k = gen_mul(g, pair, gen_i64(g, 2)), v = half_row(p, k, w, mask);
 	if (!both)
 		return v;
-	LLVMValueRef hi = half_row(p, add(g, k, gen_i64(g, 1)), w, mask);
+	LLVMValueRef hi = half_row(p, gen_add(g, k, gen_i64(g, 1)), w, mask);
 	return LLVMBuildOr(g->b, v, LLVMBuildShl(g->b, hi, gen_splat(g, gen_i32(g, 16)), ""), "");
 }
 
@@ -101,9 +69,9 @@ static void move_pair(Weave *p, int side, LLVMValueRef pair, LLVMValueRef w, boo
 {
 	Gen *g = &p->g;
 	LLVMTypeRef i16 = LLVMInt16TypeInContext(g->ctx);
-	LLVMValueRef k = mul(g, pair, gen_i64(g, 2)), v = LLVMBuildZExt(g->b, load_bits(g, i16, source(p, k, w)), g->i32, "");
+	LLVMValueRef k = gen_mul(g, pair, gen_i64(g, 2)), v = LLVMBuildZExt(g->b, load_bits(g, i16, source(p, k, w)), g->i32, "");
 	if (both) {
-		LLVMValueRef hi = LLVMBuildZExt(g->b, load_bits(g, i16, source(p, add(g, k, gen_i64(g, 1)), w)), g->i32, "");
+		LLVMValueRef hi = LLVMBuildZExt(g->b, load_bits(g, i16, source(p, gen_add(g, k, gen_i64(g, 1)), w)), g->i32, "");
 		v = LLVMBuildOr(g->b, v, LLVMBuildShl(g->b, hi, gen_i32(g, 16), ""), "");
 	}
 	store_bits(g, v, target(p, side, pair, w));
@@ -124,7 +92,7 @@ static void move_pairs(Weave *p, int side, LLVMValueRef lo, LLVMValueRef from, L
 		gen_loop_end(g, &k);
 		return;
 	}
-	Loop k = gen_loop_begin(g, end, add(g, end, LLVMBuildAnd(g->b, p->p[K], one, "")), one);
+	Loop k = gen_loop_begin(g, end, gen_add(g, end, LLVMBuildAnd(g->b, p->p[K], one, "")), one);
 	Loop w = gen_loop_begin(g, from, to, one);
 	move_pair(p, side, k.iv, w.iv, false);
 	gen_loop_end(g, &w);
@@ -134,7 +102,7 @@ static void move_pairs(Weave *p, int side, LLVMValueRef lo, LLVMValueRef from, L
 static LLVMValueRef columns_mask(Weave *p, int v, bool whole)
 {
 	Gen *g = &p->g;
-	return whole ? NULL : gen_mask(g, sub(g, p->p[COUNT_], gen_i64(g, v * g->t->lanes)));
+	return whole ? NULL : gen_mask(g, gen_sub(g, p->p[COUNT_], gen_i64(g, v * g->t->lanes)));
 }
 
 /* A panel of a source dense across it: a line of each row, far apart, so that the next panel's, beside it, is fetched here. */
@@ -143,9 +111,9 @@ static void weave_panel(Weave *p, bool whole)
 	Gen *g = &p->g;
 	LLVMValueRef one = gen_i64(g, 1), end = whole_pairs(p), odd = LLVMBuildAnd(g->b, p->p[K], one, "");
 	for (int half = 0; half < 2; half++) {
-		Loop k = gen_loop_begin(g, half ? end : gen_i64(g, 0), half ? add(g, end, odd) : end, one);
+		Loop k = gen_loop_begin(g, half ? end : gen_i64(g, 0), half ? gen_add(g, end, odd) : end, one);
 		for (int r = 0; r < 2 - half; r++)
-			gen_prefetch(g, source(p, add(g, mul(g, k.iv, gen_i64(g, 2)), gen_i64(g, r)), gen_i64(g, g->t->nr)), 2);
+			gen_prefetch(g, source(p, gen_add(g, gen_mul(g, k.iv, gen_i64(g, 2)), gen_i64(g, r)), gen_i64(g, g->t->nr)), 2);
 		for (int v = 0; v < g->t->nr / g->t->lanes; v++) {
 			LLVMValueRef w = gen_i64(g, v * g->t->lanes);
 			store_bits(g, woven(p, k.iv, w, columns_mask(p, v, whole), !half), target(p, 1, k.iv, w));
@@ -160,19 +128,19 @@ static void turn_panel(Weave *p, bool whole)
 {
 	Gen *g = &p->g;
 	int lanes = g->t->lanes;
-	LLVMValueRef row[64], step = gen_i64(g, lanes), last = sub(g, whole_pairs(p), step), end = sub(g, p->p[COUNT_], gen_i64(g, 1));
+	LLVMValueRef row[64], step = gen_i64(g, lanes), last = gen_sub(g, whole_pairs(p), step), end = gen_sub(g, p->p[COUNT_], gen_i64(g, 1));
 	for (int v = 0; v < g->t->nr / lanes; v++) {
 		LLVMValueRef mask = columns_mask(p, v, whole);
 		Loop l = gen_loop_begin(g, gen_i64(g, 0), whole_pairs(p), step);
-		LLVMValueRef pair = smaller(g, l.iv, last), k = mul(g, pair, gen_i64(g, 2));
+		LLVMValueRef pair = gen_min(g, l.iv, last), k = gen_mul(g, pair, gen_i64(g, 2));
 		for (int i = 0; i < lanes; i++) {
 			LLVMValueRef c = gen_i64(g, v * lanes + i);
-			row[i] = load_bits(g, g->vi, source(p, k, whole ? c : smaller(g, c, end)));
+			row[i] = load_bits(g, g->vi, source(p, k, whole ? c : gen_min(g, c, end)));
 		}
 		gen_transpose(g, row);
 		for (int i = 0; i < lanes; i++) {
 			LLVMValueRef x = mask ? LLVMBuildSelect(g->b, mask, row[i], LLVMConstNull(g->vi), "") : row[i];
-			store_bits(g, x, target(p, 1, add(g, pair, gen_i64(g, i)), gen_i64(g, v * lanes)));
+			store_bits(g, x, target(p, 1, gen_add(g, pair, gen_i64(g, i)), gen_i64(g, v * lanes)));
 		}
 		gen_loop_end(g, &l);
 	}
@@ -182,7 +150,7 @@ static void turn_panel(Weave *p, bool whole)
 static void clear_columns(Weave *p, LLVMValueRef from)
 {
 	Gen *g = &p->g;
-	LLVMValueRef one = gen_i64(g, 1), pairs = gen_bin(g, LLVMLShr, add(g, p->p[K], one), one);
+	LLVMValueRef one = gen_i64(g, 1), pairs = gen_bin(g, LLVMLShr, gen_add(g, p->p[K], one), one);
 	Loop k = gen_loop_begin(g, from, pairs, one);
 	Loop w = gen_loop_begin(g, p->p[COUNT_], gen_i64(g, g->t->nr), one);
 	store_bits(g, gen_i32(g, 0), target(p, 1, k.iv, w.iv));
@@ -202,16 +170,16 @@ static void panel_by_vectors(Weave *p, bool across)
 {
 	Gen *g = &p->g;
 	LLVMValueRef zero = gen_i64(g, 0);
-	Fork f = begin_if(g, LLVMIntEQ, p->p[COUNT_], gen_i64(g, g->t->nr));
+	If f = gen_if(g, LLVMBuildICmp(g->b, LLVMIntEQ, p->p[COUNT_], gen_i64(g, g->t->nr), ""));
 	for (int whole = 1; whole >= 0; whole--) {
 		if (across)
 			weave_panel(p, whole);
 		else
 			turn_panel(p, whole);
 		if (whole)
-			begin_else(g, &f);
+			gen_else(g, &f);
 	}
-	end_if(g, &f);
+	gen_end_if(g, &f);
 	if (!across) {
 		move_pairs(p, 1, zero, zero, p->p[COUNT_], true);
 		clear_columns(p, whole_pairs(p));
@@ -240,11 +208,11 @@ LLVMValueRef gen_panel_bf16(const Gen *outer, const Dim *sk, const Dim *sn)
 		panel_by_vectors(&p, true);
 	} else if (along) {
 		p.p[SK] = gen_i64(g, 1);
-		Fork f = begin_if(g, LLVMIntSGE, whole_pairs(&p), gen_i64(g, g->t->lanes));
+		If f = gen_if(g, LLVMBuildICmp(g->b, LLVMIntSGE, whole_pairs(&p), gen_i64(g, g->t->lanes), ""));
 		panel_by_vectors(&p, false);
-		begin_else(g, &f);
+		gen_else(g, &f);
 		panel_by_pairs(&p);
-		end_if(g, &f);
+		gen_end_if(g, &f);
 	} else {
 		panel_by_pairs(&p);
 	}
@@ -256,15 +224,15 @@ static void turn_rows(Weave *p, LLVMValueRef first)
 {
 	Gen *g = &p->g;
 	int lanes = g->t->lanes;
-	LLVMValueRef row[64], step = gen_i64(g, lanes), last = sub(g, whole_pairs(p), step);
+	LLVMValueRef row[64], step = gen_i64(g, lanes), last = gen_sub(g, whole_pairs(p), step);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), whole_pairs(p), step);
-	LLVMValueRef pair = smaller(g, l.iv, last);
+	LLVMValueRef pair = gen_min(g, l.iv, last);
 	Loop w = gen_loop_begin(g, gen_i64(g, 0), first, step);
 	for (int i = 0; i < lanes; i++)
-		row[i] = woven(p, add(g, pair, gen_i64(g, i)), w.iv, NULL, true);
+		row[i] = woven(p, gen_add(g, pair, gen_i64(g, i)), w.iv, NULL, true);
 	gen_transpose(g, row);
 	for (int i = 0; i < lanes; i++)
-		store_bits(g, row[i], target(p, 0, pair, add(g, w.iv, gen_i64(g, i))));
+		store_bits(g, row[i], target(p, 0, pair, gen_add(g, w.iv, gen_i64(g, i))));
 	gen_loop_end(g, &w);
 	gen_loop_end(g, &l);
 }
@@ -279,10 +247,10 @@ static void copy_rows(Weave *p, bool along)
 	Loop w = gen_loop_begin(g, zero, p->p[COUNT_], gen_i64(g, 1));
 	if (along) {
 		Loop k = gen_loop_begin(g, zero, done, gen_i64(g, g->t->lanes));
-		store_bits(g, load_bits(g, g->vi, source(p, mul(g, k.iv, two), w.iv)), target(p, 0, k.iv, w.iv));
+		store_bits(g, load_bits(g, g->vi, source(p, gen_mul(g, k.iv, two), w.iv)), target(p, 0, k.iv, w.iv));
 		gen_loop_end(g, &k);
 	}
-	move_pairs(p, 0, done, w.iv, add(g, w.iv, gen_i64(g, 1)), false);
+	move_pairs(p, 0, done, w.iv, gen_add(g, w.iv, gen_i64(g, 1)), false);
 	gen_loop_end(g, &w);
 }
 
@@ -299,13 +267,13 @@ static LLVMValueRef rows_function(const Gen *outer, const Dim *sk, const Dim *sm
 	LLVMValueRef zero = gen_i64(g, 0), lanes = gen_i64(g, g->t->lanes), done = zero;
 	if (across) {
 		p.p[SW] = gen_i64(g, 1);
-		Fork f = begin_if(g, LLVMIntSGE, whole_pairs(&p), lanes);
+		If f = gen_if(g, LLVMBuildICmp(g->b, LLVMIntSGE, whole_pairs(&p), lanes, ""));
 		done = LLVMBuildAnd(g->b, p.p[COUNT_], gen_i64(g, -g->t->lanes), "");
 		turn_rows(&p, done);
 		move_pairs(&p, 0, zero, done, p.p[COUNT_], false);
-		begin_else(g, &f);
+		gen_else(g, &f);
 		move_pairs(&p, 0, zero, zero, p.p[COUNT_], false);
-		end_if(g, &f);
+		gen_end_if(g, &f);
 	} else {
 		if (along)
 			p.p[SK] = gen_i64(g, 1);
@@ -332,15 +300,15 @@ void gen_pack_bf16(Gen *g, const Cluster *c, KernelArgs *ka)
 		bug("pack \"%s\": windows are not packed in bf16", pack->a.spec);
 	LLVMValueRef fn = side ? gen_panel_bf16(g, sk, sw) : rows_function(g, sk, sw), lo, hi, w = gen_i64(g, width);
 	LLVMValueRef k = gen_dim(g, axes_extent(&x, x.k)), n = gen_dim(g, axes_extent(&x, across)), one = gen_i64(g, 1);
-	LLVMValueRef pitch = LLVMBuildAnd(g->b, add(g, k, one), gen_i64(g, -2), "");
-	LLVMValueRef tasks = gen_bin(g, LLVMUDiv, add(g, n, gen_i64(g, width - 1)), w), size = side ? mul(g, tasks, w) : n;
-	gen_share(g, mul(g, gen_dim(g, axes_extent(&x, x.batch)), tasks), &lo, &hi);
+	LLVMValueRef pitch = LLVMBuildAnd(g->b, gen_add(g, k, one), gen_i64(g, -2), "");
+	LLVMValueRef tasks = gen_bin(g, LLVMUDiv, gen_add(g, n, gen_i64(g, width - 1)), w), size = side ? gen_mul(g, tasks, w) : n;
+	gen_share(g, gen_mul(g, gen_dim(g, axes_extent(&x, x.batch)), tasks), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, one);
-	LLVMValueRef b = gen_bin(g, LLVMUDiv, l.iv, tasks), first = mul(g, gen_bin(g, LLVMURem, l.iv, tasks), w);
-	LLVMValueRef to = mul(g, add(g, mul(g, b, size), first), pitch);
-	LLVMValueRef at = add(g, gen_offset(g, &x, x.batch, &from, b), gen_offset(g, &x, across, &from, first));
+	LLVMValueRef b = gen_bin(g, LLVMUDiv, l.iv, tasks), first = gen_mul(g, gen_bin(g, LLVMURem, l.iv, tasks), w);
+	LLVMValueRef to = gen_mul(g, gen_add(g, gen_mul(g, b, size), first), pitch);
+	LLVMValueRef at = gen_add(g, gen_offset(g, &x, x.batch, &from, b), gen_offset(g, &x, across, &from, first));
 	LLVMValueRef in[NPARAM] = { gen_at(g, gen_base(g, pack), to, 2), gen_at(g, gen_base(g, src), at, 2), gen_dim(g, sk), gen_dim(g, sw), k,
-		smaller(g, sub(g, n, first), w), pitch };
+		gen_min(g, gen_sub(g, n, first), w), pitch };
 	gen_helper_call(g, fn, in, side ? PITCH : NPARAM);
 	gen_loop_end(g, &l);
 	g->t = outer;

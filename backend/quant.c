@@ -10,19 +10,6 @@
  * order serves tiles of any width, and a matrix is read as one stretch of memory a group. */
 #include "backend/gen.h"
 
-static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
-static LLVMValueRef ceil_div(Gen *g, LLVMValueRef a, int64_t b)
-{
-	return gen_bin(g, LLVMUDiv, add(g, a, gen_i64(g, b - 1)), gen_i64(g, b));
-}
 
 static int64_t block_bytes(const Target *t, Quant q)
 {
@@ -37,15 +24,15 @@ int64_t quant_bytes(const Target *t, Quant q, int64_t k, int64_t n)
 /* Bytes from one group to the next. */
 static LLVMValueRef group_pitch(Gen *g, const QuantSource *s)
 {
-	return mul(g, ceil_div(g, s->k, QUANT_BLOCK), gen_i64(g, block_bytes(g->t, s->format)));
+	return gen_mul(g, gen_ceil_div(g, s->k, gen_i64(g, QUANT_BLOCK)), gen_i64(g, block_bytes(g->t, s->format)));
 }
 
 LLVMValueRef gen_quant_at(Gen *g, const QuantSource *s, LLVMValueRef batch, LLVMValueRef column, LLVMValueRef k)
 {
-	LLVMValueRef groups = ceil_div(g, s->n, g->t->lanes), group = gen_bin(g, LLVMUDiv, column, gen_i64(g, g->t->lanes));
-	LLVMValueRef at = mul(g, add(g, mul(g, batch, groups), group), group_pitch(g, s));
+	LLVMValueRef groups = gen_ceil_div(g, s->n, gen_i64(g, g->t->lanes)), group = gen_bin(g, LLVMUDiv, column, gen_i64(g, g->t->lanes));
+	LLVMValueRef at = gen_mul(g, gen_add(g, gen_mul(g, batch, groups), group), group_pitch(g, s));
 	LLVMValueRef block = gen_bin(g, LLVMUDiv, k, gen_i64(g, QUANT_BLOCK));
-	return gen_at(g, s->base, add(g, at, mul(g, block, gen_i64(g, block_bytes(g->t, s->format)))), 1);
+	return gen_at(g, s->base, gen_add(g, at, gen_mul(g, block, gen_i64(g, block_bytes(g->t, s->format)))), 1);
 }
 
 static LLVMValueRef splat_i32(Gen *g, int64_t n) { return gen_splat(g, gen_i32(g, n)); }
@@ -103,7 +90,7 @@ typedef struct Packer { Gen *g; Quant format; LLVMValueRef rows, to, inverse; } 
 static LLVMValueRef row(Packer *p, LLVMValueRef k)
 {
 	Gen *g = p->g;
-	return load(g, g->vf, gen_at(g, p->rows, mul(g, k, gen_i64(g, g->t->lanes)), 4), 4);
+	return load(g, g->vf, gen_at(g, p->rows, gen_mul(g, k, gen_i64(g, g->t->lanes)), 4), 4);
 }
 
 static void fold(Gen *g, const char *intrinsic, LLVMValueRef var, LLVMValueRef x)
@@ -153,12 +140,12 @@ static void put_rows(Packer *p)
 	Gen *g = p->g;
 	int a_row = 32 / quant_bits[p->format], lanes = g->t->lanes;
 	Loop r = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, QUANT_BLOCK / a_row), gen_i64(g, 1));
-	LLVMValueRef first = mul(g, r.iv, gen_i64(g, a_row)), dword = LLVMConstNull(g->vi);
+	LLVMValueRef first = gen_mul(g, r.iv, gen_i64(g, a_row)), dword = LLVMConstNull(g->vi);
 	for (int i = 0; i < a_row; i++) {
-		LLVMValueRef q = quantized(p, add(g, first, gen_i64(g, i)));
+		LLVMValueRef q = quantized(p, gen_add(g, first, gen_i64(g, i)));
 		dword = LLVMBuildOr(g->b, dword, LLVMBuildShl(g->b, q, splat_i32(g, i % 4 * 8 + i / 4 * 4), ""), "");
 	}
-	store(g, dword, gen_at(g, gen_at(g, p->to, gen_i64(g, lanes * 2), 1), mul(g, r.iv, gen_i64(g, lanes)), 4), 2);
+	store(g, dword, gen_at(g, gen_at(g, p->to, gen_i64(g, lanes * 2), 1), gen_mul(g, r.iv, gen_i64(g, lanes)), 4), 2);
 	gen_loop_end(g, &r);
 }
 
@@ -168,10 +155,10 @@ typedef struct Operand { LLVMValueRef base, sk, sn, panel_fn; } Operand;      /*
 static void fetch_rows(Packer *p, const Operand *from, LLVMValueRef src, LLVMValueRef n, LLVMValueRef cols)
 {
 	Gen *g = p->g;
-	LLVMValueRef k = smaller(g, n, gen_i64(g, QUANT_BLOCK));
+	LLVMValueRef k = gen_min(g, n, gen_i64(g, QUANT_BLOCK));
 	gen_helper_call(g, from->panel_fn, (LLVMValueRef[]){ p->rows, src, from->sk, from->sn, k, cols }, 6);
 	Loop z = gen_loop_begin(g, k, gen_i64(g, QUANT_BLOCK), gen_i64(g, 1));
-	store(g, LLVMConstNull(g->vf), gen_at(g, p->rows, mul(g, z.iv, gen_i64(g, g->t->lanes)), 4), 4);
+	store(g, LLVMConstNull(g->vf), gen_at(g, p->rows, gen_mul(g, z.iv, gen_i64(g, g->t->lanes)), 4), 4);
 	gen_loop_end(g, &z);
 }
 
@@ -191,14 +178,14 @@ void gen_pack_quant(Gen *g, const Cluster *c, KernelArgs *ka)
 	Operand from = { gen_base(g, in), gen_dim(g, sk), gen_dim(g, sn), gen_panel_function(g, 1, DT_F32, sk, sn) };
 	Packer p = { .g = g, .format = pack->a.format, .rows = g->scratch };
 	QuantSource to = { p.format, gen_base(g, pack), gen_dim(g, axes_extent(&x, x.k)), gen_dim(g, axes_extent(&x, x.n)) };
-	LLVMValueRef lo, hi, lanes = gen_i64(g, outer->lanes), groups = ceil_div(g, to.n, outer->lanes);
-	gen_share(g, mul(g, gen_dim(g, axes_extent(&x, x.batch)), groups), &lo, &hi);
+	LLVMValueRef lo, hi, lanes = gen_i64(g, outer->lanes), groups = gen_ceil_div(g, to.n, gen_i64(g, outer->lanes));
+	gen_share(g, gen_mul(g, gen_dim(g, axes_extent(&x, x.batch)), groups), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
-	LLVMValueRef batch = gen_bin(g, LLVMUDiv, l.iv, groups), column = mul(g, gen_bin(g, LLVMURem, l.iv, groups), lanes);
-	LLVMValueRef src = add(g, gen_offset(g, &x, x.batch, &a, batch), mul(g, column, from.sn));
+	LLVMValueRef batch = gen_bin(g, LLVMUDiv, l.iv, groups), column = gen_mul(g, gen_bin(g, LLVMURem, l.iv, groups), lanes);
+	LLVMValueRef src = gen_add(g, gen_offset(g, &x, x.batch, &a, batch), gen_mul(g, column, from.sn));
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), to.k, gen_i64(g, QUANT_BLOCK));
 	p.to = gen_quant_at(g, &to, batch, column, k.iv);
-	fetch_rows(&p, &from, gen_at(g, from.base, add(g, src, mul(g, k.iv, from.sk)), 4), sub(g, to.k, k.iv), smaller(g, sub(g, to.n, column), lanes));
+	fetch_rows(&p, &from, gen_at(g, from.base, gen_add(g, src, gen_mul(g, k.iv, from.sk)), 4), gen_sub(g, to.k, k.iv), gen_min(g, gen_sub(g, to.n, column), lanes));
 	find_scales(&p);
 	put_rows(&p);
 	gen_loop_end(g, &k);
@@ -272,14 +259,14 @@ static LLVMValueRef unpack_function(const Gen *outer, Quant q, DType dt)
 	int lanes = g->t->lanes, width = g->t->nr / lanes, rows = dt == DT_BF16 ? QUANT_BLOCK / 2 : QUANT_BLOCK;
 	LLVMValueRef one = gen_i64(g, 1), bytes = gen_i64(g, block_bytes(g->t, q)), zero = gen_i64(g, 0);
 	Loop i = gen_loop_begin(g, zero, p[GROUPS], one);
-	LLVMValueRef dst = gen_at(g, p[DST], mul(g, i.iv, gen_i64(g, lanes)), 4), src = gen_at(g, p[SRC], mul(g, i.iv, p[PITCH]), 1);
+	LLVMValueRef dst = gen_at(g, p[DST], gen_mul(g, i.iv, gen_i64(g, lanes)), 4), src = gen_at(g, p[SRC], gen_mul(g, i.iv, p[PITCH]), 1);
 	Loop b = gen_loop_begin(g, zero, p[BLOCKS], one);
-	unpack_block(g, q, dt, gen_at(g, src, mul(g, b.iv, bytes), 1), gen_at(g, dst, mul(g, b.iv, gen_i64(g, rows * g->t->nr)), 4));
+	unpack_block(g, q, dt, gen_at(g, src, gen_mul(g, b.iv, bytes), 1), gen_at(g, dst, gen_mul(g, b.iv, gen_i64(g, rows * g->t->nr)), 4));
 	gen_loop_end(g, &b);
 	gen_loop_end(g, &i);
 	Loop z = gen_loop_begin(g, p[GROUPS], gen_i64(g, width), one);
-	Loop r = gen_loop_begin(g, zero, mul(g, p[BLOCKS], gen_i64(g, rows)), one);
-	LLVMValueRef at = add(g, mul(g, r.iv, gen_i64(g, g->t->nr)), mul(g, z.iv, gen_i64(g, lanes)));
+	Loop r = gen_loop_begin(g, zero, gen_mul(g, p[BLOCKS], gen_i64(g, rows)), one);
+	LLVMValueRef at = gen_add(g, gen_mul(g, r.iv, gen_i64(g, g->t->nr)), gen_mul(g, z.iv, gen_i64(g, lanes)));
 	store(g, LLVMConstNull(g->vi), gen_at(g, p[DST], at, 4), lanes * 4);
 	gen_loop_end(g, &r);
 	gen_loop_end(g, &z);
@@ -288,6 +275,6 @@ static LLVMValueRef unpack_function(const Gen *outer, Quant q, DType dt)
 
 void gen_unpack(Gen *g, const QuantSource *s, DType dt, LLVMValueRef dst, LLVMValueRef src, LLVMValueRef k, LLVMValueRef cols)
 {
-	LLVMValueRef in[5] = { dst, src, ceil_div(g, k, QUANT_BLOCK), ceil_div(g, cols, g->t->lanes), group_pitch(g, s) };
+	LLVMValueRef in[5] = { dst, src, gen_ceil_div(g, k, gen_i64(g, QUANT_BLOCK)), gen_ceil_div(g, cols, gen_i64(g, g->t->lanes)), group_pitch(g, s) };
 	gen_helper_call(g, unpack_function(g, s->format, dt), in, 5);
 }

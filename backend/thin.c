@@ -14,14 +14,7 @@
 
 enum { AHEAD_BYTES = 4096, BLOCK_SHARE = 4 };   /* a block takes 1 / BLOCK_SHARE of the first-level cache */
 
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
 static LLVMValueRef below(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""); }
-
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, below(g, a, b), a, b, "");
-}
 
 /* Lines of a panel that a turn of the tile's loop reads. */
 static int lines_of(const Gen *g, const Thin *t)
@@ -46,11 +39,11 @@ static void tiles(Gen *g, const Thin *t, const Block *b)
 	int lines = b->once ? lines_of(g, t) : (lines_of(g, t) + 1) / 2;
 	LLVMValueRef fn = t->tile(g, t->ctx, lines);
 	LLVMValueRef first = LLVMBuildZExt(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, b->k, gen_i64(g, 0), ""), g->i64, "");
-	LLVMValueRef share = mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, t->unroll)), gen_i64(g, lines * 64));
+	LLVMValueRef share = gen_mul(g, gen_bin(g, LLVMUDiv, b->n, gen_i64(g, t->unroll)), gen_i64(g, lines * 64));
 	Loop i = gen_loop_begin(g, gen_i64(g, 0), t->m, gen_i64(g, g->t->mr));
-	LLVMValueRef tile = gen_bin(g, LLVMUDiv, i.iv, gen_i64(g, g->t->mr)), h = smaller(g, sub(g, t->m, i.iv), gen_i64(g, g->t->mr));
-	LLVMValueRef a = t->left(t->ctx, b->batch, tile, b->k, h), acc = gen_at(g, g->scratch, mul(g, i.iv, gen_i64(g, g->t->nr)), 4);
-	LLVMValueRef ahead = gen_at(g, b->ahead, mul(g, tile, share), 1);
+	LLVMValueRef tile = gen_bin(g, LLVMUDiv, i.iv, gen_i64(g, g->t->mr)), h = gen_min(g, gen_sub(g, t->m, i.iv), gen_i64(g, g->t->mr));
+	LLVMValueRef a = t->left(t->ctx, b->batch, tile, b->k, h), acc = gen_at(g, g->scratch, gen_mul(g, i.iv, gen_i64(g, g->t->nr)), 4);
+	LLVMValueRef ahead = gen_at(g, b->ahead, gen_mul(g, tile, share), 1);
 	gen_helper_call(g, fn, (LLVMValueRef[]){ a, t->lda ? t->lda : h, b->right, b->n, acc, first, ahead, gen_i64(g, 64), h }, TILE_PARAMS + 1);
 	gen_loop_end(g, &i);
 }
@@ -61,9 +54,9 @@ static void blocks(Gen *g, const Thin *t, LLVMValueRef batch, LLVMValueRef right
 	LLVMValueRef row = gen_i64(g, g->t->nr), step = gen_i64(g, deep);
 	LLVMValueRef end = LLVMBuildSelect(g->b, below(g, t->steps, gen_i64(g, 1)), gen_i64(g, 1), t->steps, "");   /* sums of nothing are 0 */
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), end, step);
-	Block b = { .batch = batch, .k = k.iv, .n = smaller(g, sub(g, t->steps, k.iv), step) };
-	b.right = gen_at(g, right, mul(g, k.iv, row), 4);
-	b.ahead = gen_at(g, b.right, mul(g, b.n, row), 4);
+	Block b = { .batch = batch, .k = k.iv, .n = gen_min(g, gen_sub(g, t->steps, k.iv), step) };
+	b.right = gen_at(g, right, gen_mul(g, k.iv, row), 4);
+	b.ahead = gen_at(g, b.right, gen_mul(g, b.n, row), 4);
 	tiles(g, t, &b);
 	gen_loop_end(g, &k);
 }
@@ -72,7 +65,7 @@ static void panel(Gen *g, const Thin *t, LLVMValueRef batch, LLVMValueRef panel)
 {
 	LLVMBasicBlockRef whole = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "whole"), some = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "blocks");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "summed");
-	LLVMValueRef right = t->right(t->ctx, batch, panel), n = mul(g, panel, gen_i64(g, g->t->nr));
+	LLVMValueRef right = t->right(t->ctx, batch, panel), n = gen_mul(g, panel, gen_i64(g, g->t->nr));
 	LLVMBuildCondBr(g->b, at_once(g, t), whole, some);
 	LLVMPositionBuilderAtEnd(g->b, whole);
 	tiles(g, t, &(Block){ .batch = batch, .right = right, .k = gen_i64(g, 0), .n = t->steps, .once = true,
@@ -82,12 +75,12 @@ static void panel(Gen *g, const Thin *t, LLVMValueRef batch, LLVMValueRef panel)
 	blocks(g, t, batch, right);
 	LLVMBuildBr(g->b, done);
 	LLVMPositionBuilderAtEnd(g->b, done);
-	gen_epilogue(g, t->e, g->scratch, batch, gen_i64(g, 0), t->m, n, smaller(g, sub(g, t->n, n), gen_i64(g, g->t->nr)));
+	gen_epilogue(g, t->e, g->scratch, batch, gen_i64(g, 0), t->m, n, gen_min(g, gen_sub(g, t->n, n), gen_i64(g, g->t->nr)));
 }
 
 int64_t gen_thin(Gen *g, const Thin *t)
 {
-	LLVMValueRef lo, hi, none = below(g, t->m, gen_i64(g, 1)), all = mul(g, t->batches, t->panels);
+	LLVMValueRef lo, hi, none = below(g, t->m, gen_i64(g, 1)), all = gen_mul(g, t->batches, t->panels);
 	gen_share(g, LLVMBuildSelect(g->b, none, gen_i64(g, 0), all, ""), &lo, &hi);
 	Loop l = gen_loop_begin(g, lo, hi, gen_i64(g, 1));
 	panel(g, t, gen_bin(g, LLVMUDiv, l.iv, t->panels), gen_bin(g, LLVMURem, l.iv, t->panels));

@@ -14,14 +14,6 @@
 enum { AHEAD_BYTES = 4096, CHAINS = 4, FEW_CHAINS = 2 };      /* the latter where registers are few */
 enum { ROWS = 4, BYTE_ROWS = 16, ROW_BLOCK = 512 };            /* of a tile, by f32 and by bytes; of x in scratch */
 
-static LLVMValueRef add(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWAdd(g->b, a, b, ""); }
-static LLVMValueRef sub(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWSub(g->b, a, b, ""); }
-static LLVMValueRef mul(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildNSWMul(g->b, a, b, ""); }
-
-static LLVMValueRef smaller(Gen *g, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
 
 static int64_t whole_blocks(int64_t k) { return (k + QUANT_BLOCK - 1) / QUANT_BLOCK * QUANT_BLOCK; }
 
@@ -42,7 +34,7 @@ typedef struct Rows { Gen g; Quant format; int h, chains; Left x; } Rows;
 
 static LLVMValueRef row_at(Gen *g, LLVMValueRef base, LLVMValueRef pitch, int r, LLVMValueRef i, int size)
 {
-	return gen_at(g, base, add(g, mul(g, gen_i64(g, r), pitch), i), size);
+	return gen_at(g, base, gen_add(g, gen_mul(g, gen_i64(g, r), pitch), i), size);
 }
 
 static LLVMValueRef spread(Gen *g, LLVMTypeRef type, LLVMValueRef at)
@@ -57,13 +49,13 @@ static void block_f32(Rows *m, LLVMValueRef at, LLVMValueRef b, LLVMValueRef *ac
 {
 	Gen *g = &m->g;
 	int a_row = 32 / quant_bits[m->format];
-	LLVMValueRef sum[ROWS][CHAINS] = { { 0 } }, q[8], first = mul(g, b, gen_i64(g, QUANT_BLOCK));
+	LLVMValueRef sum[ROWS][CHAINS] = { { 0 } }, q[8], first = gen_mul(g, b, gen_i64(g, QUANT_BLOCK));
 	for (int k = 0; k < QUANT_BLOCK; k++) {
 		if (k % a_row == 0)
 			gen_quant_row(g, m->format, at, k / a_row, q);
 		for (int r = 0; r < m->h; r++) {
 			LLVMValueRef *s = &sum[r][k % m->chains];
-			LLVMValueRef x = spread(g, g->f32, row_at(g, m->x.f32, m->x.pitch, r, add(g, first, gen_i64(g, k)), 4));
+			LLVMValueRef x = spread(g, g->f32, row_at(g, m->x.f32, m->x.pitch, r, gen_add(g, first, gen_i64(g, k)), 4));
 			*s = *s ? vec_fma(g, x, q[k % a_row], *s) : LLVMBuildFMul(g->b, x, q[k % a_row], "");
 		}
 	}
@@ -81,12 +73,12 @@ static void block_bytes(Rows *m, LLVMValueRef at, LLVMValueRef b, LLVMValueRef *
 {
 	Gen *g = &m->g;
 	const char *dot = g->t->lanes == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
-	LLVMValueRef q[QUANT_BLOCK / 4], scale = gen_quant_scales(g, at), first = mul(g, b, gen_i64(g, QUANT_BLOCK));
+	LLVMValueRef q[QUANT_BLOCK / 4], scale = gen_quant_scales(g, at), first = gen_mul(g, b, gen_i64(g, QUANT_BLOCK));
 	gen_quant_bytes(g, m->format, at, q);
 	for (int r = 0; r < m->h; r++) {
 		LLVMValueRef sum = spread(g, g->i32, row_at(g, m->x.offset, m->x.blocks, r, b, 4));
 		for (int i = 0; i < QUANT_BLOCK / 4; i++) {
-			LLVMValueRef x = spread(g, g->i32, row_at(g, m->x.q, m->x.pitch, r, add(g, first, gen_i64(g, 4 * i)), 1));
+			LLVMValueRef x = spread(g, g->i32, row_at(g, m->x.q, m->x.pitch, r, gen_add(g, first, gen_i64(g, 4 * i)), 1));
 			sum = gen_call_plain(g, dot, (LLVMValueRef[]){ sum, q[i], x }, 3);
 		}
 		LLVMValueRef both = LLVMBuildFMul(g->b, scale, spread(g, g->f32, row_at(g, m->x.scale, m->x.blocks, r, b, 4)), "");
@@ -112,7 +104,7 @@ static LLVMValueRef rows_function(const Gen *outer, Quant format, bool bytes, in
 	for (int r = 0; r < h; r++)
 		LLVMBuildStore(g->b, LLVMConstNull(g->vf), var[r] = gen_var(g, g->vf));
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p[P_BLOCKS], gen_i64(g, 1));
-	LLVMValueRef at = gen_at(g, p[P_SRC], mul(g, l.iv, gen_i64(g, size)), 1);
+	LLVMValueRef at = gen_at(g, p[P_SRC], gen_mul(g, l.iv, gen_i64(g, size)), 1);
 	for (int64_t i = 0; i < size; i += 64)
 		gen_prefetch(g, gen_at(g, at, gen_i64(g, AHEAD_BYTES + i), 1), 2);
 	for (int r = 0; r < h; r++)
@@ -131,9 +123,9 @@ static void some_rows(Gen *g, LLVMValueRef *p, LLVMValueRef m, Quant format, boo
 {
 	LLVMValueRef in[P_PARAMS], lo = 2 * n > tile_height(bytes) ? gen_i64(g, 0) : LLVMBuildAnd(g->b, m, gen_i64(g, -2 * n), "");
 	Loop l = gen_loop_begin(g, lo, LLVMBuildAnd(g->b, m, gen_i64(g, -n), ""), gen_i64(g, n));
-	LLVMValueRef row = mul(g, l.iv, p[P_PITCH]), block = mul(g, l.iv, p[P_BLOCKS]);
+	LLVMValueRef row = gen_mul(g, l.iv, p[P_PITCH]), block = gen_mul(g, l.iv, p[P_BLOCKS]);
 	memcpy(in, p, sizeof in);
-	in[P_ACC] = gen_at(g, p[P_ACC], mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
+	in[P_ACC] = gen_at(g, p[P_ACC], gen_mul(g, l.iv, gen_i64(g, g->t->nr)), 4);
 	in[P_F32] = gen_at(g, p[P_F32], row, 4);
 	in[P_Q] = gen_at(g, p[P_Q], row, 1);
 	in[P_SCALE] = gen_at(g, p[P_SCALE], block, 4);
@@ -160,7 +152,7 @@ static LLVMValueRef any_rows_function(const Gen *outer, Quant format, bool bytes
 /* An element of the left operand as f32. */
 static LLVMValueRef left_element(Gen *g, const QuantThin *t, LLVMValueRef base, LLVMValueRef r, LLVMValueRef k, int lanes)
 {
-	LLVMValueRef at = gen_at(g, base, add(g, mul(g, r, t->sm), mul(g, k, t->sk)), dtype_size[t->left_type]);
+	LLVMValueRef at = gen_at(g, base, gen_add(g, gen_mul(g, r, t->sm), gen_mul(g, k, t->sk)), dtype_size[t->left_type]);
 	return gen_load(g, t->left_type, at, lanes, NULL);
 }
 
@@ -213,12 +205,12 @@ static void take_left(Gen *g, const QuantThin *t, LLVMValueRef base, const Left 
 {
 	LLVMValueRef one = gen_i64(g, 1), zero = gen_i64(g, 0);
 	Loop r = gen_loop_begin(g, zero, rows, one);
-	LLVMValueRef row = mul(g, r.iv, x->pitch), to = gen_at(g, x->f32, x->bytes ? zero : row, 4);
-	copy_row(g, t, base, add(g, first, r.iv), to, x->pitch);
+	LLVMValueRef row = gen_mul(g, r.iv, x->pitch), to = gen_at(g, x->f32, x->bytes ? zero : row, 4);
+	copy_row(g, t, base, gen_add(g, first, r.iv), to, x->pitch);
 	if (x->bytes) {
 		Loop b = gen_loop_begin(g, zero, x->blocks, one);
-		LLVMValueRef k = mul(g, b.iv, gen_i64(g, QUANT_BLOCK)), i = add(g, mul(g, r.iv, x->blocks), b.iv);
-		round_block(g, t->right.format, gen_at(g, to, k, 4), gen_at(g, x->q, add(g, row, k), 1), gen_at(g, x->scale, i, 4), gen_at(g, x->offset, i, 4));
+		LLVMValueRef k = gen_mul(g, b.iv, gen_i64(g, QUANT_BLOCK)), i = gen_add(g, gen_mul(g, r.iv, x->blocks), b.iv);
+		round_block(g, t->right.format, gen_at(g, to, k, 4), gen_at(g, x->q, gen_add(g, row, k), 1), gen_at(g, x->scale, i, 4), gen_at(g, x->offset, i, 4));
 		gen_loop_end(g, &b);
 	}
 	gen_loop_end(g, &r);
@@ -229,18 +221,18 @@ typedef struct Task { LLVMValueRef batch, first, rows; } Task;
 
 static void panel(Gen *g, const QuantThin *t, const Task *k, LLVMValueRef i, const Left *x)
 {
-	LLVMValueRef nr = gen_i64(g, g->t->nr), n = mul(g, i, nr), cols = smaller(g, sub(g, t->right.n, n), nr);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), n = gen_mul(g, i, nr), cols = gen_min(g, gen_sub(g, t->right.n, n), nr);
 	LLVMValueRef fn = any_rows_function(g, t->right.format, x->bytes), high = gen_i64(g, tile_height(x->bytes));
 	Loop m = gen_loop_begin(g, gen_i64(g, 0), k->rows, high);
-	LLVMValueRef h = smaller(g, sub(g, k->rows, m.iv), high), row = mul(g, m.iv, x->pitch), block = mul(g, m.iv, x->blocks);
+	LLVMValueRef h = gen_min(g, gen_sub(g, k->rows, m.iv), high), row = gen_mul(g, m.iv, x->pitch), block = gen_mul(g, m.iv, x->blocks);
 	LLVMValueRef in[P_PARAMS + 1] = { [P_F32] = gen_at(g, x->f32, row, 4), [P_Q] = gen_at(g, x->q, row, 1), [P_SCALE] = gen_at(g, x->scale, block, 4),
 		[P_OFFSET] = gen_at(g, x->offset, block, 4), [P_PITCH] = x->pitch, [P_BLOCKS] = x->blocks, [P_PARAMS] = h };
 	Loop c = gen_loop_begin(g, gen_i64(g, 0), cols, gen_i64(g, g->t->lanes));
 	in[P_ACC] = gen_at(g, g->scratch, c.iv, 4);
-	in[P_SRC] = gen_quant_at(g, &t->right, k->batch, add(g, n, c.iv), gen_i64(g, 0));
+	in[P_SRC] = gen_quant_at(g, &t->right, k->batch, gen_add(g, n, c.iv), gen_i64(g, 0));
 	gen_helper_call(g, fn, in, P_PARAMS + 1);
 	gen_loop_end(g, &c);
-	gen_epilogue(g, t->e, g->scratch, k->batch, add(g, k->first, m.iv), h, n, cols);
+	gen_epilogue(g, t->e, g->scratch, k->batch, gen_add(g, k->first, m.iv), h, n, cols);
 	gen_loop_end(g, &m);
 }
 
@@ -263,11 +255,11 @@ int64_t gen_thin_quant(Gen *g, const QuantThin *t)
 	int64_t end;
 	LLVMValueRef lo, hi, one = gen_i64(g, 1), zero = gen_i64(g, 0), nr = gen_i64(g, g->t->nr), most = gen_i64(g, ROW_BLOCK);
 	Left x = left_place(g, t, tile_height(by_bytes(g->t, t->left_type)) * g->t->nr * 4, &end);
-	LLVMValueRef panels = gen_bin(g, LLVMUDiv, add(g, t->right.n, sub(g, nr, one)), nr);
+	LLVMValueRef panels = gen_bin(g, LLVMUDiv, gen_add(g, t->right.n, gen_sub(g, nr, one)), nr);
 	gen_share(g, panels, &lo, &hi);
 	Loop b = gen_loop_begin(g, zero, t->batches, one);
 	Loop m = gen_loop_begin(g, zero, t->m, most);
-	Task k = { b.iv, m.iv, smaller(g, sub(g, t->m, m.iv), most) };
+	Task k = { b.iv, m.iv, gen_min(g, gen_sub(g, t->m, m.iv), most) };
 	take_left(g, t, t->left(t->ctx, b.iv), &x, k.first, k.rows);
 	Loop l = gen_loop_begin(g, lo, hi, one);
 	panel(g, t, &k, l.iv, &x);
