@@ -1,6 +1,9 @@
-/* tokens.c: usage: tokens TOKENIZER FILE: for each line of FILE, a text as a JSON string, the ids with special tokens and what they decode
- * to, as a JSON object a line. Without FILE's texts (FILE "-n TEXT-FILE"): how fast one text is encoded. */
-#include "runtime/sn.h"
+/* tokens.c: what tests/tokenizers asks of a tokenizer.
+ *     tokens TOKENIZER FILE     for each line of FILE, a text as a JSON string: the ids with special tokens and what they decode to,
+ *                               as a JSON object a line
+ *     tokens TOKENIZER -n FILE  how fast a text is encoded
+ *     tokens TOKENIZER -w FILE  writes it as a tokenizer.json; TOKENIZER may be a GGUF file */
+#include "tests/gguf_vocab.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +53,25 @@ static int speed(const SnTokenizer *t, const char *path)
 	return SN_OK;
 }
 
+static int write_gguf(const char *gguf, const char *path)
+{
+	json_t *json = gguf_vocab(gguf);
+	int code = json && !json_dump_file(json, path, JSON_COMPACT) ? SN_OK : sn_fail(SN_FAIL, "%s: not written", path);
+	json_decref(json);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 3 && !strcmp(argv[2], "-w") && strstr(argv[1], ".gguf"))
+		return write_gguf(argv[1], argv[3]);
 	SnTokenizer *t = argc > 2 ? sn_tokenizer_open(argv[1], "", 0) : NULL;
 	if (!t)
-		return sn_fail(SN_USAGE, "usage: tokens TOKENIZER FILE, or tokens TOKENIZER -n TEXT");
+		return sn_fail(SN_USAGE, "usage: tokens TOKENIZER [-n | -w] FILE");
 	if (!strcmp(argv[2], "-n") && argc > 3)
 		return speed(t, argv[3]);
+	if (!strcmp(argv[2], "-w") && argc > 3)
+		return sn_tokenizer_save(t, argv[3]);
 	FILE *in = fopen(argv[2], "r");
 	char *line = NULL;
 	size_t cap = 0;
