@@ -1,13 +1,13 @@
 // compare.mjs: ids and decoded texts of random Unicode strings, ours against npm's @huggingface/tokenizers.
 // usage: node compare.mjs NPM-DIR TOKENS-TOOL TOKENIZER.json N WORK-DIR
-// Where npm's library is known to differ from the Rust library it follows (docs/runtime.md lists where), strings are left alone or npm's
-// text is brought to the Rust library's first: `rust` below says what is done.
+// Where npm's library is known to differ from the Rust library that it follows, it is brought to that; strings with characters younger than
+// PCRE2's Unicode are left out.
 import {createRequire} from 'node:module';
 import {readFileSync, writeFileSync} from 'node:fs';
 import {execFileSync} from 'node:child_process';
 
 const [npm, tool, path, count, work] = process.argv.slice(2);
-const {Tokenizer} = createRequire(npm + '/')('@huggingface/tokenizers');
+const {Tokenizer, BertNormalizer, LowercaseNormalizer: Lowercase, PrecompiledNormalizer: Precompiled, WhitespaceSplitPreTokenizer: WhitespaceSplit} = createRequire(npm + '/')('@huggingface/tokenizers');
 const json = JSON.parse(readFileSync(path, 'utf8'));
 const N = Number(count);
 
@@ -44,13 +44,62 @@ function text() {
 	return s;
 }
 
-// What npm's library is not asked, or asked so that it does as the Rust library.
-const young = /[\u{1C89}\u{1C8A}]|\p{Unassigned}/u;
-const kinds = JSON.stringify([json.normalizer, json.pre_tokenizer, json.model.type]);
-const bert = kinds.includes('BertNormalizer'), charsmap = kinds.includes('Precompiled');
-function comparable(s) {
-	return true;
-}
+// --- what npm's library does as the Rust library does not, done as it does: BertNormalizer looks for ideographs by UTF-16 units and lowers by
+// context (final sigma); blanks (\s, trim) have U+FEFF and lack U+0085; Precompiled is NFKC and a list, not the file's map.
+const lower = s => Array.from(s, c => c.toLowerCase()).join('');
+const ideograph = /[\u4E00-\u9FFF\u3400-\u4DBF\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B920}-\u{2CEAF}\uF900-\uFAFF\u{2F800}-\u{2FA1F}]/gu;
+BertNormalizer.prototype.normalize = function (s) {
+	const c = this.config;
+	if (c.clean_text)
+		s = Array.from(s).filter(x => x !== '\0' && x !== '\uFFFD' && (/[\t\n\r]/.test(x) || !/[\p{Cc}\p{Cf}\p{Co}]/u.test(x))).join('').replace(/\p{White_Space}/gu, ' ');
+	if (c.handle_chinese_chars)
+		s = s.replace(ideograph, ' $& ');
+	if (c.strip_accents ?? c.lowercase)
+		s = s.normalize('NFD').replace(/\p{Mn}/gu, '');
+	return c.lowercase ? lower(s) : s;
+};
+Lowercase.prototype.normalize = lower;
+WhitespaceSplit.prototype.pre_tokenize_text = s => s.match(/\P{White_Space}+/gu) ?? [];
+String.prototype.trimStart = function () { return this.replace(/^\p{White_Space}+/u, ''); };
+String.prototype.trimEnd = function () { return this.replace(/(?<!\p{White_Space})\p{White_Space}+$/u, ''); };
+
+const segmenter = new Intl.Segmenter('en', {granularity: 'grapheme'});
+Precompiled.prototype.normalize = function (s) {
+	this.map ??= Buffer.from(this.config.precompiled_charsmap, 'base64');
+	const map = this.map, size = map.readUInt32LE(0), text = map.subarray(4 + size);
+	const unit = i => map.readUInt32LE(4 + 4 * i), offset = u => (u >>> 10) << ((u & 512) >>> 6);
+	function find(bytes) {  // what the shortest prefix stands for
+		let at = offset(unit(0));
+		for (const b of bytes) {
+			at ^= b;
+			if (b === 0 || (unit(at) & 0x800000FF) !== b)
+				return null;
+			const u = unit(at);
+			at ^= offset(u);
+			if (u >>> 8 & 1) {
+				const from = unit(at) & 0x7FFFFFFF;
+				return text.subarray(from, text.indexOf(0, from)).toString();
+			}
+		}
+		return null;
+	}
+	let out = '';
+	for (const {segment} of segmenter.segment(s)) {
+		const bytes = Buffer.from(segment);
+		const whole = bytes.length < 6 ? find(bytes) : null;
+		out += whole ?? Array.from(segment, c => find(Buffer.from(c)) ?? c).join('');
+	}
+	return out;
+};
+
+// Characters that Node's Unicode has and PCRE2's has not yet.
+const unassigned = execFileSync(tool, ['byte', '-u', '/'], {encoding: 'utf8'}).trim().split('\n').map(l => l.split(' ').map(x => parseInt(x, 16)));
+const young = new Set();
+for (const [from, to] of unassigned)
+	for (let c = from; c <= to; c++)
+		if (!/\p{Cn}/u.test(String.fromCodePoint(c)))
+			young.add(c);
+const comparable = s => !Array.from(s).some(c => young.has(c.codePointAt(0)));
 
 const texts = [];
 while (texts.length < N) {
@@ -61,6 +110,8 @@ while (texts.length < N) {
 writeFileSync(work + '/texts.jsonl', texts.map(s => JSON.stringify(s) + '\n').join(''));
 const out = execFileSync(tool, [path, work + '/texts.jsonl'], {maxBuffer: 1 << 30, encoding: 'utf8'}).split('\n');
 const theirs = new Tokenizer(json, {clean_up_tokenization_spaces: false});
+if (theirs.pre_tokenizer?.use_regex)
+	theirs.pre_tokenizer.pattern = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 let ids = 0, decoded = 0, shown = 0;
 for (let i = 0; i < N; i++) {
 	const ours = JSON.parse(out[i]);

@@ -2,6 +2,7 @@
  *     tokens TOKENIZER FILE     for each line of FILE, a text as a JSON string: the ids with special tokens and what they decode to,
  *                               as a JSON object a line
  *     tokens TOKENIZER -n FILE  how fast a text is encoded
+ *     tokens byte -u /          ranges of code points that PCRE2 has as unassigned
  *     tokens TOKENIZER -w FILE  writes it as a tokenizer.json; TOKENIZER may be a GGUF file */
 #include "tests/gguf_vocab.h"
 
@@ -61,6 +62,24 @@ static int write_gguf(const char *gguf, const char *path)
 	return code;
 }
 
+static int unassigned(void)
+{
+	SnPattern *p = sn_pattern_open("\\p{Cn}", "-u");
+	SnMatcher *m = p ? sn_matcher_open(p) : NULL;
+	uint32_t from = 1;
+	for (uint32_t c = 1; m && c <= 0x110000; c++) {
+		char text[4];
+		size_t a, b;
+		bool surrogate = c >= 0xD800 && c < 0xE000, is = c < 0x110000 && !surrogate && sn_matcher_next(m, text, (size_t)sn_utf8_write(text, c), 0, &a, &b) == 1;
+		if (!is && from < c)
+			printf("%X %X\n", (unsigned)from, (unsigned)c - 1);
+		from = is ? from : c + 1;
+	}
+	sn_matcher_close(m);
+	sn_pattern_close(p);
+	return SN_OK;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 3 && !strcmp(argv[2], "-w") && strstr(argv[1], ".gguf"))
@@ -70,6 +89,8 @@ int main(int argc, char **argv)
 		return sn_fail(SN_USAGE, "usage: tokens TOKENIZER [-n | -w] FILE");
 	if (!strcmp(argv[2], "-n") && argc > 3)
 		return speed(t, argv[3]);
+	if (!strcmp(argv[2], "-u"))
+		return unassigned();
 	if (!strcmp(argv[2], "-w") && argc > 3)
 		return sn_tokenizer_save(t, argv[3]);
 	FILE *in = fopen(argv[2], "r");
