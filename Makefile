@@ -122,6 +122,10 @@ check-text: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter
 check-errors: $(BUILD)/sinter
 	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
+# Ids and texts of 100,000 random strings a tokenizer against npm's @huggingface/tokenizers (which it installs in $(BUILD)), and how fast text is encoded.
+.PHONY: check-tokenizers
+check-tokenizers: $(BUILD)/tools/tokens
+	@tests/tokenizers/run.sh $(BUILD) $(or $(STRINGS),100000)
 check-reference: all
 	@tests/reference/run.sh $(BUILD)
 check-e2e: all $(if $(shell command -v $(arm_cc)),aarch64) $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
@@ -163,6 +167,8 @@ fuzz-build:
 	  $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 $(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -ljansson -lm
+$(BUILD)/tokenizer: tests/fuzz/tokenizer.c $(BUILD)/libsinter_rt.a
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
 
 # What the build, the tests and the produced executables need, from Debian.
 packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev libutf8proc-dev
