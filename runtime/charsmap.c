@@ -13,6 +13,7 @@ struct SnCharsmap {
 	const char *text;
 	size_t ntext;
 	SnPattern *grapheme;
+	bool stays[128];              /* ASCII that has no replacement */
 };
 
 static int digit_of(char c)
@@ -44,40 +45,6 @@ static long from_base64(SnSpan in, char *out)
 	return n;
 }
 
-SnCharsmap *sn_charsmap_open(SnSpan base64, const char *path)
-{
-	SnCharsmap *m = sn_alloc(sizeof *m);
-	m->bytes = sn_alloc(base64.n + 8);
-	long n = base64.at ? from_base64(base64, m->bytes) : -1;
-	uint32_t trie = 0;
-	if (n >= 4)
-		memcpy(&trie, m->bytes, 4);
-	bool ok = n >= 8 && trie >= 4 && trie % 4 == 0 && trie <= (uint64_t)n - 4;
-	if (ok) {
-		m->units = (const uint32_t *)(const void *)(m->bytes + 4);
-		m->nunits = trie / 4;
-		m->text = m->bytes + 4 + trie;
-		m->ntext = (size_t)n - 4 - trie;
-		ok = m->ntext && !m->text[m->ntext - 1] && sn_utf8_valid(m->text, m->ntext) == m->ntext;
-	}
-	if (!ok)
-		sn_fail(SN_DATA, "%s: the normalizer's precompiled_charsmap is damaged", path);
-	m->grapheme = ok ? sn_pattern_open("\\X", path) : NULL;
-	if (m->grapheme)
-		return m;
-	sn_charsmap_close(m);
-	return NULL;
-}
-
-void sn_charsmap_close(SnCharsmap *m)
-{
-	if (!m)
-		return;
-	sn_pattern_close(m->grapheme);
-	free(m->bytes);
-	free(m);
-}
-
 /* A unit of a Darts double array (Kudo's Darts-clone): label, whether a value hangs below, and where its children are. */
 static uint32_t offset_of(uint32_t unit)
 {
@@ -100,6 +67,42 @@ static const char *replacement(const SnCharsmap *m, const char *s, size_t n)
 		return value < m->ntext && (m->text[value] & 0xC0) != 0x80 ? m->text + value : NULL;
 	}
 	return NULL;
+}
+
+SnCharsmap *sn_charsmap_open(SnSpan base64, const char *path)
+{
+	SnCharsmap *m = sn_alloc(sizeof *m);
+	m->bytes = sn_alloc(base64.n + 8);
+	long n = base64.at ? from_base64(base64, m->bytes) : -1;
+	uint32_t trie = 0;
+	if (n >= 4)
+		memcpy(&trie, m->bytes, 4);
+	bool ok = n >= 8 && trie >= 4 && trie % 4 == 0 && trie <= (uint64_t)n - 4;
+	if (ok) {
+		m->units = (const uint32_t *)(const void *)(m->bytes + 4);
+		m->nunits = trie / 4;
+		m->text = m->bytes + 4 + trie;
+		m->ntext = (size_t)n - 4 - trie;
+		ok = m->ntext && !m->text[m->ntext - 1] && sn_utf8_valid(m->text, m->ntext) == m->ntext;
+	}
+	if (!ok)
+		sn_fail(SN_DATA, "%s: the normalizer's precompiled_charsmap is damaged", path);
+	m->grapheme = ok ? sn_pattern_open("\\X", path) : NULL;
+	for (int c = 0; m->grapheme && c < 128; c++)
+		m->stays[c] = !replacement(m, &(char){(char)c}, 1) && c != '\r';
+	if (m->grapheme)
+		return m;
+	sn_charsmap_close(m);
+	return NULL;
+}
+
+void sn_charsmap_close(SnCharsmap *m)
+{
+	if (!m)
+		return;
+	sn_pattern_close(m->grapheme);
+	free(m->bytes);
+	free(m);
 }
 
 static void put(const SnCharsmap *m, const char *s, size_t n, SnStr *out)
@@ -129,6 +132,12 @@ void sn_charsmap_run(const SnCharsmap *m, const char *s, size_t n, SnStr *out)
 	SnMatcher *matcher = sn_matcher_open(m->grapheme);
 	for (size_t at = 0; at < n;) {
 		size_t from = at, to = at;
+		while (to < n && (unsigned char)s[to] < 0x80 && m->stays[(unsigned char)s[to]] && is_alone(s + to, n - to))
+			to++;
+		sn_str_add(out, s + at, to - at);
+		at = from = to;
+		if (at == n)
+			break;
 		if (is_alone(s + at, n - at))
 			to = at + 1;
 		else if (sn_matcher_next(matcher, s, n, at, &from, &to) <= 0 || to == at)
