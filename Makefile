@@ -52,15 +52,22 @@ $(BUILD)/driver/explain.o: $(BUILD)/driver/pages.md
 $(BUILD)/driver/explain.o: CFLAGS += -DSINTER_PAGES='"$(BUILD)/driver/pages.md"'
 
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
-$(BUILD)/sinter: $(driver_obj) $(libs)
-	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
+# Some commands do what the runtime does (tokenizers), with the runtime's own code.
+$(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
+	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(BUILD)/libsinter_rt.a $(LLVM_LIBS) -ljansson -lpcre2-8 -lm -lpthread
 
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
 $(BUILD)/runtime/%.o: OPT = -Os
-rt_fast := bpe merges weights packed random checksum sample stepper
+rt_fast := merges trie weights packed random checksum sample stepper
 $(patsubst %,$(BUILD)/runtime/%.o,$(rt_fast)): OPT = -O2
 $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt -fno-asynchronous-unwind-tables
+# Tables of Unicode, in a tenth of the library's size.
+$(BUILD)/gen/unicode: runtime/gen/unicode.c
+	@mkdir -p $(@D); $(CC) $(CFLAGS) $< -o $@ $(LDFLAGS) -lutf8proc
+$(BUILD)/runtime/unicode.inc: $(BUILD)/gen/unicode
+	@mkdir -p $(@D); $< > $@
+$(BUILD)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@rm -f $@; ar rcs $@ $^
 
@@ -72,9 +79,10 @@ arm_obj := $(patsubst runtime/%.c,$(arm)/runtime/%.o,$(wildcard runtime/*.c))
 aarch64: $(BUILD)/libsinter_rt-aarch64.a
 $(arm)/libraries/done: tests/foreign.sh
 	@$< arm64 $(@D) libjansson-dev libpcre2-dev && touch $@
+$(arm)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
 $(arm)/%.o: %.c $(arm)/libraries/done
 	@mkdir -p $(@D); echo "  cc $< (aarch64)"
-	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
+	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(BUILD) -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
 $(BUILD)/libsinter_rt-aarch64.a: $(arm_obj)
 	@rm -rf $@ $(arm)/unpacked; mkdir -p $(arm)/unpacked
 	@cd $(arm)/unpacked && for l in jansson pcre2-8; do aarch64-linux-gnu-ar x ../libraries/usr/lib/aarch64-linux-gnu/lib$$l.a || exit 1; done
@@ -98,7 +106,7 @@ room_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
-	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
+	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 $(if $(filter runtime_unicode,$*),-lutf8proc) -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
 .PHONY: check check-aarch64 check-unit check-text check-errors check-e2e check-reference bless
@@ -114,6 +122,10 @@ check-text: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter
 check-errors: $(BUILD)/sinter
 	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
+# Ids and texts of 100,000 random strings a tokenizer against npm's @huggingface/tokenizers (which it installs in $(BUILD)), and how fast text is encoded.
+.PHONY: check-tokenizers
+check-tokenizers: $(BUILD)/tools/tokens
+	@tests/tokenizers/run.sh $(BUILD) $(or $(STRINGS),100000)
 check-reference: all
 	@tests/reference/run.sh $(BUILD)
 check-e2e: all $(if $(shell command -v $(arm_cc)),aarch64) $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
@@ -155,9 +167,11 @@ fuzz-build:
 	  $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 $(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -ljansson -lm
+$(BUILD)/tokenizer: tests/fuzz/tokenizer.c $(BUILD)/libsinter_rt.a
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
 
 # What the build, the tests and the produced executables need, from Debian.
-packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev
+packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev libutf8proc-dev
 .PHONY: deps
 deps:
 	@tests/deps.sh $(packages)

@@ -74,9 +74,7 @@ void sn_answer_add(SnAnswer *a, const SnTokenizer *t, const SnStops *stops, int3
 	}
 	if (!t)
 		return;
-	size_t len;
-	const char *piece = sn_decode(t, id, &len);
-	sn_str_add(&a->text, piece, len);
+	sn_decode_piece(t, id, false, &a->text);
 	const char *rest = a->text.s + a->sure, *stop = sn_stops_in(stops, rest, a->text.n - a->sure);
 	if (stop) {
 		a->finish = SN_STOPPED;
@@ -159,11 +157,12 @@ json_t *sn_answer_json(const SnAnswer *a, const char *prompt, bool texts, bool i
 static json_t *candidate(const SnTokenizer *t, const float *logits, double log_z, int32_t id)
 {
 	json_t *j = json_object();
-	size_t n;
 	json_object_set_new(j, "id", json_integer(id));
 	if (t) {
-		const char *piece = sn_decode(t, id, &n);
-		json_object_set_new(j, "token", text_of(piece, n));
+		SnStr piece = {0};
+		sn_decode_piece(t, id, false, &piece);
+		json_object_set_new(j, "token", text_of(piece.s, piece.n));
+		free(piece.s);
 	}
 	json_object_set_new(j, "logprob", isfinite(logits[id]) ? json_real(logits[id] - log_z) : json_null());
 	return j;

@@ -52,13 +52,16 @@ static bool get(int fd, void *at, size_t n)
 static uint64_t meaning(const SnTokenizer *t)
 {
 	SnSum sum;
+	SnStr token = {0};
 	sn_sum_start(&sum);
 	for (int32_t i = 0; t && i < sn_tokenizer_size(t); i++) {
-		size_t n;
-		const char *piece = sn_decode(t, i, &n);
-		sn_sum_add(&sum, &n, sizeof n);
-		sn_sum_add(&sum, piece, n);
+		token.n = 0;
+		sn_token_text(t, i, &token);
+		sn_sum_add(&sum, &token.n, sizeof token.n);
+		if (token.n)
+			sn_sum_add(&sum, token.s, token.n);
 	}
+	free(token.s);
 	return sn_sum_end(&sum);
 }
 

@@ -35,12 +35,14 @@ static int32_t start_id(const SnTokenizer *t)
 	int32_t id = sn_bos(t);
 	if (id < 0)
 		id = sn_special(t, "<|endoftext|>");
+	SnStr piece = {0};
 	for (int32_t i = 0; id < 0 && i < sn_tokenizer_size(t); i++) {
-		size_t n;
-		const char *piece = sn_decode(t, i, &n);
-		if (n == 1 && *piece == '\n')
+		piece.n = 0;
+		sn_decode_piece(t, i, false, &piece);
+		if (piece.n == 1 && piece.s[0] == '\n')
 			id = i;
 	}
+	free(piece.s);
 	return id < 0 ? 0 : id;
 }
 
@@ -121,13 +123,12 @@ static void echo(Generator *g, const char *text, const SnAnswer *a)
 		return;
 	if (g->ids)
 		print_ids(g, a, 0, a->prompt);
-	for (int64_t i = 0; i < a->prompt && !g->ids && !text; i++) {
-		size_t n;
-		const char *piece = sn_decode(g->tokenizer, a->ids.at[i], &n);
-		sn_emit(piece, n);
-	}
-	if (!g->ids && text)
-		sn_emit(text, strlen(text));
+	SnStr of_ids = {0};
+	for (int64_t i = 0; i < a->prompt && !g->ids && !text; i++)
+		sn_decode_piece(g->tokenizer, a->ids.at[i], !i, &of_ids);
+	if (!g->ids)
+		sn_emit(text ? text : of_ids.s, text ? strlen(text) : of_ids.n);
+	free(of_ids.s);
 }
 
 /* What has come since, of the one sequence there is. */
@@ -195,11 +196,8 @@ static bool ends(void *ctx, const int32_t *ids, int64_t n)
 	bool texts = false;
 	for (int i = 0; i < g->stops.n; i++)
 		texts |= g->stops.id[i] < 0;
-	for (int64_t i = 0; i < n && texts && g->tokenizer; i++) {
-		size_t len;
-		const char *piece = sn_decode(g->tokenizer, ids[i], &len);
-		sn_str_add(&text, piece, len);
-	}
+	for (int64_t i = 0; i < n && texts && g->tokenizer; i++)
+		sn_decode_piece(g->tokenizer, ids[i], false, &text);
 	bool found = sn_stops_at(&g->stops, ids[n - 1]) || (text.n && sn_stops_in(&g->stops, text.s, text.n));
 	free(text.s);
 	return found;
