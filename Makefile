@@ -52,8 +52,9 @@ $(BUILD)/driver/explain.o: $(BUILD)/driver/pages.md
 $(BUILD)/driver/explain.o: CFLAGS += -DSINTER_PAGES='"$(BUILD)/driver/pages.md"'
 
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
-$(BUILD)/sinter: $(driver_obj) $(libs)
-	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread
+# Some commands do what the runtime does (tokenizers), with the runtime's own code.
+$(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
+	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(BUILD)/libsinter_rt.a $(LLVM_LIBS) -ljansson -lpcre2-8 -lm -lpthread
 
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
