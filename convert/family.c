@@ -158,6 +158,7 @@ json_t *config_of(const Family *f, const Sizes *s)
 		json_object_set_new(j, "n_ctx", json_integer(s->N));
 		json_object_set_new(j, "activation_function", json_string("gelu_new"));
 		json_object_set_new(j, "layer_norm_epsilon", short_real(s->eps));
+		json_object_set_new(j, "resid_pdrop", json_real(0.1));   /* no file says it: GPT-2's own */
 	} else {
 		json_object_set_new(j, "hidden_act", json_string("silu"));
 		json_object_set_new(j, "rms_norm_eps", short_real(s->eps));
