@@ -248,7 +248,7 @@ int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 
 
 /* safetensors.c: https://github.com/huggingface/safetensors, format section */
 enum { SN_ST_F32, SN_ST_F16, SN_ST_BF16, SN_ST_F64, SN_ST_I64, SN_ST_I32, SN_ST_I16, SN_ST_I8, SN_ST_U64, SN_ST_U32, SN_ST_U16, SN_ST_U8,
-	SN_ST_BOOL, SN_ST_OTHER };
+	SN_ST_BOOL, SN_ST_F8_E4M3, SN_ST_F8_E5M2 };
 typedef struct SnStTensor {
 	const char *name, *dtype;     /* dtype as written */
 	int kind, rank;
@@ -262,9 +262,9 @@ typedef struct SnSafetensors { SnShard *shards; int nshard; SnStTensor *tensors;
 int sn_st_open(SnSafetensors *, const char *path);
 void sn_st_close(SnSafetensors *);
 const SnStTensor *sn_st_find(const SnSafetensors *, const char *name);
-bool sn_st_is_weight(const SnStTensor *);                     /* F32, F16, BF16 */
+bool sn_st_is_weight(const SnStTensor *);                     /* floating point, or whole numbers of 8 or 16 bits */
 void sn_st_read(const SnStTensor *, float *out);              /* elems floats of a weight */
-void sn_st_floats(const SnStTensor *, int64_t first, int64_t n, float *out);  /* n elements of F32, F16, BF16 or F64 */
+void sn_st_floats(const SnStTensor *, int64_t first, int64_t n, float *out);  /* n elements of any dtype but BOOL */
 bool sn_st_is_integer(const SnStTensor *);
 /* Element i of an integer or bool tensor; a U64 beyond int64_t is INT64_MAX. */
 int64_t sn_st_integer(const SnStTensor *, int64_t i);

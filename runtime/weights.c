@@ -146,7 +146,7 @@ static void misfit(const SnTensor *p, const SnStTensor *t)
 	sn_str_printf(&s, ", the file %s ", t->dtype);
 	shape_text(&s, t->rank, t->shape);
 	if (t->rank == 2 && p->rank == 2 && t->shape[0] == want[1] && t->shape[1] == want[0])
-		sn_str_printf(&s, " (transposed: try stored=in_out, or leave it out, in the model)");
+		sn_str_printf(&s, ": transposed? (stored=in_out, or its absence, in the model)");
 	sn_note("%s", s.s);
 	free(s.s);
 }
@@ -201,7 +201,7 @@ static int report_misfits(const Match *m)
 		if (!same_shape(m->params[i], t))
 			misfit(m->params[i], t);
 		else
-			sn_note("  %s: dtype %s can't be read as a weight (F32, F16, BF16 can)", t->name, t->dtype);
+			sn_note("  %s: dtype %s is no weight's (floating point is, and whole numbers of 8 and 16 bits)", t->name, t->dtype);
 	}
 	return n;
 }
