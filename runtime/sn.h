@@ -59,6 +59,13 @@ int sn_file_write(const char *path, const char *text, size_t n);      /* writer 
 int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
 json_t *sn_json_read(const char *path);                       /* NULL after a message with line and column */
 bool sn_exists(const char *path);
+/* What is inside the executable (`sinter build --embed`): paths that begin with SN_INSIDE are files of it, for the functions above that
+ * read. Behind the program's own bytes lie the files, each from a multiple of SN_INSIDE_ALIGN on, then a table of SnInside, then SnInsideEnd. */
+#define SN_INSIDE "(embedded)"
+#define SN_INSIDE_MAGIC "sinter\x1A\1"
+enum { SN_INSIDE_ALIGN = 1 << 16 };   /* the largest page that there is on these processors */
+typedef struct SnInside { char name[112]; uint64_t at, n; } SnInside;
+typedef struct SnInsideEnd { uint64_t files; char magic[8]; } SnInsideEnd;
 bool sn_is_dir(const char *path);
 int sn_mkdirs(const char *path);
 int sn_sync_dir(const char *path);
@@ -308,6 +315,7 @@ char *sn_renamed(const SnProgram *, const char *name);        /* by the program'
 /* weights.c: a checkpoint's tensors into the parameters */
 /* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
 int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* SN_DATA */
+int sn_weights_check(const SnEntry *, const SnProgram *, const char *path);   /* the same without reading any: only says how they match */
 char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 
