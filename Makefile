@@ -61,9 +61,15 @@ $(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
 $(BUILD)/runtime/%.o: OPT = -Os
-rt_fast := bpe merges weights packed random checksum sample stepper
+rt_fast := bpe merges unicode trie lexicon split normalize charsmap unigram wordpiece pipeline added weights packed random checksum sample stepper
 $(patsubst %,$(BUILD)/runtime/%.o,$(rt_fast)): OPT = -O2
 $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt -fno-asynchronous-unwind-tables
+# Tables of Unicode, in a tenth of the library's size.
+$(BUILD)/gen/unicode: runtime/gen/unicode.c
+	@mkdir -p $(@D); $(CC) $(CFLAGS) $< -o $@ $(LDFLAGS) -lutf8proc
+$(BUILD)/runtime/unicode.inc: $(BUILD)/gen/unicode
+	@mkdir -p $(@D); $< > $@
+$(BUILD)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@rm -f $@; ar rcs $@ $^
 
@@ -75,9 +81,10 @@ arm_obj := $(patsubst runtime/%.c,$(arm)/runtime/%.o,$(wildcard runtime/*.c))
 aarch64: $(BUILD)/libsinter_rt-aarch64.a
 $(arm)/libraries/done: tests/foreign.sh
 	@$< arm64 $(@D) libjansson-dev libpcre2-dev && touch $@
+$(arm)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
 $(arm)/%.o: %.c $(arm)/libraries/done
 	@mkdir -p $(@D); echo "  cc $< (aarch64)"
-	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
+	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(BUILD) -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
 $(BUILD)/libsinter_rt-aarch64.a: $(arm_obj)
 	@rm -rf $@ $(arm)/unpacked; mkdir -p $(arm)/unpacked
 	@cd $(arm)/unpacked && for l in jansson pcre2-8; do aarch64-linux-gnu-ar x ../libraries/usr/lib/aarch64-linux-gnu/lib$$l.a || exit 1; done
@@ -160,7 +167,7 @@ $(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -ljansson -lm
 
 # What the build, the tests and the produced executables need, from Debian.
-packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev
+packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev libutf8proc-dev
 .PHONY: deps
 deps:
 	@tests/deps.sh $(packages)

@@ -99,13 +99,11 @@ static void print_id(Generator *g, int32_t id)
 /* One more token, as text or id; true if a stop text has come. */
 static bool add_token(Generator *g, int32_t id)
 {
-	size_t n;
 	if (g->ids)
 		print_id(g, id);
 	if (!g->tokenizer)
 		return false;
-	const char *piece = sn_decode(g->tokenizer, id, &n);
-	sn_str_add(&g->text, piece, n);
+	sn_decode_piece(g->tokenizer, id, false, &g->text);
 	if (!g->ids)
 		return advance(g);
 	for (int i = 0; i < g->nstop; i++)
@@ -147,11 +145,8 @@ static bool ends(void *ctx, const int32_t *ids, int64_t n)
 	bool found = stops(g, ids[n - 1]), texts = false;
 	for (int i = 0; i < g->nstop; i++)
 		texts |= g->stop_id[i] < 0;
-	for (int64_t i = 0; i < n && texts && g->tokenizer && !found; i++) {
-		size_t len;
-		const char *piece = sn_decode(g->tokenizer, ids[i], &len);
-		sn_str_add(&text, piece, len);
-	}
+	for (int64_t i = 0; i < n && texts && g->tokenizer && !found; i++)
+		sn_decode_piece(g->tokenizer, ids[i], false, &text);
 	for (int i = 0; i < g->nstop && text.n; i++)
 		found |= g->stop_id[i] < 0 && memmem(text.s, text.n, g->stop[i], strlen(g->stop[i]));
 	free(text.s);
@@ -192,12 +187,14 @@ static int32_t start_id(const SnTokenizer *t)
 	int32_t id = sn_bos(t);
 	if (id < 0)
 		id = sn_special(t, "<|endoftext|>");
+	SnStr piece = {0};
 	for (int32_t i = 0; id < 0 && i < sn_tokenizer_size(t); i++) {
-		size_t n;
-		const char *piece = sn_decode(t, i, &n);
-		if (n == 1 && *piece == '\n')
+		piece.n = 0;
+		sn_decode_piece(t, i, false, &piece);
+		if (piece.n == 1 && piece.s[0] == '\n')
 			id = i;
 	}
+	free(piece.s);
 	return id < 0 ? 0 : id;
 }
 
@@ -250,11 +247,11 @@ static void echo(Generator *g, const char *text, const SnIds *ids)
 		return;
 	for (int64_t i = 0; i < ids->n && g->ids; i++)
 		print_id(g, ids->at[i]);
-	for (int64_t i = 0; i < ids->n && !g->ids && sn_given(g->o, "prompt_ids"); i++) {
-		size_t n;
-		const char *piece = sn_decode(g->tokenizer, ids->at[i], &n);
-		emit(piece, n);
-	}
+	SnStr begun = {0};
+	for (int64_t i = 0; i < ids->n && !g->ids && sn_given(g->o, "prompt_ids"); i++)
+		sn_decode_piece(g->tokenizer, ids->at[i], !i, &begun);
+	emit(begun.s ? begun.s : "", begun.n);
+	free(begun.s);
 	if (!g->ids && !sn_given(g->o, "prompt_ids"))
 		emit(text, strlen(text));
 }

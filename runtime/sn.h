@@ -160,6 +160,8 @@ void sn_init_tensor(const SnTensor *, float *out, uint32_t seed);   /* the same 
 int sn_utf8_read(const char *s, size_t n, uint32_t *code);
 int sn_utf8_write(char out[4], uint32_t code);
 size_t sn_utf8_valid(const char *s, size_t n);                /* bytes before the first invalid one; n if valid */
+void sn_utf8_mend(SnStr *out, const char *s, size_t n);       /* appends s, with U+FFFD for each part that is not UTF-8 (Unicode 15, sec. 3.9) */
+size_t sn_utf8_after(const char *s, size_t n, size_t at);     /* where the character behind at's begins; n + 1 behind the end */
 size_t sn_utf8_whole(const char *s, size_t n);                /* n less an unfinished character at the end */
 
 /* tokenizer.c: text <-> ids */
@@ -170,16 +172,38 @@ void sn_ids_add(SnIds *, int32_t);
  * or a directory with either. NULL after a message (SN_DATA). */
 SnTokenizer *sn_tokenizer_open(const char *spec, const char *text, size_t n);
 void sn_tokenizer_close(SnTokenizer *);
-const char *sn_tokenizer_kind(const SnTokenizer *);           /* "byte", "char", "bpe" */
+const char *sn_tokenizer_kind(const SnTokenizer *);           /* "byte", "char", "bpe", "wordpiece", "unigram", "wordlevel" */
 bool sn_tokenizer_is_builtin(const char *spec);               /* "byte" or "char": never a file of that name */
 int32_t sn_tokenizer_size(const SnTokenizer *);               /* largest id + 1 */
-/* Appends the ids of text; SN_DATA with the place (in `what`) where the text can't be encoded. */
+/* Appends the ids of text, without what a post-processor adds; SN_DATA with the place (in `what`) where the text can't be encoded. */
 int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what, SnIds *out);
-const char *sn_decode(const SnTokenizer *, int32_t id, size_t *n);    /* bytes of one id; "" for unknown ids */
+/* A text's ids, or two texts' (b not NULL), with what the post-processor adds, appended to ids; their type ids to types. */
+void sn_post_process(const SnTokenizer *, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types);
+/* Appends the text of ids: of all a text's; special tokens where not skipped. SN_DATA */
+int sn_decode(const SnTokenizer *, const int32_t *ids, int64_t n, bool skip_special, SnStr *out);
+/* Appends what one id adds to a text that goes on: bytes, maybe of an unfinished character. first: it is a text's first. "" for unknown ids. */
+void sn_decode_piece(const SnTokenizer *, int32_t id, bool first, SnStr *out);
+void sn_token_text(const SnTokenizer *, int32_t id, SnStr *out);   /* appends the token as the file has it */
 int32_t sn_special(const SnTokenizer *, const char *text);    /* id of a whole token with this text; -1 */
 int32_t sn_bos(const SnTokenizer *);                          /* what its post-processor puts before a text; -1 */
 int32_t sn_eos(const SnTokenizer *);                          /* and behind one; -1 */
 int sn_tokenizer_save(const SnTokenizer *, const char *path); /* as a tokenizer.json that open reads; SN_FAIL */
+/* bpe_files.c: GPT-2's vocab.json and merges.txt as a tokenizer.json; NULL after a message */
+json_t *sn_bpe_compose(const char *vocab, const char *merges);
+
+/* vocab.c: a vocabulary of a GGUF file or of llama2.c as a tokenizer.json. Strings are UTF-8 and NUL-terminated. */
+typedef struct SnVocab {
+	const char *kind;             /* tokenizer.ggml.model: "llama" (SentencePiece's BPE), "gpt2", "bert" */
+	const char *pre;              /* tokenizer.ggml.pre; NULL: GPT-2's */
+	int64_t n, nmerges;
+	const char *const *tokens, *const *merges;   /* (n); (nmerges) "a b", of gpt2 */
+	const float *scores;          /* (n); NULL: none; of llama they decide which merge comes first */
+	const int32_t *types;         /* (n) GGUF's; NULL: all are normal but bos, eos and unk */
+	int32_t bos, eos, unk, sep, cls;   /* -1: none */
+	bool add_bos, add_eos, add_space_prefix;   /* where the file says nothing: of llama true, false, true; of others all false */
+} SnVocab;
+/* The caller's to decref; NULL after a message that names path (SN_DATA). */
+json_t *sn_vocab_json(const SnVocab *, const char *path);
 
 /* vocab.c: a vocabulary of a GGUF file or of llama2.c as a tokenizer.json. Strings are UTF-8 and NUL-terminated. */
 typedef struct SnVocab {
@@ -213,18 +237,6 @@ SnMatcher *sn_matcher_open(const SnPattern *);
 void sn_matcher_close(SnMatcher *);
 /* The next match in s[0..n) from `at` on: 1 and its place, 0 if there is none, PCRE2's negative error otherwise. */
 int sn_matcher_next(SnMatcher *, const char *s, size_t n, size_t at, size_t *from, size_t *to);
-
-/* bpe.c: byte-level BPE (Sennrich et al. 2016; GPT-2's byte alphabet, Radford et al. 2019) */
-typedef struct SnBpe SnBpe;
-SnBpe *sn_bpe_open(json_t *root, const char *path);           /* a Hugging Face tokenizer.json; NULL after a message */
-json_t *sn_bpe_compose(const char *vocab, const char *merges);   /* such a json of the older two files; NULL likewise */
-void sn_bpe_close(SnBpe *);
-int32_t sn_bpe_size(const SnBpe *);
-int sn_bpe_encode(const SnBpe *, const char *text, size_t n, const char *what, SnIds *out);
-const char *sn_bpe_decode(const SnBpe *, int32_t id, size_t *n);
-int32_t sn_bpe_special(const SnBpe *, const char *text);
-int32_t sn_bpe_bos(const SnBpe *);
-int32_t sn_bpe_eos(const SnBpe *);
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;

@@ -50,6 +50,38 @@ size_t sn_utf8_valid(const char *s, size_t n)
 	return n;
 }
 
+/* Bytes of s that begin a character but don't end it, or one that can't begin any. */
+static size_t broken(const char *s, size_t n)
+{
+	unsigned char c = (unsigned char)s[0], d = n > 1 ? (unsigned char)s[1] : 0;
+	size_t len = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2, k = 1;
+	unsigned char least = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, most = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+	if (c < 0xC2 || c > 0xF4 || d < least || d > most)
+		return 1;
+	while (k < len && k < n && (s[k] & 0xC0) == 0x80)
+		k++;
+	return k;
+}
+
+void sn_utf8_mend(SnStr *out, const char *s, size_t n)
+{
+	for (size_t at = 0; at < n;) {
+		size_t valid = sn_utf8_valid(s + at, n - at);
+		sn_str_add(out, s + at, valid);
+		at += valid;
+		if (at < n) {
+			sn_str_add(out, "\xEF\xBF\xBD", 3);
+			at += broken(s + at, n - at);
+		}
+	}
+}
+
+size_t sn_utf8_after(const char *s, size_t n, size_t at)
+{
+	uint32_t c;
+	return at < n ? at + (size_t)sn_utf8_read(s + at, n - at, &c) : n + 1;
+}
+
 /* An unfinished character is one to three last bytes that begin one longer than they are. */
 size_t sn_utf8_whole(const char *s, size_t n)
 {

@@ -1,14 +1,14 @@
 /* tokenizer.c: one face for the three kinds of tokenizer. "byte": 256 ids; "char": the distinct code points of the
- * training text, sorted; "bpe": bpe.c. The first two are saved as a tokenizer.json of our own, {"sinter": kind, ..};
- * a BPE is saved as the Hugging Face file it came from. */
-#include "runtime/sn.h"
+ * training text, sorted; all that a tokenizer.json can say: pipeline.c. The first two are saved as a tokenizer.json of our own,
+ * {"sinter": kind, ..}; the third as the Hugging Face file it came from. */
+#include "runtime/tokens.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum Kind { BYTE, CHAR, BPE } Kind;
-static const char *const kind_name[] = {[BYTE] = "byte", [CHAR] = "char", [BPE] = "bpe"};
+typedef enum Kind { BYTE, CHAR, FILES } Kind;
+static const char *const kind_name[] = {[BYTE] = "byte", [CHAR] = "char"};
 enum { CODES = 0x110000 };
 
 typedef struct Piece { char at[4]; int n; } Piece;
@@ -18,8 +18,8 @@ struct SnTokenizer {
 	Piece *pieces;                /* byte and char: size of them */
 	int32_t size;
 	int32_t *id_of;               /* char: CODES; -1 for characters outside the vocabulary */
-	SnBpe *bpe;
-	char *json;                   /* bpe: the file's text */
+	SnPipeline *pipeline;
+	char *json;                   /* of it: the file's text */
 	size_t njson;
 };
 
@@ -110,15 +110,15 @@ static SnTokenizer *char_of_json(json_t *codes, const char *path)
 	return t;
 }
 
-static SnTokenizer *bpe_of(json_t *root, const char *path, char *text, size_t n)
+static SnTokenizer *pipeline_of(json_t *root, const char *path, char *text, size_t n)
 {
-	SnBpe *bpe = sn_bpe_open(root, path);
-	if (!bpe) {
+	SnPipeline *p = sn_pipeline_open(root, path);
+	if (!p) {
 		free(text);
 		return NULL;
 	}
 	SnTokenizer *t = sn_alloc(sizeof *t);
-	*t = (SnTokenizer){.kind = BPE, .bpe = bpe, .size = sn_bpe_size(bpe), .json = text, .njson = n};
+	*t = (SnTokenizer){.kind = FILES, .pipeline = p, .size = sn_pipeline_size(p), .json = text, .njson = n};
 	return t;
 }
 
@@ -139,7 +139,7 @@ static SnTokenizer *open_json(const char *path)
 	} else if (!sn_file_map(&f, path)) {
 		char *text = sn_alloc(f.n);
 		memcpy(text, f.at, f.n);
-		t = bpe_of(root, path, text, f.n);
+		t = pipeline_of(root, path, text, f.n);
 		sn_file_unmap(&f);
 	}
 	json_decref(root);
@@ -152,7 +152,7 @@ static SnTokenizer *open_files(const char *vocab, const char *merges)
 	if (!root)
 		return NULL;
 	char *text = json_dumps(root, JSON_COMPACT);
-	SnTokenizer *t = text ? bpe_of(root, merges, text, strlen(text)) : NULL;
+	SnTokenizer *t = text ? pipeline_of(root, merges, text, strlen(text)) : NULL;
 	json_decref(root);
 	return t;
 }
@@ -204,7 +204,7 @@ void sn_tokenizer_close(SnTokenizer *t)
 {
 	if (!t)
 		return;
-	sn_bpe_close(t->bpe);
+	sn_pipeline_close(t->pipeline);
 	free(t->pieces);
 	free(t->id_of);
 	free(t->json);
@@ -213,7 +213,7 @@ void sn_tokenizer_close(SnTokenizer *t)
 
 const char *sn_tokenizer_kind(const SnTokenizer *t)
 {
-	return kind_name[t->kind];
+	return t->kind == FILES ? sn_pipeline_kind(t->pipeline) : kind_name[t->kind];
 }
 
 int32_t sn_tokenizer_size(const SnTokenizer *t)
@@ -243,37 +243,68 @@ int sn_encode(const SnTokenizer *t, const char *text, size_t n, const char *what
 {
 	if (t->kind == CHAR)
 		return encode_chars(t, text, n, what, out);
-	if (t->kind == BPE) {
+	if (t->kind == FILES) {
 		size_t valid = sn_utf8_valid(text, n);
-		return valid < n ? fail_at(what, text, valid, "not valid UTF-8") : sn_bpe_encode(t->bpe, text, n, what, out);
+		return valid < n ? fail_at(what, text, valid, "not valid UTF-8") : sn_pipeline_encode(t->pipeline, text, n, what, out);
 	}
 	for (size_t i = 0; i < n; i++)
 		sn_ids_add(out, (unsigned char)text[i]);
 	return SN_OK;
 }
 
-const char *sn_decode(const SnTokenizer *t, int32_t id, size_t *n)
+void sn_post_process(const SnTokenizer *t, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types)
 {
-	if (t->kind == BPE)
-		return sn_bpe_decode(t->bpe, id, n);
-	bool known = id >= 0 && id < t->size;
-	*n = known ? (size_t)t->pieces[id].n : 0;
-	return known ? t->pieces[id].at : "";
+	if (t->kind == FILES) {
+		sn_pipeline_post(t->pipeline, a, b, ids, types);
+		return;
+	}
+	const SnIds *text[] = {a, b};
+	for (int i = 0; i < 2; i++)
+		for (int64_t k = 0; text[i] && k < text[i]->n; k++) {
+			sn_ids_add(ids, text[i]->at[k]);
+			sn_ids_add(types, i);
+		}
+}
+
+void sn_decode_piece(const SnTokenizer *t, int32_t id, bool first, SnStr *out)
+{
+	if (t->kind == FILES)
+		sn_pipeline_piece(t->pipeline, id, first, out);
+	else if (id >= 0 && id < t->size)
+		sn_str_add(out, t->pieces[id].at, (size_t)t->pieces[id].n);
+}
+
+int sn_decode(const SnTokenizer *t, const int32_t *ids, int64_t n, bool skip_special, SnStr *out)
+{
+	if (t->kind == FILES)
+		return sn_pipeline_decode(t->pipeline, ids, n, skip_special, out);
+	for (int64_t i = 0; i < n; i++)
+		sn_decode_piece(t, ids[i], !i, out);
+	return SN_OK;
+}
+
+void sn_token_text(const SnTokenizer *t, int32_t id, SnStr *out)
+{
+	SnSpan token = t->kind == FILES ? sn_pipeline_token(t->pipeline, id) : (SnSpan){NULL, 0};
+	if (t->kind != FILES)
+		sn_decode_piece(t, id, true, out);
+	else if (token.at)
+		sn_str_add(out, token.at, token.n);
 }
 
 int32_t sn_special(const SnTokenizer *t, const char *text)
 {
-	return t->kind == BPE ? sn_bpe_special(t->bpe, text) : -1;
+	return t->kind == FILES ? sn_pipeline_added(t->pipeline, text) : -1;
 }
 
 int32_t sn_bos(const SnTokenizer *t)
 {
-	return t->kind == BPE ? sn_bpe_bos(t->bpe) : -1;
+	return t->kind == FILES ? sn_pipeline_edge(t->pipeline, false) : -1;
 }
 
 int32_t sn_eos(const SnTokenizer *t)
 {
-	return t->kind == BPE ? sn_bpe_eos(t->bpe) : -1;
+	return t->kind == FILES ? sn_pipeline_edge(t->pipeline, true) : -1;
 }
 
 static char *own_json(const SnTokenizer *t)
@@ -294,7 +325,7 @@ static char *own_json(const SnTokenizer *t)
 
 int sn_tokenizer_save(const SnTokenizer *t, const char *path)
 {
-	if (t->kind == BPE)
+	if (t->kind == FILES)
 		return sn_file_write(path, t->json, t->njson);
 	char *text = own_json(t);
 	int code = text ? sn_file_write(path, text, strlen(text)) : sn_fail(SN_FAIL, "out of memory");
