@@ -205,21 +205,6 @@ typedef struct SnVocab {
 /* The caller's to decref; NULL after a message that names path (SN_DATA). */
 json_t *sn_vocab_json(const SnVocab *, const char *path);
 
-/* vocab.c: a vocabulary of a GGUF file or of llama2.c as a tokenizer.json. Strings are UTF-8 and NUL-terminated. */
-typedef struct SnVocab {
-	const char *kind;             /* tokenizer.ggml.model: "llama" (SentencePiece's BPE), "gpt2", "bert" */
-	const char *pre;              /* tokenizer.ggml.pre; NULL: GPT-2's */
-	int64_t n, nmerges;
-	const char *const *tokens, *const *merges;   /* (n); (nmerges) "a b", of gpt2 */
-	const float *scores;          /* (n); NULL: none; of llama they decide which merge comes first */
-	const int32_t *types;         /* (n) GGUF's; NULL: all are normal but bos, eos and unk */
-	int32_t bos, eos, unk, sep, cls;   /* -1: none */
-	bool add_bos, add_eos, add_space_prefix;   /* where the file says nothing: of llama true, false, true; of others all false */
-} SnVocab;
-/* The caller's to decref; NULL after a message that names path (SN_DATA). */
-json_t *sn_vocab_json(const SnVocab *, const char *path);
-
-/* merges.c: the merge rules of a BPE, and their application to one word */
 typedef struct SnMerges SnMerges;
 SnMerges *sn_merges_open(int64_t n);                          /* room for n rules */
 void sn_merges_close(SnMerges *);
