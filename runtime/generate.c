@@ -17,6 +17,7 @@ typedef struct Generator {
 	SnSampler sampler;
 	bool ids;                     /* print ids, not text */
 	bool begun;                   /* of ids: one is printed */
+	bool first;                   /* what is generated next begins a text: the prompt has none */
 	int64_t V;                    /* ids that can be drawn */
 	const char *stop[SN_MAX_LIST];
 	int32_t stop_id[SN_MAX_LIST]; /* -1: a text, not a token */
@@ -103,7 +104,8 @@ static bool add_token(Generator *g, int32_t id)
 		print_id(g, id);
 	if (!g->tokenizer)
 		return false;
-	sn_decode_piece(g->tokenizer, id, false, &g->text);
+	sn_decode_piece(g->tokenizer, id, g->first, &g->text);
+	g->first = false;
 	if (!g->ids)
 		return advance(g);
 	for (int i = 0; i < g->nstop; i++)
@@ -285,6 +287,7 @@ static int generate(Generator *g, const char *text)
 	SnIds ids = {0};
 	int64_t limit = (int64_t)sn_num(g->o, "limit", 128), count = 0, width = 0;
 	int code = encode_prompt(g, text, &ids);
+	g->first = !*text && !sn_given(g->o, "prompt_ids");
 	if (!code)
 		code = beam_width(g, &width);
 	double started = sn_clock();
