@@ -2,8 +2,6 @@
 #include "convert/convert.h"
 #include "driver/driver.h"
 
-#include <signal.h>
-
 int run_export(Arena *a, const Flags *f)
 {
 	const char *path = flag(f, "output"), *dtype = flag(f, "dtype");
@@ -11,6 +9,5 @@ int run_export(Arena *a, const Flags *f)
 		diag_error((Loc){0}, NULL, "`sinter export` wants -o FILE.gguf, where to write");
 		return EXIT_USAGE;
 	}
-	signal(SIGXFSZ, SIG_IGN);   /* a file size limit is met like a full disk: by write()'s error */
 	return model_to_gguf(a, f->rest.at[0], dtype ? (Elem)elem_named(dtype) : EL_COUNT, path);
 }

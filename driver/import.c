@@ -3,8 +3,6 @@
 #include "convert/convert.h"
 #include "driver/driver.h"
 
-#include <signal.h>
-
 static bool is_gguf(const char *path)
 {
 	char magic[4] = "";
@@ -34,7 +32,6 @@ int run_import(Arena *a, const Flags *f)
 		diag_error((Loc){0}, NULL, "`sinter import` wants -o DIR, where to write");
 		return EXIT_USAGE;
 	}
-	signal(SIGXFSZ, SIG_IGN);   /* a file size limit is met like a full disk: by write()'s error */
 	int code = read_model(&m, a, path, tokenizer);
 	if (!code && tokenizer && is_gguf(path))
 		code = sn_fail(SN_USAGE, "%s has its tokenizer inside: --tokenizer is llama2.c's", path);

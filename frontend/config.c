@@ -109,12 +109,12 @@ static json_t *json_value(json_t *root, const char *path)
 	return strcmp(path, "rope_scaling") == 0 ? rope : strcmp(path, "rope_theta") == 0 ? json_object_get(rope, path) : NULL;
 }
 
-/* A config file of another kind of model lacks most keys: said rather than passed over. */
+/* A config file of another kind of model lacks most keys: said rather than passed over. What is 0 by default may be left out. */
 static void missing_key(Elab *e, ConfigVal *c)
 {
 	const char *t = c->decl->type->elem ? c->decl->type->elem : "";
 	bool number = strcmp(t, "dim") == 0 || strcmp(t, "int") == 0 || strcmp(t, "float") == 0;
-	if (number && c->decl->from && c->expr && c->expr->kind == E_NUMBER)
+	if (number && c->decl->from && c->expr && c->expr->kind == E_NUMBER && c->expr->number != 0)
 		warn(e, c->decl->from_loc, "W0701", "the config file has no `%s`; `%s` keeps its default", c->decl->from, c->decl->name);
 }
 

@@ -164,6 +164,7 @@ def compare(build, directory, name):
 
 
 if __name__ == "__main__":
+    os.makedirs(sys.argv[2], exist_ok=True)
     results = [compare(sys.argv[1], sys.argv[2], name) for name in sys.argv[3:] or CASES]
     print(f"hub: {sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(not all(results))
