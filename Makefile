@@ -103,6 +103,7 @@ unit_libs_passes := $(BUILD)/libpasses.a $(unit_libs_ir)
 unit_libs_backend := $(BUILD)/libbackend.a $(BUILD)/libpasses.a $(unit_libs_ir)
 unit_libs_all := $(BUILD)/libfrontend.a $(unit_libs_backend)
 unit_libs_runtime := $(BUILD)/libsinter_rt.a
+unit_libs_convert := $(BUILD)/libconvert.a $(BUILD)/libsinter_rt.a $(unit_libs_support)
 room_of = $(firstword $(subst _, ,$(notdir $(1))))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
@@ -165,6 +166,9 @@ fuzz-build:
 	  $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 $(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -ljansson -lm
+fuzz_files := $(BUILD)/libconvert.a $(BUILD)/libsinter_rt.a $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
+$(BUILD)/safetensors $(BUILD)/gguf $(BUILD)/config: $(BUILD)/%: tests/fuzz/%.c $(fuzz_files)
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(fuzz_files) -ljansson -lpcre2-8 -lm -lpthread
 
 # What the build, the tests and the produced executables need, from Debian.
 packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev libutf8proc-dev

@@ -45,10 +45,10 @@ typedef struct Weight {
 	int64_t heads;                /* of ORDER_HALVES and ORDER_PAIRS */
 	const char *at;               /* as stored */
 } Weight;
-int64_t tensor_elems(const Weight *);
+int64_t weight_elems(const Weight *);
 /* Calls put() with all elements in turn, some at a time: floats, stored as `to`. SN_DATA where a number is beyond what `to` holds. */
-int tensor_write(const Weight *, Elem to, const char *path, SnWriter *);
-int64_t tensor_bytes(const Weight *, Elem as);
+int weight_write(const Weight *, Elem to, const char *path, SnWriter *);
+int64_t weight_bytes(const Weight *, Elem as);
 
 /* family.c: what models of one architecture are called and consist of, here and there */
 typedef struct Sizes {

@@ -107,8 +107,6 @@ static int check_supported(Import *x)
 		return sn_fail(SN_DATA, "%s: values as wide as %lld beside keys of %lld, which is not imported", x->g.path, (long long)value, (long long)s->K);
 	if (gguf_int(arch_key(x, "attention.sliding_window"), &n) && n > 0 && n < s->N)
 		return sn_fail(SN_DATA, "%s: a sliding window of %lld, which is not imported", x->g.path, (long long)n);
-	if (x->m->family->gpt && s->F != 4 * s->D)
-		sn_note("n_inner is %lld, not 4 x %lld: models/gpt2.sinter does not have such a layer", (long long)s->F, (long long)s->D);
 	return SN_OK;
 }
 

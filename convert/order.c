@@ -7,7 +7,7 @@
 
 enum { CHUNK = 1 << 20 };   /* elements in the buffer, or a row */
 
-int64_t tensor_elems(const Weight *t)
+int64_t weight_elems(const Weight *t)
 {
 	int64_t n = 1;
 	for (int i = 0; i < t->rank; i++)
@@ -15,9 +15,9 @@ int64_t tensor_elems(const Weight *t)
 	return n;
 }
 
-int64_t tensor_bytes(const Weight *t, Elem as)
+int64_t weight_bytes(const Weight *t, Elem as)
 {
-	return tensor_elems(t) / elem_info[as].block * elem_info[as].bytes;
+	return weight_elems(t) / elem_info[as].block * elem_info[as].bytes;
 }
 
 /* Rows are those of the first axis: a vector's are its elements where their order is another, else it is one row. */
@@ -77,11 +77,11 @@ static int write_transposed(const Weight *t, Elem to, const char *path, SnWriter
 	return code;
 }
 
-int tensor_write(const Weight *t, Elem to, const char *path, SnWriter *w)
+int weight_write(const Weight *t, Elem to, const char *path, SnWriter *w)
 {
 	if (t->order == ORDER_TRANSPOSED)
 		return write_transposed(t, to, path, w);
-	int64_t rows = rows_of(t), width = tensor_elems(t) / rows, most = width < CHUNK ? CHUNK / width : 1;
+	int64_t rows = rows_of(t), width = weight_elems(t) / rows, most = width < CHUNK ? CHUNK / width : 1;
 	most = MIN(most, rows);
 	float *x = sn_alloc(sizeof *x * (size_t)(most * width));
 	char *out = sn_alloc(sizeof *x * (size_t)(most * width));

@@ -27,7 +27,7 @@ static char *header_text(const Model *m, Elem elem)
 		json_t *shape = json_array();
 		for (int k = 0; k < t->rank; k++)
 			json_array_append_new(shape, json_integer(t->shape[k]));
-		int64_t end = at + tensor_bytes(t, elem);
+		int64_t end = at + weight_bytes(t, elem);
 		json_object_set_new(root, t->name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", elem_info[elem].safetensors, "shape", shape, "data_offsets",
 		                                             (json_int_t)at, (json_int_t)end));
 		at = end;
@@ -50,7 +50,7 @@ static int write_tensors(const Model *m, Elem elem, const char *path)
 		sn_writer_put(&w, header, n);
 		sn_writer_put(&w, "       ", padded - n);
 		for (int i = 0; i < m->tensors.len && !code && !w.bad; i++)
-			code = tensor_write(&m->tensors.at[i], elem, m->path, &w);
+			code = weight_write(&m->tensors.at[i], elem, m->path, &w);
 		int closed = sn_writer_close(&w);
 		code = code ? code : closed;
 	}

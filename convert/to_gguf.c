@@ -160,7 +160,7 @@ static void put_infos(Put *p, const Export *x)
 			put_number(p, (uint64_t)t->shape[k], 8);
 		put_number(p, elem_info[x->as.at[i]].gguf, 4);
 		put_number(p, at, 8);
-		at = rounded(at + (uint64_t)tensor_bytes(t, x->as.at[i]));
+		at = rounded(at + (uint64_t)weight_bytes(t, x->as.at[i]));
 	}
 }
 
@@ -210,7 +210,7 @@ static int write_file(const Export *x, const Str *head, const char *path)
 	sn_writer_put(&w, head->at, head->len);
 	pad(&w);
 	for (int i = 0; i < x->tensors.len && !code && !w.bad; i++) {
-		code = tensor_write(&x->tensors.at[i], x->as.at[i], x->dir, &w);
+		code = weight_write(&x->tensors.at[i], x->as.at[i], x->dir, &w);
 		pad(&w);
 	}
 	int closed = sn_writer_close(&w);
