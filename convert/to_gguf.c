@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ALIGNMENT = 32, MOST_ERRORS = 8 };
@@ -217,8 +218,12 @@ static int write_file(const Export *x, const Str *head, const char *path)
 	return code ? code : closed;
 }
 
+/* A device or a pipe is written to as it stands. */
 static int write_beside(const Export *x, const Str *head)
 {
+	struct stat st;
+	if (stat(x->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return write_file(x, head, x->path);
 	char *beside = sn_format("%s.tmp-%d", x->path, (int)getpid());
 	int code = write_file(x, head, beside);
 	if (!code && rename(beside, x->path) < 0)

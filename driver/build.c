@@ -251,6 +251,11 @@ static const char *runtime_of(Arena *a, const Target *t)
 static int build_embedded(Arena *a, Module *m, BackendOptions *bo, const char *weights)
 {
 	const char *out = bo->out;
+	struct stat st;
+	if (stat(out, &st) == 0 && !S_ISREG(st.st_mode)) {
+		diag_error((Loc){0}, NULL, "can't write the output to \"%s\": --embed wants a regular file", out);
+		return EXIT_FAIL;
+	}
 	bo->out = arena_printf(a, "%s.tmp-%d", out, (int)getpid());
 	int code = backend_build(m, bo) && diag_errors() == 0 ? embed_weights(a, bo->out, weights) : EXIT_FAIL;
 	if (!code && rename(bo->out, out) < 0) {

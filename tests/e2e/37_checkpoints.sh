@@ -81,6 +81,9 @@ check "from another place" sh -c "cp $ck/inside $ck/elsewhere && rm -r $ck/hub/m
 exits "--weights that do not match" 3 "transposed\?|0/|another shape" "$sinter" build models/llama.sinter $tiny --set F=32 --weights "$ck/back" -o "$ck/never"
 exits "--weights that are not there" 3 "no such directory" "$sinter" build models/llama.sinter $tiny --weights "$ck/nowhere" -o "$ck/never"
 exits "--embed without weights" 2 "goes with --weights" "$sinter" build models/llama.sinter $tiny --embed -o "$ck/never"
+exits "--embed into a device" 1 "a regular file" "$sinter" build models/llama.sinter $tiny --entry generate --weights "$ck/back" --embed -o /dev/full
+exits "an export to a full disk" 1 "No space left" "$sinter" export "$ck/back" -o /dev/full
+check "the device is still one" test -c /dev/full
 check "nothing was built" test ! -e "$ck/never"
 exits "import without a directory" 2 "wants -o" "$sinter" import "$ck/small.gguf"
 exits "export of what is no directory" 3 "config.json" "$sinter" export "$ck/nowhere" -o "$ck/never"
