@@ -34,14 +34,13 @@ static bool inside(int fd, const struct stat *st, const char *name, SnInside *ou
 	return false;
 }
 
-/* "(embedded)/./model.safetensors" -> "model.safetensors"; "" for the whole; NULL: a path of the file system. */
+/* "(embedded)/model.safetensors" -> "model.safetensors"; "" for the whole; NULL: a path of the file system. */
 static const char *inside_name(const char *path)
 {
 	size_t n = sizeof SN_INSIDE - 1;
 	if (strncmp(path, SN_INSIDE, n) || (path[n] && path[n] != '/'))
 		return NULL;
-	path += n + (path[n] == '/');
-	return path[0] == '.' && (!path[1] || path[1] == '/') ? path + 1 + (path[1] == '/') : path;
+	return path + n + (path[n] == '/');
 }
 
 static bool is_inside(const char *name)
