@@ -178,11 +178,17 @@ static int by_offset(const void *x, const void *y)
 	return a->offset != b->offset ? (a->offset < b->offset ? -1 : 1) : by_name(x, y);
 }
 
+static void sort(void *at, int n, size_t size, int (*order)(const void *, const void *))
+{
+	if (n)
+		qsort(at, (size_t)n, size, order);
+}
+
 static void check_places(Cursor *c)
 {
 	Gguf *g = c->g;
 	uint64_t size = g->file.n - g->data, end = 0;
-	qsort(g->tensors.at, (size_t)g->tensors.len, sizeof *g->tensors.at, by_offset);
+	sort(g->tensors.at, g->tensors.len, sizeof *g->tensors.at, by_offset);
 	for (int i = 0; i < g->tensors.len && !c->code; i++) {
 		GgufTensor *t = &g->tensors.at[i];
 		if (t->offset % g->alignment)
@@ -195,7 +201,7 @@ static void check_places(Cursor *c)
 			wrong(c, t->place, "tensor %s overlaps %s", t->name, g->tensors.at[i - 1].name);
 		end = t->offset + t->bytes;
 	}
-	qsort(g->tensors.at, (size_t)g->tensors.len, sizeof *g->tensors.at, by_name);
+	sort(g->tensors.at, g->tensors.len, sizeof *g->tensors.at, by_name);
 	for (int i = 1; i < g->tensors.len && !c->code; i++)
 		if (strcmp(g->tensors.at[i - 1].name, g->tensors.at[i].name) == 0)
 			wrong(c, g->tensors.at[i].place, "tensor %s is there twice", g->tensors.at[i].name);
@@ -204,7 +210,7 @@ static void check_places(Cursor *c)
 static void check_keys(Cursor *c)
 {
 	Gguf *g = c->g;
-	qsort(g->keys.at, (size_t)g->keys.len, sizeof *g->keys.at, by_name);
+	sort(g->keys.at, g->keys.len, sizeof *g->keys.at, by_name);
 	for (int i = 1; i < g->keys.len && !c->code; i++)
 		if (strcmp(g->keys.at[i - 1].name, g->keys.at[i].name) == 0)
 			wrong(c, (uint64_t)(g->keys.at[i].at - g->file.at), "the key %s is there twice", g->keys.at[i].name);

@@ -135,7 +135,8 @@ static int by_name(const void *x, const void *y)
 
 int model_save(Model *m, Elem elem, const char *dir)
 {
-	qsort(m->tensors.at, (size_t)m->tensors.len, sizeof *m->tensors.at, by_name);
+	if (m->tensors.len)
+		qsort(m->tensors.at, (size_t)m->tensors.len, sizeof *m->tensors.at, by_name);
 	size_t n = strlen(dir);
 	while (n > 1 && dir[n - 1] == '/')
 		n--;
