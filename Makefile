@@ -109,7 +109,7 @@ room_of = $(firstword $(subst _, ,$(notdir $(1))))
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -DTEST_DIR='"tests"' -MMD -MP $< -o $@ $(LDFLAGS) $(unit_libs_$(call room_of,$*)) \
-	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 -lm -lpthread
+	  $(if $(filter backend all,$(call room_of,$*)),$(LLVM_LIBS)) -lcmocka -ljansson -lpcre2-8 $(if $(filter runtime_unicode,$*),-lutf8proc) -lm -lpthread
 
 # Tests. `check` does everything on a fresh machine and ends in one line "N passed, N failed".
 .PHONY: check check-aarch64 check-unit check-text check-errors check-e2e check-reference bless

@@ -298,7 +298,7 @@ static void right_operand(Contract *c, Value *v)
 	c->sn = axes_stride(&c->x, c->x.n, &c->b);
 	if (!c->sk || !c->sn)
 		bug("contract \"%s\": layout left an operand whose axes do not lie as one", v->a.spec);
-	c->panel_fn = gen_panel_function(g, 1, c->sk, c->sn);
+	c->panel_fn = gen_panel_function(g, 1, DT_F32, c->sk, c->sn);
 	if (dim_is(c->sn, 1) && g->t->fma)          /* else registers are too few */
 		c->right_fn = gen_full_tile_function(g, (TileKind){ .rows = c->left == ROWS, .packs_right = true });
 }

@@ -286,8 +286,8 @@ LLVMValueRef flash_panels_along(Flash *f, Value *x, const Width *w, bool transpo
 	const View *view = gen_view(f->g, x);
 	Gen shaped = *f->g;
 	shaped.t = &w->t;
-	return transposed ? gen_panel_function(&shaped, 1, view->stride[3], view->stride[1]) :
-			    gen_panel_function(&shaped, 1, view->stride[1], view->stride[3]);
+	return transposed ? gen_panel_function(&shaped, 1, x->type.dt, view->stride[3], view->stride[1]) :
+			    gen_panel_function(&shaped, 1, x->type.dt, view->stride[1], view->stride[3]);
 }
 
 void flash_pack_transposed(Flash *f, Value *x, LLVMValueRef fn, int64_t k, LLVMValueRef from, LLVMValueRef to, LLVMValueRef count)
@@ -296,7 +296,7 @@ void flash_pack_transposed(Flash *f, Value *x, LLVMValueRef fn, int64_t k, LLVMV
 	LLVMValueRef along = flash_stride(f, x, 3), across = flash_stride(f, x, 1), nr = gen_i64(g, f->block.nr);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), count, nr);
 	gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, to, f_mul(g, l.iv, gen_i64(g, k)), 4),
-		gen_at(g, from, f_mul(g, l.iv, across), 4), along, across, gen_i64(g, k), f_min(g, f_sub(g, count, l.iv), nr) }, 6);
+		gen_at(g, from, f_mul(g, l.iv, across), dtype_size[x->type.dt]), along, across, gen_i64(g, k), f_min(g, f_sub(g, count, l.iv), nr) }, 6);
 	gen_loop_end(g, &l);
 }
 
@@ -307,7 +307,7 @@ void flash_pack_rows(Flash *f, Value *x, const Width *w, LLVMValueRef from, LLVM
 	for (int p = 0; p < w->panels; p++) {
 		int64_t first = (int64_t)p * w->nr;
 		gen_helper_call(g, fn, (LLVMValueRef[]){ gen_at(g, to, f_mul(g, rows, gen_i64(g, first)), 4),
-			gen_at(g, from, f_mul(g, across, gen_i64(g, first)), 4), along, across, rows,
+			gen_at(g, from, f_mul(g, across, gen_i64(g, first)), dtype_size[x->type.dt]), along, across, rows,
 			gen_i64(g, MIN(w->nr, w->extent - first)) }, 6);
 	}
 }

@@ -261,7 +261,7 @@ int64_t gen_thin(Gen *, const Thin *);                         /* emits this thr
 
 /* pack.c: void (dst, src, sk, sw, k, count): one panel. src element (k, c) at k*sk + c*sw. Side 0: dst element at
  * k*count + c; side 1: at k*nr + c, columns from count to nr zero. sk, sw: the strides where known, else NULL. */
-LLVMValueRef gen_panel_function(const Gen *, int side, const Dim *sk, const Dim *sw);
+LLVMValueRef gen_panel_function(const Gen *, int side, DType from, const Dim *sk, const Dim *sw);
 void gen_transpose(Gen *, LLVMValueRef *row);                  /* lanes vectors of lanes 32-bit elements */
 /* void (dst, src, sk, k, count, pitch): left panels of the rows 0..count, whose columns are consecutive at src + k*sk, into
  * panel order, `pitch` floats from panel to panel. */

@@ -13,6 +13,7 @@ enum { DST, SRC, SK, SW, K, COLS, NPARAM };
 typedef struct Panel {
 	Gen g;
 	int side, nv;              /* vectors across a panel */
+	DType from;                /* the source's: f32, or bf16 that becomes f32 */
 	LLVMValueRef p[NPARAM], width;
 } Panel;
 
@@ -28,7 +29,7 @@ static LLVMValueRef source(Panel *p, LLVMValueRef k, LLVMValueRef c)
 {
 	Gen *g = &p->g;
 	LLVMValueRef at = LLVMBuildNSWAdd(g->b, LLVMBuildNSWMul(g->b, k, p->p[SK], ""), LLVMBuildNSWMul(g->b, c, p->p[SW], ""), "");
-	return gen_at(g, p->p[SRC], at, 4);
+	return gen_at(g, p->p[SRC], at, dtype_size[p->from]);
 }
 
 static LLVMValueRef target(Panel *p, LLVMValueRef k, LLVMValueRef c)
@@ -67,9 +68,9 @@ static void copy_rows(Panel *p, bool whole)
 	LLVMValueRef ahead = LLVMBuildNSWAdd(g->b, l.iv, gen_i64(g, ROWS_AHEAD), "");
 	for (int v = 0; v < p->nv; v++) {
 		LLVMValueRef c = gen_i64(g, v * g->t->lanes);
-		if (v * g->t->lanes * 4 % 64 == 0)
+		if (v * g->t->lanes * dtype_size[p->from] % 64 == 0)
 			gen_prefetch(g, source(p, ahead, c), 1);
-		put(p, gen_load(g, DT_F32, source(p, l.iv, c), g->t->lanes, mask[v]), target(p, l.iv, c), mask[v]);
+		put(p, gen_load(g, p->from, source(p, l.iv, c), g->t->lanes, mask[v]), target(p, l.iv, c), mask[v]);
 	}
 	gen_loop_end(g, &l);
 }
@@ -115,7 +116,7 @@ static void copy_transposed(Panel *p, int v, bool whole)
 	LLVMValueRef k = smaller(g, l.iv, last);
 	for (int i = 0; i < lanes; i++) {
 		LLVMValueRef c = gen_i64(g, v * lanes + i);
-		row[i] = gen_load(g, DT_F32, source(p, k, whole ? c : smaller(g, c, end)), lanes, NULL);
+		row[i] = gen_load(g, p->from, source(p, k, whole ? c : smaller(g, c, end)), lanes, NULL);
 	}
 	gen_transpose(g, row);
 	for (int i = 0; i < lanes; i++)
@@ -128,7 +129,7 @@ static void copy_elements(Panel *p)
 	Gen *g = &p->g;
 	Loop k = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
 	Loop c = gen_loop_begin(g, gen_i64(g, 0), p->p[COLS], gen_i64(g, 1));
-	gen_store(g, DT_F32, gen_load(g, DT_F32, source(p, k.iv, c.iv), 1, NULL), target(p, k.iv, c.iv), NULL);
+	gen_store(g, DT_F32, gen_load(g, p->from, source(p, k.iv, c.iv), 1, NULL), target(p, k.iv, c.iv), NULL);
 	gen_loop_end(g, &c);
 	Loop z = gen_loop_begin(g, p->p[COLS], p->width, gen_i64(g, 1));
 	gen_store(g, DT_F32, gen_f32(g, 0), target(p, k.iv, z.iv), NULL);
@@ -186,16 +187,17 @@ static void copy_panel(Panel *p, Way way)
 	copy_vectors(p, way, false);
 }
 
-LLVMValueRef gen_panel_function(const Gen *outer, int side, const Dim *sk, const Dim *sw)
+LLVMValueRef gen_panel_function(const Gen *outer, int side, DType from, const Dim *sk, const Dim *sw)
 {
 	Way way = sw && dim_is(sw, 1) ? DENSE_ACROSS : sk && dim_is(sk, 1) ? DENSE_ALONG : ANY;
-	char name[32];
-	snprintf(name, sizeof name, "sn_panel%dx%d_%s", side, side ? outer->t->nr : outer->t->mr, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any");
+	char name[48];
+	snprintf(name, sizeof name, "sn_panel%dx%d_%s%s", side, side ? outer->t->nr : outer->t->mr, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any",
+		from == DT_BF16 ? "_bf16" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
-	LLVMValueRef any = way == DENSE_ALONG ? gen_panel_function(outer, side, NULL, NULL) : NULL;
-	Panel p = { .g = gen_helper_begin(outer, name, "ppiiii"), .side = side };
+	LLVMValueRef any = way == DENSE_ALONG ? gen_panel_function(outer, side, from, NULL, NULL) : NULL;
+	Panel p = { .g = gen_helper_begin(outer, name, "ppiiii"), .side = side, .from = from };
 	Gen *g = &p.g;
 	for (int i = 0; i < NPARAM; i++)
 		p.p[i] = LLVMGetParam(g->fn, (unsigned)i);
@@ -465,7 +467,7 @@ void gen_pack_kernel(Gen *g, const Cluster *c, KernelArgs *ka)
 	p.panels = gen_bin(g, LLVMUDiv, LLVMBuildNSWAdd(g->b, p.n, gen_i64(g, width - 1), ""), w);
 	p.size = gen_bin(g, LLVMMul, p.k, side ? gen_bin(g, LLVMMul, p.panels, w) : p.n);
 	if (joined) {
-		p.fn = gen_panel_function(g, side, p.sk, p.sw);
+		p.fn = gen_panel_function(g, side, DT_F32, p.sk, p.sw);
 		pack_share(&p);
 	} else {
 		gathered_share(&p);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum Kind { KIND_PTR, KIND_I64, KIND_F64 };
+enum Kind { KIND_PTR, KIND_I64, KIND_I32, KIND_I8, KIND_F64 };
 typedef struct Field { const char *name; enum Kind kind; } Field;
 
 #define FIELD_INDEX(s, type, field) s##_##field,
@@ -76,14 +76,36 @@ static LLVMValueRef text(Program *p, const char *s)
 
 static LLVMTypeRef kind_type(Program *p, enum Kind k)
 {
-	return k == KIND_PTR ? p->ptr : k == KIND_I64 ? p->i64 : p->f64;
+	switch (k) {
+	case KIND_PTR: return p->ptr;
+	case KIND_I64: return p->i64;
+	case KIND_I32: return LLVMInt32TypeInContext(p->ctx);
+	case KIND_I8: return LLVMInt8TypeInContext(p->ctx);
+	case KIND_F64: return p->f64;
+	}
+	return NULL;
+}
+
+/* A number() in as many bits as its field has. */
+static LLVMValueRef narrowed(Program *p, const Field *f, LLVMValueRef v)
+{
+	LLVMValueRef small;
+
+	if ((f->kind != KIND_I32 && f->kind != KIND_I8) || !v || !LLVMIsAConstantInt(v))
+		return v;
+	small = LLVMConstInt(kind_type(p, f->kind), (unsigned long long)LLVMConstIntGetSExtValue(v), 1);
+	if (LLVMConstIntGetSExtValue(small) != LLVMConstIntGetSExtValue(v))
+		bug("%s has no room for %lld", f->name, LLVMConstIntGetSExtValue(v));
+	return small;
 }
 
 static LLVMValueRef record(Program *p, const Field *fields, LLVMValueRef *v, int n)
 {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		v[i] = narrowed(p, &fields[i], v[i]);
 		if (!v[i] || LLVMTypeOf(v[i]) != kind_type(p, fields[i].kind))
 			bug("%s is %s", fields[i].name, v[i] ? "of the wrong kind" : "not set");
+	}
 	return LLVMConstStructInContext(p->ctx, v, (unsigned)n, 0);
 }
 #define RECORD(p, T, v) record(p, T##_fields, v, T##_COUNT)

@@ -188,7 +188,7 @@ void gen_pack_quant(Gen *g, const Cluster *c, KernelArgs *ka)
 	const Dim *sk = axes_stride(&x, x.k, &a), *sn = axes_stride(&x, x.n, &a);
 	if (pack->a.side != 1 || !sk || !sn)
 		bug("pack \"%s\": not an operand to be kept in blocks", pack->a.spec);
-	Operand from = { gen_base(g, in), gen_dim(g, sk), gen_dim(g, sn), gen_panel_function(g, 1, sk, sn) };
+	Operand from = { gen_base(g, in), gen_dim(g, sk), gen_dim(g, sn), gen_panel_function(g, 1, DT_F32, sk, sn) };
 	Packer p = { .g = g, .format = pack->a.format, .rows = g->scratch };
 	QuantSource to = { p.format, gen_base(g, pack), gen_dim(g, axes_extent(&x, x.k)), gen_dim(g, axes_extent(&x, x.n)) };
 	LLVMValueRef lo, hi, lanes = gen_i64(g, outer->lanes), groups = ceil_div(g, to.n, outer->lanes);

@@ -195,16 +195,21 @@ static bool compilable(const Module *m)
 	return diag_errors() == 0;
 }
 
-static bool quantize(Module *m, const char *format)
+/* What the flag says for every entry that trains nothing, else what the file says for each. */
+static bool quantize(Module *m, const char *flag)
 {
-	bool some = false;
-	if (!format)
-		return true;
-	for (int i = 0; i < m->entries.len; i++)
-		some |= m->entries.at[i]->kind != ENTRY_TRAIN;
-	module_quantize(m, quant_find(format));
+	bool some = !flag;
+	for (int i = 0; i < m->entries.len; i++) {
+		Entry *e = m->entries.at[i];
+		const Setting *s = entry_setting(e, "quantize");
+		const char *format = flag ? flag : s ? s->str : NULL;
+		if (e->kind == ENTRY_TRAIN || !format)
+			continue;
+		entry_quantize(m, e, quant_find(format));
+		some = true;
+	}
 	if (!some) {
-		diag_error((Loc){0}, NULL, "--quantize %s: there are only train entries, which keep their weights in f32", format);
+		diag_error((Loc){0}, NULL, "--quantize %s: there are only train entries, which keep their weights in f32", flag);
 		diag_help("blocks are for generate, eval and infer entries: --entry names those to compile");
 	}
 	return some;

@@ -59,6 +59,8 @@ static const struct { const char *key, *doc; Range range; } docs[] = {
 	{ "chunk", "tokens of a prompt that go through the model at a time", R_COUNT },
 	{ "prompt", "text before the user's", R_ANY },
 	{ "precision", "what contractions read: f32, or bf16 (docs/language.md)", R_ANY },
+	{ "cache", "how keys and values of earlier tokens are kept: f32, or bf16 in half the memory", R_ANY },
+	{ "quantize", "how weights are kept: blocks of q8_0 or q4_0 (docs/language.md)", R_ANY },
 };
 
 static bool in_range(Range r, double x)
@@ -327,11 +329,28 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
 }
 
-static void take_later(Elab *e, Entry *entry, Stmt *s)
+static void take_cache(Elab *e, Entry *entry, Stmt *s)
 {
 	Expr *x = s->args ? s->args->value : NULL;
-	Expr *n = x && x->kind == E_CALL ? x->a : x;
-	unsupported(e, s->loc, "`%s%s%s`", s->setting, n && n->kind == E_NAME ? " " : "", n && n->kind == E_NAME ? n->name : "");
+	const char *name = x && x->kind == E_NAME ? x->name : "";
+	if (strcmp(name, "bf16") != 0 && strcmp(name, "f32") != 0)
+		err(e, s->loc, "E0620", "`cache` is f32 or bf16");
+	else if (entry->kind != ENTRY_GENERATE)
+		err(e, s->loc, "E0620", "`cache` is for generate entries: others keep no keys and values");
+	else
+		setting_put_string(e, entry, "cache", name);
+}
+
+static void take_quantize(Elab *e, Entry *entry, Stmt *s)
+{
+	Expr *x = s->args ? s->args->value : NULL;
+	const char *name = x && x->kind == E_NAME ? x->name : "";
+	if (quant_find(name) == QUANT_COUNT || quant_find(name) == QUANT_NONE)
+		err(e, s->loc, "E0620", "`quantize` is %s or %s", quant_name[QUANT_Q8_0], quant_name[QUANT_Q4_0]);
+	else if (entry->kind == ENTRY_TRAIN)
+		err(e, s->loc, "E0620", "`quantize` is for generate, eval and infer entries: training keeps its weights in f32");
+	else
+		setting_put_string(e, entry, "quantize", name);
 }
 
 static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); } settings[] = {
@@ -341,7 +360,7 @@ static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); }
 	{ "prompt", take_string }, { "validate", take_every }, { "save", take_every },
 	{ "stop", take_stop }, { "batch", take_batch }, { "precision", take_precision },
 	{ "freeze", weights_freeze }, { "ema", take_number }, { "adapter", NULL },
-	{ "quantize", take_later },
+	{ "quantize", take_quantize }, { "cache", take_cache },
 };
 
 void setting_flatten(Elab *e, Entry *entry, Stmt *s)
@@ -400,7 +419,7 @@ static bool wants_string(const Entry *entry, const char *key)
 	if (s || strcmp(key, "stop.patience") == 0)
 		return s && !s->is_num;
 	return strncmp(key, "data.", 5) == 0 || strncmp(key, "stop.", 5) == 0 || strcmp(key, "prompt") == 0 || strcmp(key, "precision") == 0
-		|| strstr(key, ".kind");
+		|| strcmp(key, "quantize") == 0 || strcmp(key, "cache") == 0 || strstr(key, ".kind");
 }
 
 static void override(Elab *e, Entry *entry, const char *key, const char *text)
@@ -410,6 +429,14 @@ static void override(Elab *e, Entry *entry, const char *key, const char *text)
 	bool whole = unit_dim(e->root, key, NULL) || strcmp(key, "micro") == 0 || strcmp(key, "batch") == 0;
 	if (strcmp(key, "precision") == 0 && strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0) {
 		err(e, (Loc){0}, "E0620", "--set %s.precision: f32 or bf16 is wanted, got \"%s\"", entry->name, text);
+		return;
+	}
+	if (strcmp(key, "quantize") == 0 && (quant_find(text) == QUANT_COUNT || quant_find(text) == QUANT_NONE || entry->kind == ENTRY_TRAIN)) {
+		err(e, (Loc){0}, "E0620", "--set %s.quantize: q8_0 or q4_0 is wanted, of an entry that trains nothing, got \"%s\"", entry->name, text);
+		return;
+	}
+	if (strcmp(key, "cache") == 0 && ((strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0) || entry->kind != ENTRY_GENERATE)) {
+		err(e, (Loc){0}, "E0620", "--set %s.cache: f32 or bf16 is wanted, of a generate entry, got \"%s\"", entry->name, text);
 		return;
 	}
 	if (wants_string(entry, key)) {

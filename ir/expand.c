@@ -125,20 +125,23 @@ static Value *attend(Builder *b, Value *v, Value *x, Heads h)
 	return dropped(b, v, softmax(b, s.x, x->type.rank - 1, s.may_be_empty));
 }
 
+/* Keys or values of a cache in bf16 */
+static Value *widened(Builder *b, Value *x) { return x->type.dt == DT_BF16 ? b_unary(b, OP_TO_F32, x) : x; }
+
 static Value *expand_attention(Builder *b, Value *v)
 {
-	Value *q = v->in[0], *k = v->in[1];
+	Value *q = v->in[0], *k = widened(b, v->in[1]), *val = widened(b, v->in[2]);
 	Type t = q->type;
 	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
 	if (H == G) {
 		Value *x = b_contract(b, q, k, "bthk,bshk->bhts");
-		return b_contract(b, attend(b, v, x, (Heads){.T = t.dim[1], .S = S}), v->in[2], "bhts,bshk->bthk");
+		return b_contract(b, attend(b, v, x, (Heads){.T = t.dim[1], .S = S}), val, "bhts,bshk->bthk");
 	}
 	const Dim *R = dim_div_exact(H, G);
 	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
 	Value *x = b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts");
 	x = attend(b, v, x, (Heads){t.dim[1], S, G, R});
-	return b_reshape(b, b_contract(b, x, v->in[2], "bgrts,bsgk->btgrk"), v->type);
+	return b_reshape(b, b_contract(b, x, val, "bgrts,bsgk->btgrk"), v->type);
 }
 
 static Heads heads_of(const Value *v)
@@ -158,7 +161,7 @@ static Value *split(Builder *b, Value *x, Heads h)
 static Value *expand_flash_lse(Builder *b, Value *v)
 {
 	Heads h = heads_of(v);
-	Scores s = scores(b, v, b_contract(b, split(b, v->in[0], h), v->in[1], "btgrk,bsgk->bgrts"), h);
+	Scores s = scores(b, v, b_contract(b, split(b, v->in[0], h), widened(b, v->in[1]), "btgrk,bsgk->bgrts"), h);
 	Value *top = b_reduce(b, OP_RMAX, s.x, 1u << 4);
 	if (s.may_be_empty)
 		top = b_binary(b, OP_MAX, top, f32(b, MASKED_MAX));

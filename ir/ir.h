@@ -375,7 +375,7 @@ Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 void entry_set(Module *, Entry *, const char *key, const char *text);
 void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries, whatever the file says */
-void module_quantize(Module *, Quant);                         /* what entries that train nothing contract with parameters; setting `quantize` */
+void entry_quantize(Module *, Entry *, Quant);                  /* what it contracts with parameters; setting `quantize` */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
 bool graph_is_function(const Graph *);                         /* compiled: all but "<entry>.forward", what others are made of */
 

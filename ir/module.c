@@ -53,21 +53,16 @@ void module_set_precision(Module *m, const char *name)
 		entry_set(m, m->entries.at[i], "precision", name);
 }
 
-/* Parameters say it in every graph of such an entry; layout makes blocks of those that it packs. */
-void module_quantize(Module *m, Quant format)
+/* Parameters say it in every graph of the entry; layout makes blocks of those that it packs. */
+void entry_quantize(Module *m, Entry *e, Quant format)
 {
-	for (int i = 0; i < m->entries.len; i++) {
-		Entry *e = m->entries.at[i];
-		if (e->kind == ENTRY_TRAIN)
-			continue;
-		entry_set(m, e, "quantize", quant_name[format]);
-		for (int k = 0; k < e->graphs.len; k++)
-			for (int j = 0; j < e->graphs.at[k]->vals.len; j++) {
-				Value *v = e->graphs.at[k]->vals.at[j];
-				if (v->op == OP_PARAM)
-					v->a.format = format;
-			}
-	}
+	entry_set(m, e, "quantize", quant_name[format]);
+	for (int k = 0; k < e->graphs.len; k++)
+		for (int j = 0; j < e->graphs.at[k]->vals.len; j++) {
+			Value *v = e->graphs.at[k]->vals.at[j];
+			if (v->op == OP_PARAM)
+				v->a.format = format;
+		}
 }
 
 Graph *entry_graph(const Entry *e, const char *suffix)

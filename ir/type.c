@@ -525,8 +525,8 @@ RULE(attention)
 {
 	Type q = in[0]->type, k = in[1]->type, v = in[2]->type;
 	for (int i = 0; i < 3; i++)
-		if (in[i]->type.dt != DT_F32 || in[i]->type.rank != 4)
-			return internf("operand %d is %s, must be f32 of rank 4", i, type_text(in[i]->type));
+		if ((in[i]->type.dt != DT_F32 && (!i || in[i]->type.dt != DT_BF16)) || in[i]->type.rank != 4)
+			return internf("operand %d is %s, must be f32%s of rank 4", i, type_text(in[i]->type), i ? " or bf16" : "");
 	if (memcmp(k.dim, v.dim, 3 * sizeof *k.dim) != 0 || q.dim[0] != k.dim[0] || q.dim[3] != k.dim[3])
 		return internf("q %s, k %s and v %s do not fit", type_text(q), type_text(k), type_text(v));
 	const Dim *h = q.dim[2], *g = k.dim[2];

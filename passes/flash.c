@@ -27,8 +27,16 @@ static bool too_large(const Graph *g, const Value *v, const Value *extra)
 	return extra && most(g, type_elems(extra->type)) > rows / 4 * most(g, v->in[1]->type.dim[1]);
 }
 
+/* Keys and values of a cache in bf16 are read as they lie. */
+static Value *as_kept(Value *x)
+{
+	return x->op == OP_TO_F32 && x->in[0]->type.dt == DT_BF16 ? x->in[0] : x;
+}
+
 static bool pays(const Graph *g, const Value *v)
 {
+	if (as_kept(v->in[1]) != v->in[1])
+		return true;
 	return most(g, v->in[0]->type.dim[1]) * most(g, v->in[1]->type.dim[1]) >= LEAST_SCORES;
 }
 
@@ -62,6 +70,8 @@ void flash(Graph *g)
 		Value *v = old.at[i];
 		bool now = becomes_flash(g, v, yes);
 		v->op = now ? OP_FLASH : v->op;
+		for (int k = 1; k <= 2 && now; k++)
+			v->in[k] = as_kept(v->in[k]);
 		graph_keep(g, v);
 		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
 		if (now)

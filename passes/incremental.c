@@ -160,6 +160,8 @@ static Inc begin(Graph *g, const Entry *e, const Value *input)
 	const Setting *chunk = entry_setting(e, "chunk");
 	int64_t most = chunk && chunk->is_num && chunk->num >= 1 ? (int64_t)chunk->num : CHUNK;
 	Inc c = { .g = g, .sym = time->name, .longest = time->bound, .chunk = MIN(time->bound, most), .forward = g->vals.len };
+	const Setting *cache = entry_setting(e, "cache");
+	c.rounds = cache && cache->str && strcmp(cache->str, "bf16") == 0;
 	settle_symbols(g, time->name);
 	batch = input->type.rank > 1 ? symbol(g, input->type.dim[0]) : NULL;
 	c.batch = batch ? batch->name : NULL;

@@ -220,6 +220,18 @@ static Value *ring_mask(Inc *c, Builder *b, const Dim *T, Span s, int window)
  * queries runs along them side by side; values have them outside of K. */
 static const int8_t cache_order[2][4] = { { 0, 2, 3, 1 }, { 0, 2, 1, 3 } };
 
+/* The same, rounded when they are kept and exact when they are read. */
+static Value *cached_rounded(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
+{
+	Value *all = made(c, v, "rounded"), *now = v->repl;
+	if (all)
+		return all;
+	v->repl = b_unary(b, OP_TO_BF16, now);
+	all = b_unary(b, OP_TO_F32, cached(c, b, v, order, s));
+	v->repl = now;
+	return remember(c, v, "rounded", all);
+}
+
 Value *step_attention(Inc *c, Builder *b, Value *v)
 {
 	Value *in[7], *mask = NULL;
@@ -229,7 +241,7 @@ Value *step_attention(Inc *c, Builder *b, Value *v)
 	int at = 3, n = 3;
 	in[0] = is_constant(c->dep[v->in[0]->id]) ? constant_in_step(c, b, v->in[0], v, 0) : v->in[0]->repl;
 	for (int i = 0; i < 2; i++)
-		in[1 + i] = cache ? cached(c, b, v->in[1 + i], cache_order[i], s) : once(c, b, v->in[1 + i], cache_order[i]);
+		in[1 + i] = cache ? (c->rounds ? cached_rounded : cached)(c, b, v->in[1 + i], cache_order[i], s) : once(c, b, v->in[1 + i], cache_order[i]);
 	if (a.keys) {
 		Value *keys = v->in[at++];
 		in[n++] = as_keys(c, b, keys, is_constant(c->dep[keys->id]) ? -1 : 1, s);

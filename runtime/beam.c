@@ -39,17 +39,6 @@ static void free_paths(Path *p, int64_t n)
 	free(p);
 }
 
-/* log of the sum of e^logit; NaN if some logit is none. */
-static double log_sum(const float *logits, int64_t V)
-{
-	double top = -INFINITY, sum = 0;
-	for (int64_t i = 0; i < V; i++)
-		top = logits[i] > top || isnan(logits[i]) ? logits[i] : top;
-	for (int64_t i = 0; i < V; i++)
-		sum += exp(logits[i] - top);
-	return top + log(sum);
-}
-
 static void offer(Search *s, Next x)
 {
 	int64_t most = 2 * s->b->width, i = s->nbest;
@@ -70,7 +59,7 @@ static bool continue_all(Search *s, const float *logits)
 	s->nbest = 0;
 	for (int64_t r = 0; r < s->nalive; r++) {
 		const float *z = logits + r * s->m->V;
-		double log_z = log_sum(z, s->b->V);
+		double log_z = sn_log_sum(z, s->b->V);
 		if (isnan(log_z))
 			return false;
 		for (int64_t i = 0; i < s->b->V; i++)

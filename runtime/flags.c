@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum FlagType { T_STR, T_PATH, T_TOKENIZER, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
+typedef enum FlagType { T_STR, T_PATH, T_TOKENIZER, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_LIKELIEST, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
 enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFER = 1 << SN_INFER,
 	F_INFO = 1 << SN_INFO, F_INIT = 1 << SN_INIT, F_SAVED = 256 };
 enum { F_RUN = F_TRAIN | F_EVAL | F_GENERATE | F_INFER, F_ALL = F_RUN | F_INFO | F_INIT, F_TEXT = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
@@ -57,6 +57,10 @@ static const Flag flags[] = {
 	{"save-every", 0, T_COUNT, "save.every", F_KEPT, "N", "steps between checkpoints; 0: only at the end"},
 	{"prompt", 'p', T_STR, "prompt", F_GENERATE, "TEXT", "text to go on from; - reads it from standard input"},
 	{"prompt-ids", 0, T_STR, "prompt_ids", F_GENERATE, "N,N,..", "token ids to go on from, in place of a text"},
+	{"prompts", 0, T_PATH, "prompts", F_GENERATE, "FILE", "a prompt a line (of .jsonl: \"prompt\"), several at a time; - reads standard input"},
+	{"chat", 0, T_SWITCH, "chat", F_GENERATE, NULL, "a conversation, or each prompt as a question, by the checkpoint's chat template"},
+	{"chat-template", 0, T_STR, "chat_template", F_GENERATE, "NAME", "chatml, llama3, gemma, phi3, zephyr, llama2, mistral, vicuna or alpaca"},
+	{"system", 0, T_STR, "system", F_GENERATE, "TEXT", "what stands before a conversation"},
 	{"source", 0, T_STR, "source", F_GENERATE, "TEXT", "what the encoder reads (see --inputs for what is no text)"},
 	{"ids", 0, T_SWITCH, "ids", F_GENERATE, NULL, "print token ids; with --prompt-ids no tokenizer is needed"},
 	{"beam", 0, T_COUNT, "sample.beam", F_GENERATE, "N", "follow the N best sequences; 0: draw one token after another"},
@@ -65,6 +69,11 @@ static const Flag flags[] = {
 	{"top-k", 0, T_COUNT, "sample.top_k", F_GENERATE, "N", "choose among the N likeliest; 0: all"},
 	{"top-p", 0, T_SHARE, "sample.top_p", F_GENERATE, "X", "choose among the fewest that reach this share"},
 	{"min-p", 0, T_SHARE, "sample.min_p", F_GENERATE, "X", "not those under this part of the likeliest"},
+	{"repeat-penalty", 0, T_ABOVE, "sample.repetition_penalty", F_GENERATE, "X", "divides logits of tokens of prompt and text; 1: none (1)"},
+	{"presence-penalty", 0, T_NUM, "sample.presence_penalty", F_GENERATE, "X", "taken from logits of tokens that were generated (0)"},
+	{"frequency-penalty", 0, T_NUM, "sample.frequency_penalty", F_GENERATE, "X", "the same, for each time (0)"},
+	{"logprobs", 0, T_LIKELIEST, "logprobs", F_GENERATE, "N", "print JSON, with log-probabilities of each token and the N likeliest"},
+	{"ignore-eos", 0, T_SWITCH, "ignore_eos", F_GENERATE, NULL, "go on behind the checkpoint's end of text"},
 	{"stop", 0, T_LIST, "stop", F_GENERATE, "TEXT", "end before this text; may be given several times"},
 	{"no-echo", 0, T_SWITCH, "no_echo", F_GENERATE, NULL, "print only what follows the prompt"},
 	{"random", 0, T_SWITCH, "random", F_GENERATE | F_EVAL | F_INFER, NULL, "random weights, to measure speed"},
@@ -72,7 +81,7 @@ static const Flag flags[] = {
 	{"threads", 't', T_POSITIVE, "threads", F_ALL, "N", "threads (one for each core)"},
 	{"profile", 0, T_SWITCH, "profile", F_RUN, NULL, "at the end, print where the time went: each kind of kernel, with arithmetic and traffic"},
 	{"quiet", 'q', T_SWITCH, "quiet", F_RUN, NULL, "no progress, no timing"},
-	{"json", 0, T_SWITCH, "json", F_EVAL | F_INFER | F_INFO, NULL, "print JSON"},
+	{"json", 0, T_SWITCH, "json", F_EVAL | F_INFER | F_INFO | F_GENERATE, NULL, "print JSON"},
 	{"tensors", 0, T_SWITCH, "tensors", F_INFO, NULL, "list every parameter with its shape"},
 	{"help", 'h', T_SWITCH, "help", F_ALL, NULL, "this text"},
 };
@@ -81,7 +90,7 @@ _Static_assert((int)NFLAGS <= (int)SN_MAX_FLAGS, "SN_MAX_FLAGS");
 
 static const char *const type_wants[] = {
 	[T_NUM] = "a number of 0 or more", [T_SHARE] = "a number from 0 to 1",
-	[T_COUNT] = "a whole number of 0 or more", [T_POSITIVE] = "a whole number of 1 or more", [T_ABOVE] = "a number above 0",
+	[T_COUNT] = "a whole number of 0 or more", [T_LIKELIEST] = "a whole number from 0 to 64", [T_POSITIVE] = "a whole number of 1 or more", [T_ABOVE] = "a number above 0",
 	[T_DECAY] = "a number from 0 to below 1", [T_SEED] = "a whole number from 0 to 4294967295",
 };
 
@@ -94,6 +103,7 @@ static bool fits(FlagType type, double x)
 	case T_SEED: return x >= 0 && x < 0x1p32 && x == floor(x);
 	case T_SHARE: return x >= 0 && x <= 1;
 	case T_COUNT: return x >= 0 && x <= 0x1p53 && x == floor(x);
+	case T_LIKELIEST: return x >= 0 && x <= SN_MAX_LOGPROBS && x == floor(x);
 	case T_POSITIVE: return x >= 1 && x <= 0x1p31 && x == floor(x);
 	default: return true;
 	}
@@ -136,6 +146,8 @@ static const struct { const char *other, *name; } synonyms[] = {
 	{"model", "weights"}, {"checkpoint", "weights"}, {"ckpt", "weights"}, {"from", "weights"}, {"load", "weights"},
 	{"max-tokens", "tokens"}, {"max-new-tokens", "tokens"}, {"max-length", "tokens"}, {"n-predict", "tokens"}, {"length", "tokens"}, {"num-tokens", "tokens"},
 	{"temperature", "temp"}, {"nucleus", "top-p"}, {"beams", "beam"}, {"beam-size", "beam"}, {"num-beams", "beam"}, {"greedy", "temp"},
+	{"repetition-penalty", "repeat-penalty"}, {"prompt-file", "prompts"}, {"prompts-file", "prompts"}, {"interactive", "chat"}, {"conversation", "chat"}, {"system-prompt", "system"},
+	{"template", "chat-template"}, {"top-logprobs", "logprobs"}, {"n-probs", "logprobs"},
 	{"random-seed", "seed"}, {"num-threads", "threads"}, {"jobs", "threads"}, {"silent", "quiet"}, {"verbose", "quiet"},
 };
 

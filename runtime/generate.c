@@ -1,10 +1,11 @@
-/* generate.c: the prompt goes through the model (stepper.c), then one token a call, until the limit, a stop text, or the
- * context's end; or a beam search does (beam.c). Text leaves in whole UTF-8 characters, and not before it is sure that it
- * doesn't begin a stop text. With --ids ids leave instead, and with --prompt-ids too nothing needs a tokenizer. */
+/* generate.c: one prompt goes through the model, then a token a call, until the limit, a stop text or token, or the context's end; or a beam
+ * search does (beam.c); or a file of prompts does, several at a time; or a conversation, turn by turn, which goes on from what is in the
+ * caches. With --ids ids leave instead of text, and with --prompt-ids too nothing needs a tokenizer. */
 #include "runtime/sn.h"
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,173 +16,17 @@ typedef struct Generator {
 	SnStepper m;
 	SnTokenizer *tokenizer;       /* NULL: ids alone */
 	SnSampler sampler;
-	bool ids;                     /* print ids, not text */
-	bool begun;                   /* of ids: one is printed */
-	bool first;                   /* what is generated next begins a text: the prompt has none */
+	SnStops stops;
+	SnSequences q;
+	const SnChat *chat;           /* NULL: prompts are texts to go on from */
+	bool ids, json;               /* what leaves: ids, not text; objects */
 	int64_t V;                    /* ids that can be drawn */
-	const char *stop[SN_MAX_LIST];
-	int32_t stop_id[SN_MAX_LIST]; /* -1: a text, not a token */
-	int nstop;
-	SnStr text;                   /* generated so far */
-	size_t printed;
+	int64_t left;                 /* drawn ids, or bytes of text, that have left */
+	int64_t known;                /* tokens given, in all */
+	double began, prefilled;      /* the clock: when work began; when the first token was drawn */
 } Generator;
 
-/* --- text out */
-
-/* Bytes that are no UTF-8 leave as U+FFFD. */
-static void emit(const char *s, size_t n)
-{
-	for (size_t at = 0; at < n;) {
-		uint32_t code;
-		int k = sn_utf8_read(s + at, n - at, &code);
-		if (k)
-			fwrite(s + at, 1, (size_t)k, stdout);
-		else
-			fputs("\xEF\xBF\xBD", stdout);
-		at += k ? (size_t)k : 1;
-	}
-	fflush(stdout);
-}
-
-/* How many of the last bytes could begin a stop text. */
-static size_t held(const Generator *g, const char *s, size_t n)
-{
-	size_t most = 0;
-	for (int i = 0; i < g->nstop; i++) {
-		size_t len = strlen(g->stop[i]);
-		for (size_t k = len > n ? n : len - 1; g->stop_id[i] < 0 && k > most; k--)
-			if (!memcmp(s + n - k, g->stop[i], k))
-				most = k;
-	}
-	return most;
-}
-
-/* Prints what is sure; true if a stop text has come. */
-static bool advance(Generator *g)
-{
-	const char *s = g->text.s + g->printed, *first = NULL;
-	size_t n = g->text.n - g->printed;
-	for (int i = 0; i < g->nstop; i++) {
-		const char *at = g->stop_id[i] < 0 ? memmem(s, n, g->stop[i], strlen(g->stop[i])) : NULL;
-		if (at && (!first || at < first))
-			first = at;
-	}
-	size_t sure = first ? (size_t)(first - s) : sn_utf8_whole(s, n - held(g, s, n));
-	emit(s, sure);
-	g->printed += sure;
-	return first != NULL;
-}
-
-/* --- the model */
-
-static bool stops(const Generator *g, int32_t id)
-{
-	for (int i = 0; i < g->nstop; i++)
-		if (g->stop_id[i] == id)
-			return true;
-	return false;
-}
-
-static bool usable(const float *logits, int64_t V)
-{
-	for (int64_t i = 0; i < V; i++)
-		if (isnan(logits[i]))
-			return false;
-	return true;
-}
-
-static void print_id(Generator *g, int32_t id)
-{
-	printf(g->begun ? " %d" : "%d", id);
-	g->begun = true;
-	fflush(stdout);
-}
-
-/* One more token, as text or id; true if a stop text has come. */
-static bool add_token(Generator *g, int32_t id)
-{
-	if (g->ids)
-		print_id(g, id);
-	if (!g->tokenizer)
-		return false;
-	sn_decode_piece(g->tokenizer, id, g->first, &g->text);
-	g->first = false;
-	if (!g->ids)
-		return advance(g);
-	for (int i = 0; i < g->nstop; i++)
-		if (g->stop_id[i] < 0 && memmem(g->text.s, g->text.n, g->stop[i], strlen(g->stop[i])))
-			return true;
-	return false;
-}
-
-/* Returns an exit code; *count: tokens drawn. */
-static int decode(Generator *g, const float *logits, int64_t limit, int64_t *count)
-{
-	for (*count = 0; *count < limit;) {
-		if (!usable(logits, g->V))
-			return sn_fail(SN_FAIL, "the model's output is not a number");
-		int32_t id = sn_sample(&g->sampler, logits, g->V, g->m.cached);
-		++*count;
-		if (stops(g, id))
-			break;
-		if (add_token(g, id))
-			return SN_OK;
-		if (*count == limit)
-			break;
-		if (g->m.cached == g->m.room) {
-			sn_note("\nstopped: the model's context of %lld tokens is full", (long long)g->m.room);
-			break;
-		}
-		logits = sn_stepper_feed(&g->m, &id, 1);
-	}
-	if (!g->ids)
-		emit(g->text.s + g->printed, g->text.n - g->printed);
-	return SN_OK;
-}
-
-/* Does a sequence of the beam end with its last id? The text is made anew each time: stops are few and short. */
-static bool ends(void *ctx, const int32_t *ids, int64_t n)
-{
-	Generator *g = ctx;
-	SnStr text = {0};
-	bool found = stops(g, ids[n - 1]), texts = false;
-	for (int i = 0; i < g->nstop; i++)
-		texts |= g->stop_id[i] < 0;
-	for (int64_t i = 0; i < n && texts && g->tokenizer && !found; i++)
-		sn_decode_piece(g->tokenizer, ids[i], false, &text);
-	for (int i = 0; i < g->nstop && text.n; i++)
-		found |= g->stop_id[i] < 0 && memmem(text.s, text.n, g->stop[i], strlen(g->stop[i]));
-	free(text.s);
-	return found;
-}
-
-static int decode_beam(Generator *g, const float *logits, int64_t width, int64_t limit, int64_t *count)
-{
-	SnIds out = {0};
-	SnBeam b = {.width = width, .limit = limit, .V = g->V, .ends = ends, .ctx = g};
-	int code = limit > 0 ? sn_beam_search(&g->m, &b, logits, &out) : SN_OK;
-	*count = out.n;
-	for (int64_t i = 0; i < out.n && !stops(g, out.at[i]); i++)
-		if (add_token(g, out.at[i]))
-			break;
-	bool stopped = g->nstop && out.n && ends(g, out.at, out.n);
-	if (!g->ids && !code && !stopped)
-		emit(g->text.s + g->printed, g->text.n - g->printed);
-	free(out.at);
-	return code;
-}
-
-/* --- the prompt */
-
-static char *read_stdin(void)
-{
-	SnStr s = {0};
-	char buf[4096];
-	sn_str_add(&s, "", 0);
-	for (ssize_t n; (n = read(STDIN_FILENO, buf, sizeof buf)) > 0;)
-		sn_str_add(&s, buf, (size_t)n);
-	return s.s;
-}
+/* --- a prompt's ids */
 
 /* What an empty prompt starts from: the tokenizer's start or end of text, else a line's end, else id 0. */
 static int32_t start_id(const SnTokenizer *t)
@@ -203,13 +48,19 @@ static int32_t start_id(const SnTokenizer *t)
 static int encode_text(const Generator *g, const char *text, SnIds *ids)
 {
 	int32_t bos = sn_bos(g->tokenizer);
+	SnStr turn = {0};
 	if (bos >= 0)
 		sn_ids_add(ids, bos);
+	if (g->chat) {
+		sn_chat_ask(&turn, g->chat, sn_str(g->o, "system", NULL), text, true);
+		text = turn.s;
+	}
 	int code = sn_encode(g->tokenizer, text, strlen(text), "the prompt", ids);
 	if (!code && bos >= 0 && ids->n > 1 && ids->at[1] == bos)
 		memmove(ids->at, ids->at + 1, sizeof *ids->at * (size_t)--ids->n);
 	if (!code && !ids->n)
 		sn_ids_add(ids, start_id(g->tokenizer));
+	free(turn.s);
 	return code;
 }
 
@@ -230,32 +81,142 @@ static int read_ids(const char *text, SnIds *ids)
 	return ids->n ? SN_OK : sn_fail(SN_USAGE, "--prompt-ids is empty");
 }
 
-static int encode_prompt(const Generator *g, const char *text, SnIds *ids)
+/* which: "the prompt", "prompt 3" */
+static int check_ids(const Generator *g, const SnIds *ids, const char *which, bool given)
 {
-	const char *given = sn_str(g->o, "prompt_ids", NULL);
-	int code = given ? read_ids(given, ids) : encode_text(g, text, ids);
-	for (int64_t i = 0; i < ids->n && !code; i++)
+	for (int64_t i = 0; i < ids->n; i++)
 		if (ids->at[i] >= g->m.V)
-			code = sn_fail(SN_DATA, "the prompt has token id %d, but the model's vocabulary is %lld%s", ids->at[i], (long long)g->m.V,
+			return sn_fail(SN_DATA, "%s has token id %d, but the model's vocabulary is %lld%s", which, ids->at[i], (long long)g->m.V,
 			               given ? "" : ": is it the model's tokenizer?");
-	if (!code && ids->n > g->m.room)
-		code = sn_fail(SN_DATA, "the prompt has %lld tokens; the model's context is %lld", (long long)ids->n, (long long)g->m.room);
+	if (ids->n > g->m.room)
+		return sn_fail(SN_DATA, "%s has %lld tokens; the model's context is %lld", which, (long long)ids->n, (long long)g->m.room);
+	return SN_OK;
+}
+
+static int ask(const Generator *g, const char *text, const char *which, SnAnswer *a)
+{
+	const char *given = text ? NULL : sn_str(g->o, "prompt_ids", NULL);
+	SnIds ids = {0};
+	int code = given ? read_ids(given, &ids) : encode_text(g, text ? text : "", &ids);
+	if (!code)
+		code = check_ids(g, &ids, which, given != NULL);
+	if (!code)
+		sn_answer_ask(a, ids.at, ids.n);
+	a->begins = !given && !g->chat && (!text || !*text);
+	free(ids.at);
 	return code;
 }
 
-static void echo(Generator *g, const char *text, const SnIds *ids)
+/* --- what leaves */
+
+static void print_ids(Generator *g, const SnAnswer *a, int64_t from, int64_t to)
 {
-	if (sn_given(g->o, "no_echo"))
+	for (int64_t i = from; i < to; i++)
+		printf(i ? " %d" : "%d", a->ids.at[i]);
+	fflush(stdout);
+}
+
+/* The prompt, before it goes through the model. */
+static void echo(Generator *g, const char *text, const SnAnswer *a)
+{
+	if (sn_given(g->o, "no_echo") || g->json || g->chat)
 		return;
-	for (int64_t i = 0; i < ids->n && g->ids; i++)
-		print_id(g, ids->at[i]);
-	SnStr begun = {0};
-	for (int64_t i = 0; i < ids->n && !g->ids && sn_given(g->o, "prompt_ids"); i++)
-		sn_decode_piece(g->tokenizer, ids->at[i], !i, &begun);
-	emit(begun.s ? begun.s : "", begun.n);
-	free(begun.s);
-	if (!g->ids && !sn_given(g->o, "prompt_ids"))
-		emit(text, strlen(text));
+	if (g->ids)
+		print_ids(g, a, 0, a->prompt);
+	SnStr of_ids = {0};
+	for (int64_t i = 0; i < a->prompt && !g->ids && !text; i++)
+		sn_decode_piece(g->tokenizer, a->ids.at[i], !i, &of_ids);
+	if (!g->ids)
+		sn_emit(text ? text : of_ids.s, text ? strlen(text) : of_ids.n);
+	free(of_ids.s);
+}
+
+/* What has come since, of the one sequence there is. */
+static void stream(void *ctx, SnAnswer *a)
+{
+	Generator *g = ctx;
+	if (!g->prefilled)
+		g->prefilled = sn_clock();
+	if (g->json)
+		return;
+	if (g->ids && sn_given(g->o, "no_echo") && !g->left && sn_answer_drawn(a))
+		printf("%d", a->ids.at[a->prompt]), g->left = 1;
+	if (g->ids) {
+		print_ids(g, a, a->prompt + g->left, a->ids.n);
+		g->left = sn_answer_drawn(a);
+	} else if (a->text.n) {
+		sn_emit(a->text.s + g->left, a->sure - (size_t)g->left);
+		g->left = (int64_t)a->sure;
+	}
+	if (a->finish == SN_FULL)
+		sn_note("\nstopped: the model's context of %lld tokens is full", (long long)g->m.room);
+}
+
+static void first_token(void *ctx, SnAnswer *a)
+{
+	Generator *g = ctx;
+	if (!g->prefilled)
+		g->prefilled = sn_clock();
+}
+
+static void print_json(const Generator *g, const SnAnswer *a, const char *text)
+{
+	json_t *j = sn_answer_json(a, text, g->tokenizer != NULL, g->ids || !g->tokenizer);
+	json_dumpf(j, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(j);
+}
+
+static int finished(const Generator *g)
+{
+	fflush(stdout);
+	return ferror(stdout) ? sn_fail(SN_FAIL, "can't write to standard output") : SN_OK;
+}
+
+static void timing(const Generator *g, int64_t sequences)
+{
+	double decoding = sn_clock() - g->prefilled, prefill = g->prefilled - g->began;
+	int64_t again = g->q.drawn - sequences;
+	if (sn_given(g->o, "quiet"))
+		return;
+	sn_note("prompt %lld tokens, %.3f s, %.1f/s; generated %lld, %.3f s, %.1f/s", (long long)g->known, prefill, (double)g->known / prefill,
+	        (long long)g->q.drawn, decoding, again > 0 ? (double)again / decoding : 0);
+}
+
+/* --- beam search */
+
+/* Does a sequence of the beam end with its last id? The text is made anew each time: stops are few and short. */
+static bool ends(void *ctx, const int32_t *ids, int64_t n)
+{
+	Generator *g = ctx;
+	SnStr text = {0};
+	bool texts = false;
+	for (int i = 0; i < g->stops.n; i++)
+		texts |= g->stops.id[i] < 0;
+	for (int64_t i = 0; i < n && texts && g->tokenizer; i++)
+		sn_decode_piece(g->tokenizer, ids[i], false, &text);
+	bool found = sn_stops_at(&g->stops, ids[n - 1]) || (text.n && sn_stops_in(&g->stops, text.s, text.n));
+	free(text.s);
+	return found;
+}
+
+static int beam(Generator *g, SnAnswer *a, int64_t width)
+{
+	const float *logits = sn_stepper_prefill(&g->m, a->ids.at, a->ids.n);
+	SnIds out = {0};
+	SnBeam b = {.width = width, .limit = g->q.limit, .V = g->V, .ends = ends, .ctx = g};
+	g->prefilled = sn_clock();
+	int code = b.limit > 0 ? sn_beam_search(&g->m, &b, logits, &out) : SN_OK;
+	g->q.drawn = out.n;
+	for (int64_t i = 0; i < out.n && a->finish == SN_GOING; i++)
+		sn_answer_add(a, g->tokenizer, &g->stops, out.at[i]);
+	if (a->finish == SN_GOING)
+		sn_answer_end(a, SN_LIMIT);
+	free(out.at);
+	if (!code)
+		stream(g, a);
+	return code;
 }
 
 /* Sequences to follow: what the entry or --beam says, unless a flag asks for drawing; *width: 0 or 1: none. */
@@ -266,49 +227,213 @@ static int beam_width(const Generator *g, int64_t *width)
 	*width = (int64_t)sn_num(g->o, "sample.beam", 0);
 	for (int i = 0; i < 4; i++)
 		draws |= sn_given(g->o, drawing[i]);
-	if (draws && !sn_given(g->o, "sample.beam"))
+	if ((draws || g->chat || sn_given(g->o, "prompts")) && !sn_given(g->o, "sample.beam"))
 		*width = 0;
 	if (*width > 1 && *width > g->m.width)
 		return sn_fail(SN_USAGE, "--beam %lld: this program was compiled for %lld sequences at most: build it with --set %s.B=%lld",
 		               (long long)*width, (long long)g->m.width, sn_text(g->o->entry->name), (long long)*width);
+	if (*width > 1 && (sn_given(g->o, "prompts") || g->chat || g->q.logprobs >= 0))
+		return sn_fail(SN_USAGE, "--beam goes with one prompt, and without --logprobs");
 	return SN_OK;
 }
 
-static void timing(const Generator *g, int64_t prompt, double prefill_time, int64_t count, double decode_time)
-{
-	if (sn_given(g->o, "quiet"))
-		return;
-	sn_note("prompt %lld tokens, %.3f s, %.1f/s; generated %lld, %.3f s, %.1f/s", (long long)prompt, prefill_time, (double)prompt / prefill_time,
-	        (long long)count, decode_time, count > 1 ? (double)(count - 1) / decode_time : 0);
-}
+/* --- one prompt */
 
-static int generate(Generator *g, const char *text)
+static int one(Generator *g, const char *text)
 {
-	SnIds ids = {0};
-	int64_t limit = (int64_t)sn_num(g->o, "limit", 128), count = 0, width = 0;
-	int code = encode_prompt(g, text, &ids);
-	g->first = !*text && !sn_given(g->o, "prompt_ids");
+	SnAnswer a = {0}, *row = &a;
+	int64_t width = 0;
+	int code = ask(g, text, "the prompt", &a);
 	if (!code)
 		code = beam_width(g, &width);
-	double started = sn_clock();
+	g->began = sn_clock();
+	g->known = a.prompt;
 	if (!code)
 		code = sn_stepper_encode(&g->m, g->o, g->tokenizer);
 	if (!code) {
-		echo(g, text, &ids);
-		const float *logits = sn_stepper_prefill(&g->m, ids.at, ids.n);
-		double prefilled = sn_clock();
-		code = width > 1 ? decode_beam(g, logits, width, limit, &count) : decode(g, logits, limit, &count);
-		double ended = sn_clock();
-		if (isatty(STDOUT_FILENO) || !code)
-			putchar('\n');
-		fflush(stdout);
-		if (!code && ferror(stdout))
-			code = sn_fail(SN_FAIL, "can't write to standard output");
-		if (!code)
-			timing(g, ids.n, prefilled - started, count, ended - prefilled);
+		echo(g, text, &a);
+		g->q.said = stream;
+		code = width > 1 ? beam(g, &a, width) : sn_sequences_run(&g->q, &row, 1);
 	}
-	free(ids.at);
+	if (!code && g->json)
+		print_json(g, &a, text);
+	else if (!code)
+		putchar('\n');
+	if (!code)
+		code = finished(g);
+	if (!code)
+		timing(g, 1);
+	sn_answer_close(&a);
 	return code;
+}
+
+/* --- a file of prompts */
+
+static const char separator[] = "----";
+
+static void print_answer(const Generator *g, const SnAnswer *a, const char *text, bool first)
+{
+	if (g->json) {
+		print_json(g, a, text);
+		return;
+	}
+	if (!first)
+		puts(separator);
+	if (g->ids) {
+		for (int64_t i = sn_given(g->o, "no_echo") ? a->prompt : 0, k = 0; i < a->ids.n; i++)
+			printf(k++ ? " %d" : "%d", a->ids.at[i]);
+	} else {
+		if (!sn_given(g->o, "no_echo") && !g->chat)
+			sn_emit(text, strlen(text));
+		if (a->text.n)
+			sn_emit(a->text.s, a->text.n);
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
+static int by_length(const void *a, const void *b)
+{
+	const SnAnswer *x = *(SnAnswer *const *)a, *y = *(SnAnswer *const *)b;
+	return x->prompt != y->prompt ? (x->prompt < y->prompt ? -1 : 1) : x < y ? -1 : x > y;
+}
+
+/* Those of like lengths go together; answers leave in the file's order, as soon as those before have. */
+static int in_batches(Generator *g, const SnPrompts *p, SnAnswer *a)
+{
+	SnAnswer **order = sn_alloc(sizeof *order * (size_t)p->n);
+	int64_t printed = 0, n;
+	int code = SN_OK;
+	for (int64_t i = 0; i < p->n; i++)
+		order[i] = &a[i];
+	qsort(order, (size_t)p->n, sizeof *order, by_length);
+	for (int64_t at = 0; at < p->n && !code; at += n) {
+		n = p->n - at < g->m.width ? p->n - at : g->m.width;
+		sn_stepper_restart(&g->m, n);
+		code = sn_sequences_run(&g->q, order + at, n);
+		for (; !code && printed < p->n && a[printed].finish != SN_GOING; printed++)
+			print_answer(g, &a[printed], p->at[printed], printed == 0);
+	}
+	free(order);
+	return code ? code : finished(g);
+}
+
+static int many(Generator *g, const SnPrompts *p)
+{
+	int64_t width;
+	int code = beam_width(g, &width);
+	if (!code && g->m.encode)
+		return sn_fail(SN_USAGE, "%s reads a source beside its prompt: --prompts is for models without one", sn_text(g->o->entry->name));
+	SnAnswer *a = sn_alloc(sizeof *a * (size_t)p->n);
+	for (int64_t i = 0; i < p->n && !code; i++) {
+		char which[32];
+		snprintf(which, sizeof which, "prompt %lld", (long long)i + 1);
+		code = ask(g, p->at[i], which, &a[i]);
+		g->known += a[i].prompt;
+	}
+	g->began = sn_clock();
+	g->q.said = first_token;
+	if (!code)
+		code = in_batches(g, p, a);
+	if (!code)
+		timing(g, p->n);
+	for (int64_t i = 0; i < p->n; i++)
+		sn_answer_close(&a[i]);
+	free(a);
+	return code;
+}
+
+/* --- a conversation */
+
+static volatile int interrupted;
+
+static void on_interrupt(int sig)
+{
+	interrupted = 1;
+}
+
+/* One line of standard input without its end; NULL at the end of it. */
+static char *read_line(bool asks)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	if (asks)
+		fprintf(stderr, "> ");
+	ssize_t n = getline(&line, &cap, stdin);
+	if (n < 0) {
+		free(line);
+		return NULL;
+	}
+	while (n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+		line[--n] = 0;
+	return line;
+}
+
+/* The next turn behind what the caches hold; where that is full, behind nothing. */
+static int say(Generator *g, SnAnswer *a, const char *text)
+{
+	SnStr turn = {0};
+	SnIds ids = {0};
+	bool first = a->ids.n == 0;
+	if (a->finish == SN_STOPPED && a->ids.n && sn_stops_at(&g->stops, a->ids.at[a->ids.n - 1]))
+		a->ids.n--;                         /* the template has it, too */
+	if (first && sn_bos(g->tokenizer) >= 0)
+		sn_ids_add(&ids, sn_bos(g->tokenizer));
+	sn_chat_ask(&turn, g->chat, sn_str(g->o, "system", NULL), text, first);
+	int code = sn_encode(g->tokenizer, turn.s, turn.n, "what you said", &ids);
+	if (!code)
+		code = check_ids(g, &ids, "what you said", false);
+	bool fits = a->ids.n + ids.n <= g->m.room;
+	if (!code && fits)
+		sn_answer_ask(a, ids.at, ids.n);
+	free(turn.s);
+	free(ids.at);
+	if (code || fits)
+		return code;
+	sn_note("the model's context of %lld tokens is full: the conversation begins anew", (long long)g->m.room);
+	a->ids.n = 0;
+	a->finish = SN_GOING;
+	sn_stepper_restart(&g->m, 1);
+	return say(g, a, text);
+}
+
+static int talk(Generator *g)
+{
+	struct sigaction act = {.sa_handler = on_interrupt}, old;
+	SnAnswer a = {0}, *row = &a;
+	bool asks = isatty(STDIN_FILENO);
+	int code = SN_OK;
+	char *line;
+	if (g->m.encode)
+		return sn_fail(SN_USAGE, "%s reads a source beside its prompt: it can't chat", sn_text(g->o->entry->name));
+	if (asks && !sn_given(g->o, "quiet"))
+		sn_note("Ctrl-C ends an answer, Ctrl-D the conversation; /clear begins it anew");
+	sigaction(SIGINT, &act, &old);
+	g->q.interrupted = &interrupted;
+	g->q.said = stream;
+	sn_stepper_restart(&g->m, 1);
+	while (!code && (line = read_line(asks))) {
+		interrupted = 0;
+		if (!strcmp(line, "/clear")) {
+			a.ids.n = 0;
+			sn_stepper_restart(&g->m, 1);
+		} else if (*line) {
+			g->left = 0;
+			code = say(g, &a, line);
+			if (!code)
+				code = sn_sequences_run(&g->q, &row, 1);
+			if (!code && g->json)
+				print_json(g, &a, line);
+			else if (!code)
+				putchar('\n');
+			if (!code)
+				code = finished(g);
+		}
+		free(line);
+	}
+	sigaction(SIGINT, &old, NULL);
+	sn_answer_close(&a);
+	return code ? code : interrupted ? SN_INTERRUPTED : SN_OK;
 }
 
 /* --- opening */
@@ -357,72 +482,133 @@ static int32_t stop_id(const Generator *g, const char *text)
 	return *end || id < 0 || id > INT32_MAX ? -1 : (int32_t)id;
 }
 
-static void find_stops(Generator *g)
+static void add_stop(Generator *g, const char *text)
+{
+	SnStops *s = &g->stops;
+	if (!*text || s->n == SN_MAX_LIST)
+		return;
+	s->text[s->n] = text;
+	s->id[s->n++] = stop_id(g, text);
+}
+
+/* What the checkpoint says ends a text: an id, or a list of them. */
+static void add_ends(Generator *g, json_t *config)
+{
+	json_t *e = json_object_get(config, "eos_token_id");
+	for (size_t i = 0; i < (json_is_array(e) ? json_array_size(e) : 1); i++) {
+		json_t *id = json_is_array(e) ? json_array_get(e, i) : e;
+		if (json_is_integer(id) && json_integer_value(id) >= 0 && json_integer_value(id) < g->m.V && g->stops.n < SN_MAX_LIST)
+			g->stops.id[g->stops.n++] = (int32_t)json_integer_value(id);
+	}
+}
+
+static int find_ends(Generator *g, const char *checkpoint)
+{
+	static const char *const files[] = {"generation_config.json", "config.json"};
+	int before = g->stops.n;
+	for (int i = 0; i < 2 && g->stops.n == before && checkpoint && sn_is_dir(checkpoint); i++) {
+		char *path = sn_format("%s/%s", checkpoint, files[i]);
+		json_t *config = sn_exists(path) ? sn_json_read(path) : json_object();
+		free(path);
+		if (!config)
+			return SN_DATA;
+		add_ends(g, config);
+		json_decref(config);
+	}
+	return SN_OK;
+}
+
+/* The flags' stops, else the entry's; and what always ends a text or a turn. */
+static int find_stops(Generator *g, const char *checkpoint)
 {
 	const SnOptions *o = g->o;
 	for (int i = 0; i < o->nstop; i++)
-		g->stop[g->nstop++] = o->stop[i];
+		add_stop(g, o->stop[i]);
 	for (int i = 0; !o->nstop && i < SN_MAX_LIST; i++) {
 		char key[24];
 		snprintf(key, sizeof key, "stop.%d", i);
 		const SnSetting *s = sn_setting(o->entry->settings, o->entry->nsetting, key);
 		if (!s || !s->str)
 			break;
-		g->stop[g->nstop++] = s->str;
+		add_stop(g, s->str);
 	}
-	int kept = 0;
-	for (int i = 0; i < g->nstop; i++)
-		if (*g->stop[i]) {
-			g->stop[kept] = g->stop[i];
-			g->stop_id[kept++] = stop_id(g, g->stop[i]);
-		}
-	g->nstop = kept;
+	if (g->chat)
+		add_stop(g, sn_chat_stop(g->chat));
+	return sn_given(o, "ignore_eos") ? SN_OK : find_ends(g, checkpoint);
 }
 
 static void open_sampler(Generator *g, int64_t V)
 {
 	const SnOptions *o = g->o;
 	g->sampler = (SnSampler){.temperature = sn_num(o, "sample.temperature", 1), .top_p = sn_num(o, "sample.top_p", 1),
-		.min_p = sn_num(o, "sample.min_p", 0), .top_k = (int)fmin(sn_num(o, "sample.top_k", 0), 1 << 30), .seed = (uint32_t)sn_num(o, "seed", 1)};
+		.min_p = sn_num(o, "sample.min_p", 0), .top_k = (int)fmin(sn_num(o, "sample.top_k", 0), 1 << 30), .seed = (uint32_t)sn_num(o, "seed", 1),
+		.repetition = sn_num(o, "sample.repetition_penalty", 1), .presence = sn_num(o, "sample.presence_penalty", 0),
+		.frequency = sn_num(o, "sample.frequency_penalty", 0)};
 	sn_sampler_open(&g->sampler, V);
 }
 
 static int open_all(Generator *g, const char *checkpoint)
 {
+	const SnOptions *o = g->o;
 	int code = open_tokenizer(g, checkpoint);
+	if (!code && sn_given(o, "chat"))
+		code = g->tokenizer ? sn_chat_find(o, checkpoint, &g->chat) : sn_fail(SN_USAGE, "--chat is for texts, not ids");
 	if (!code)
-		code = sn_session_start(&g->s, g->o->entry, g->o);
+		code = sn_session_start(&g->s, o->entry, o);
 	if (!code)
 		code = sn_stepper_open(&g->m, &g->s);
 	if (!code)
-		code = sn_model_load(&g->s, g->o, checkpoint);
+		code = sn_model_load(&g->s, o, checkpoint);
 	if (code)
 		return code;
 	int64_t known = g->tokenizer ? sn_tokenizer_size(g->tokenizer) : g->m.V;
 	g->V = g->m.V < known ? g->m.V : known;
 	open_sampler(g, g->m.V);
-	find_stops(g);
-	return sn_prepare(&g->s, g->o);
+	if ((code = find_stops(g, checkpoint)))
+		return code;
+	g->json = sn_given(o, "json") || sn_given(o, "logprobs");
+	g->q = (SnSequences){.m = &g->m, .tokenizer = g->tokenizer, .sampler = &g->sampler, .stops = &g->stops, .V = g->V, .ctx = g,
+		.limit = (int64_t)sn_num(o, "limit", 128), .logprobs = sn_given(o, "logprobs") ? (int64_t)sn_num(o, "logprobs", 0) : -1};
+	return sn_prepare(&g->s, o);
+}
+
+static int run(Generator *g, const SnPrompts *p)
+{
+	if (p->n)
+		return many(g, p);
+	if (g->chat && !sn_given(g->o, "prompt"))
+		return talk(g);
+	if (!g->tokenizer || (sn_given(g->o, "prompt_ids") && !sn_given(g->o, "prompt")))
+		return one(g, NULL);
+	const char *prompt = sn_str(g->o, "prompt", "");
+	size_t n;
+	char *piped = !strcmp(prompt, "-") ? sn_read_stdin(&n) : NULL;
+	int code = one(g, piped ? piped : prompt);
+	free(piped);
+	return code;
 }
 
 int sn_generate_main(const SnOptions *o)
 {
-	const char *prompt = sn_str(o, "prompt", "");
+	SnPrompts prompts = {0};
 	char *checkpoint;
+	if (sn_given(o, "prompts") && (sn_given(o, "prompt") || sn_given(o, "prompt_ids")))
+		return sn_fail(SN_USAGE, "--prompts excludes --prompt and --prompt-ids");
 	int code = sn_model_find(o, &checkpoint);
 	if (code)
 		return code;
 	Generator g = {.o = o};
-	char *piped = !strcmp(prompt, "-") ? read_stdin() : NULL;
-	code = open_all(&g, checkpoint);
+	if (sn_given(o, "prompts"))
+		code = sn_prompts_read(&prompts, sn_str(o, "prompts", "-"));
 	if (!code)
-		code = generate(&g, piped ? piped : prompt);
+		code = open_all(&g, checkpoint);
+	if (!code)
+		code = run(&g, &prompts);
 	sn_sampler_close(&g.sampler);
 	sn_stepper_close(&g.m);
 	sn_tokenizer_close(g.tokenizer);
 	sn_session_close(&g.s);
-	free(g.text.s);
-	free(piped);
+	sn_prompts_close(&prompts);
 	free(checkpoint);
 	return code;
 }

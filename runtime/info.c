@@ -67,11 +67,14 @@ static void show_config(const SnProgram *p)
 		sn_print_setting(stdout, &s[i]);
 }
 
-static void show_quantize(const SnEntry *e)
+static void show_kept(const SnEntry *e)
 {
 	const SnSetting *s = sn_setting(e->settings, e->nsetting, "quantize");
 	if (s && s->str)
 		printf("  weights: %s in contractions, in blocks made when the program starts\n", sn_text(s->str));
+	s = sn_setting(e->settings, e->nsetting, "cache");
+	if (s && s->str)
+		printf("  cache: %s keys and values of earlier tokens\n", sn_text(s->str));
 }
 
 /* What contractions read; of bf16, or of f32 in its place, why. */
@@ -96,7 +99,7 @@ static void show_entry(const SnEntry *e, int threads)
 	double bytes = (double)e->arena_bytes + (double)e->scratch_bytes * threads;
 	printf("%s (%s): %s of memory: %s and %s for each of %d threads\n", sn_text(e->name), kind_name[e->kind & 3], sn_bytes_text(total, bytes),
 	       sn_bytes_text(arena, (double)e->arena_bytes), sn_bytes_text(scratch, (double)e->scratch_bytes), threads);
-	show_quantize(e);
+	show_kept(e);
 	show_precision(e);
 	printf("  dimensions:");
 	for (int64_t i = 0; i < e->nsym; i++)

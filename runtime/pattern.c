@@ -6,6 +6,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct SnPattern { pcre2_code *code; };
 struct SnMatcher { const pcre2_code *code; pcre2_match_data *data; pcre2_match_context *context; };
@@ -23,11 +24,41 @@ __attribute__((weak)) const char *_pcre2_jit_get_target_8(void)
 	return "none";
 }
 
+/* Patterns are written for Oniguruma, whose classes are Unicode's: \s has no U+180E, \w has marks and all punctuation that connects, \h is a
+ * hexadecimal digit. */
+static char *translated(const char *pattern)
+{
+	static const struct { char escape; const char *alone, *inside; } classes[] = {
+		{'s', "\\p{White_Space}", "\\p{White_Space}"}, {'S', "\\P{White_Space}", "\\P{White_Space}"},
+		{'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"}, {'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", NULL},
+		{'h', "[0-9a-fA-F]", "0-9a-fA-F"}, {'H', "[^0-9a-fA-F]", NULL},
+	};
+	SnStr out = {0};
+	int depth = 0;                        /* in brackets */
+	sn_str_add(&out, "", 0);
+	for (const char *p = pattern; *p; p++) {
+		const char *by = NULL;
+		for (size_t i = 0; *p == '\\' && i < sizeof classes / sizeof *classes; i++)
+			if (p[1] == classes[i].escape)
+				by = depth ? classes[i].inside : classes[i].alone;
+		size_t n = *p == '\\' && p[1] ? 2 : 1;
+		if (n == 1 && *p == '[' && (!depth || p[1] == ':'))
+			depth++;
+		else if (n == 1 && *p == ']' && depth)
+			depth--;
+		sn_str_add(&out, by ? by : p, by ? strlen(by) : n);
+		p += n - 1;
+	}
+	return out.s;
+}
+
 SnPattern *sn_pattern_open(const char *pattern, const char *path)
 {
 	int err;
 	PCRE2_SIZE at;
-	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &err, &at, NULL);
+	char *text = translated(pattern);
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &err, &at, NULL);
+	free(text);
 	if (!code) {
 		char text[128];
 		pcre2_get_error_message(err, (PCRE2_UCHAR *)text, sizeof text);

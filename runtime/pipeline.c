@@ -82,6 +82,28 @@ typedef struct Run {
 	SnIds *out;
 } Run;
 
+static bool is_word(const Seen *seen, const char *s, size_t n)
+{
+	return seen->n == n && !memcmp(seen->word, s, n);
+}
+
+/* The word's place, or, with n 0, one for it: two are looked at, and of those the one that was there first is left. */
+static Seen *lookup(Run *r, const char *s, size_t n)
+{
+	uint32_t i = (uint32_t)(sn_hash64(s, n, 0) >> 20) & (CACHE - 1);
+	Seen *one = &r->seen[i], *two = &r->seen[i ^ 1];
+	if (is_word(one, s, n))
+		return one;
+	if (is_word(two, s, n))
+		return two;
+	if (one->n && two->n)
+		*two = *one;
+	else if (one->n)
+		one = two;
+	one->n = 0;
+	return one;
+}
+
 static void encode_part(Run *r, const char *s, size_t n)
 {
 	const SnModel *m = r->p->model;
@@ -90,8 +112,8 @@ static void encode_part(Run *r, const char *s, size_t n)
 		m->kind->word(m, &r->scratch, s, n, out);
 		return;
 	}
-	Seen *seen = &r->seen[(sn_hash64(s, n, 0) >> 20) & (CACHE - 1)];
-	if (seen->n == n && !memcmp(seen->word, s, n)) {
+	Seen *seen = lookup(r, s, n);
+	if (seen->n) {
 		for (int i = 0; i < seen->count; i++)
 			sn_ids_add(out, seen->ids[i]);
 		return;

@@ -6,6 +6,8 @@
 
 #define RT_T_PTR const void *
 #define RT_T_I64 int64_t
+#define RT_T_I32 int32_t
+#define RT_T_I8 int8_t
 #define RT_T_F64 double
 #define RT_C_FIELD(s, type, field) RT_T_##type field;
 #define RT_STRUCT(name, fields) typedef struct name { fields(RT_C_FIELD) } name;

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { STREAM = 0x73616D70 };   /* apart from the streams of weights and batches */
 
@@ -12,14 +13,51 @@ void sn_sampler_open(SnSampler *s, int64_t V)
 {
 	s->probs = sn_alloc(sizeof *s->probs * (size_t)V);
 	s->heap = sn_alloc(sizeof *s->heap * (size_t)V);
+	s->adjusted = sn_alloc(sizeof *s->adjusted * (size_t)V);
+	s->counts = sn_alloc(sizeof *s->counts * (size_t)V);
 }
 
 void sn_sampler_close(SnSampler *s)
 {
 	free(s->probs);
 	free(s->heap);
-	s->probs = NULL;
-	s->heap = NULL;
+	free(s->adjusted);
+	free(s->counts);
+	s->probs = s->adjusted = NULL;
+	s->heap = s->counts = NULL;
+}
+
+double sn_log_sum(const float *logits, int64_t V)
+{
+	double top = -INFINITY, sum = 0;
+	for (int64_t i = 0; i < V; i++)
+		top = logits[i] > top || isnan(logits[i]) ? logits[i] : top;
+	for (int64_t i = 0; i < V; i++)
+		sum += exp(logits[i] - top);
+	return top + log(sum);
+}
+
+/* counts: of an id 1 + how often it was drawn; zeros again behind it. */
+const float *sn_penalised(SnSampler *s, const float *logits, int64_t V, const int32_t *ids, int64_t n, int64_t prompt)
+{
+	bool repetition = s->repetition > 0 && s->repetition != 1;
+	if (!repetition && s->presence == 0 && s->frequency == 0)
+		return logits;
+	memcpy(s->adjusted, logits, sizeof *logits * (size_t)V);
+	for (int64_t i = 0; i < n; i++)
+		if (ids[i] < V)
+			s->counts[ids[i]] += (s->counts[ids[i]] == 0) + (i >= prompt);
+	for (int64_t i = 0; i < n; i++) {
+		int32_t id = ids[i], drawn = id < V ? s->counts[id] - 1 : -1;
+		if (drawn < 0)
+			continue;
+		double z = logits[id];
+		if (repetition)
+			z = z > 0 ? z / s->repetition : z * s->repetition;
+		s->adjusted[id] = (float)(z - (drawn ? s->presence : 0) - drawn * s->frequency);
+		s->counts[id] = 0;
+	}
+	return s->adjusted;
 }
 
 static int32_t likeliest(const float *logits, int64_t V)

@@ -18,7 +18,7 @@
 
 enum { SN_OK = 0, SN_FAIL = 1, SN_USAGE = 2, SN_DATA = 3, SN_INTERRUPTED = 130 };   /* exit codes */
 enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER };                                   /* SnEntry.kind */
-enum { SN_F32, SN_I32, SN_BOOL };                                                    /* dtypes */
+enum { SN_F32, SN_I32, SN_BOOL, SN_BF16 };                                           /* dtypes; bf16: of what lives between calls alone */
 enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16384, SN_MAX_LIST = 16 };
 
 /* cli.c: everything main() does; argv as main's. Returns the exit code. */
@@ -486,6 +486,63 @@ const float *sn_stepper_prefill(SnStepper *, const int32_t *ids, int64_t n);  /*
  * does not tell its sequences apart. */
 bool sn_stepper_branch(SnStepper *, const int32_t *from, int64_t rows);
 
+/* From now on `rows` sequences of which nothing is known yet. */
+void sn_stepper_restart(SnStepper *, int64_t rows);
+
+/* answer.c: one sequence that is generated */
+typedef struct SnStops { const char *text[SN_MAX_LIST]; int32_t id[SN_MAX_LIST]; int n; } SnStops;   /* id -1: a text, not a token; else text may be NULL */
+typedef enum SnFinish { SN_GOING, SN_STOPPED, SN_LIMIT, SN_FULL } SnFinish;
+typedef struct SnAnswer {
+	SnIds ids;                    /* the first `prompt` of them were given, the others drawn */
+	int64_t prompt;
+	bool begins;                  /* what is drawn first begins a text: no text was given */
+	SnStr text;                   /* of those drawn, without what stopped it */
+	size_t sure;                  /* its first bytes, which begin no stop text */
+	SnFinish finish;
+	json_t *logprobs;             /* NULL: none asked for */
+} SnAnswer;
+enum { SN_MAX_LOGPROBS = 64 };
+void sn_answer_close(SnAnswer *);
+bool sn_stops_at(const SnStops *, int32_t id);                /* is it one of the tokens? */
+const char *sn_stops_in(const SnStops *, const char *text, size_t n);   /* where the first of the texts begins; NULL */
+void sn_answer_ask(SnAnswer *, const int32_t *ids, int64_t n);   /* more that is given, and what follows is to be drawn */
+int64_t sn_answer_drawn(const SnAnswer *);
+void sn_answer_add(SnAnswer *, const SnTokenizer *, const SnStops *, int32_t id);   /* drawn; tokenizer NULL: ids alone */
+void sn_answer_end(SnAnswer *, SnFinish why);
+void sn_answer_logprob(SnAnswer *, const SnTokenizer *, const float *logits, int64_t V, int32_t id, int64_t most);   /* of id, and of the likeliest */
+void sn_emit(const char *s, size_t n);                        /* to stdout; bytes that are no UTF-8 as U+FFFD */
+json_t *sn_answer_json(const SnAnswer *, const char *prompt, bool texts, bool ids);   /* a new object; docs/runtime.md */
+
+/* sequences.c: several of them through a generate entry's step at once */
+typedef struct SnSampler SnSampler;
+typedef struct SnSequences {
+	SnStepper *m;
+	const SnTokenizer *tokenizer; /* NULL: ids alone */
+	SnSampler *sampler;
+	const SnStops *stops;
+	int64_t V, limit;             /* ids that can be drawn; tokens to draw for each at most */
+	int64_t logprobs;             /* how many of the likeliest beside each; -1: none are kept */
+	void (*said)(void *ctx, SnAnswer *);   /* a token was drawn, or the sequence ended; may be NULL */
+	void *ctx;
+	const volatile int *interrupted;   /* becomes nonzero: all end; may be NULL */
+	int64_t drawn;                /* tokens in all */
+} SnSequences;
+/* Until each has ended; all have m->cached tokens in the caches, and more to feed. Changes the order of row. SN_FAIL */
+int sn_sequences_run(SnSequences *, SnAnswer **row, int64_t n);
+
+/* prompts.c */
+typedef struct SnPrompts { char **at; int64_t n, cap; } SnPrompts;
+int sn_prompts_read(SnPrompts *, const char *path);           /* a file's, or standard input's for "-"; SN_DATA */
+void sn_prompts_close(SnPrompts *);
+char *sn_read_stdin(size_t *n);                               /* all of it, NUL-terminated; malloc'ed */
+
+/* chat.c: conversations as text, by the family of the checkpoint's chat template */
+typedef struct SnChat SnChat;
+int sn_chat_find(const SnOptions *, const char *checkpoint, const SnChat **);   /* SN_USAGE, SN_DATA */
+const char *sn_chat_stop(const SnChat *);                     /* the text that ends an answer */
+/* Adds what stands between the last answer (or nothing: `first`) and the next one. system: NULL or empty: none */
+void sn_chat_ask(SnStr *, const SnChat *, const char *system, const char *user, bool first);
+
 /* beam.c: beam search; scores are sums of log-probabilities divided by length (Wu et al. 2016, sec. 7, alpha = 1). */
 typedef struct SnBeam {
 	int64_t width, limit;         /* sequences followed; tokens at most */
@@ -497,11 +554,22 @@ typedef struct SnBeam {
 int sn_beam_search(SnStepper *, const SnBeam *, const float *logits, SnIds *out);   /* SN_FAIL */
 
 /* sample.c */
-typedef struct SnSampler { double temperature, top_p, min_p; int top_k; uint32_t seed; float *probs; int32_t *heap; } SnSampler;
+struct SnSampler {
+	double temperature, top_p, min_p;
+	double repetition, presence, frequency;   /* sn_penalised; 1 (or 0), 0, 0: none */
+	int top_k;
+	uint32_t seed;
+	float *probs, *adjusted;
+	int32_t *heap, *counts;
+};
 void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
 void sn_sampler_close(SnSampler *);
 /* Draws from logits (V): greedy at temperature 0; else softmax(logits / temperature), then the top_k most likely (0:
  * all), of them the fewest whose share reaches top_p, without those under min_p times the likeliest. */
 int32_t sn_sample(SnSampler *, const float *logits, int64_t V, int64_t position);
+/* The logits with what has been said made less likely: of every id of ids[0..n) a positive one divided by `repetition` and a negative one
+ * multiplied (Keskar et al. 2019, sec. 4.1); of those from `prompt` on, which were drawn, less `presence`, and less `frequency` for each time. */
+const float *sn_penalised(SnSampler *, const float *logits, int64_t V, const int32_t *ids, int64_t n, int64_t prompt);
+double sn_log_sum(const float *logits, int64_t V);            /* log of the sum of e^logit; NaN if some logit is none */
 
 #endif

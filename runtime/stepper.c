@@ -204,6 +204,12 @@ int sn_stepper_encode(SnStepper *m, const SnOptions *o, const SnTokenizer *t)
 
 /* --- steps */
 
+void sn_stepper_restart(SnStepper *m, int64_t rows)
+{
+	m->cached = 0;
+	set_rows(m, rows);
+}
+
 const float *sn_stepper_feed(SnStepper *m, const int32_t *ids, int64_t n)
 {
 	const SnSlot *s = m->step->slots;
@@ -239,7 +245,7 @@ static int64_t row_bytes(const SnStepper *m, const SnTensor *t)
 {
 	const SnAxis *a = t->axes;
 	const int64_t *dims = t->dims;
-	int64_t n = t->dtype == SN_BOOL ? 1 : 4;
+	int64_t n = t->dtype == SN_BOOL ? 1 : t->dtype == SN_BF16 ? 2 : 4;
 	if (!a)
 		return t->rank && dims[0] == m->width ? t->bytes / m->width : 0;
 	for (int64_t i = 0; i < t->rank; i++) {
@@ -258,13 +264,15 @@ static bool is_kept(const SnTensor *t, int from)
 	return false;
 }
 
-static void move_rows(SnStepper *m, const SnTensor *t, int64_t bytes, const int32_t *from, int64_t rows)
+/* Rows that only move up need no copy beside: none is written before it is read. */
+static void move_rows(SnStepper *m, const SnTensor *t, int64_t bytes, const int32_t *from, int64_t rows, bool up)
 {
-	char *at = m->s->arena + t->offset;
-	memcpy(m->spare, at, (size_t)(bytes * m->rows));
+	char *at = m->s->arena + t->offset, *source = up ? at : m->spare;
+	if (!up)
+		memcpy(m->spare, at, (size_t)(bytes * m->rows));
 	for (int64_t i = 0; i < rows; i++)
 		if (from[i] != i)
-			memcpy(at + i * bytes, m->spare + from[i] * bytes, (size_t)bytes);
+			memcpy(at + i * bytes, source + from[i] * bytes, (size_t)bytes);
 }
 
 bool sn_stepper_branch(SnStepper *m, const int32_t *from, int64_t rows)
@@ -273,17 +281,20 @@ bool sn_stepper_branch(SnStepper *m, const int32_t *from, int64_t rows)
 	const SnTensor *t = e->tensors;
 	size_t most = 1;
 	bool spread = m->rows == 1;     /* what encode left is the same for all sequences from then on */
+	bool up = true;
+	for (int64_t i = 0; i < rows; i++)
+		up &= from[i] >= i;
 	for (int64_t i = 0; i < e->ntensor; i++) {
 		if (is_kept(&t[i], 1) && !row_bytes(m, &t[i]))
 			return false;
 		if (is_kept(&t[i], 1) && (size_t)t[i].bytes > most)
 			most = (size_t)t[i].bytes;
 	}
-	if (!m->spare)
+	if (!up && !m->spare)
 		m->spare = sn_alloc(most);
 	for (int64_t i = 0; i < e->ntensor; i++)
 		if (is_kept(&t[i], spread))
-			move_rows(m, &t[i], row_bytes(m, &t[i]), from, rows);
+			move_rows(m, &t[i], row_bytes(m, &t[i]), from, rows, up);
 	set_rows(m, rows);
 	return true;
 }

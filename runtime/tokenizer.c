@@ -268,6 +268,7 @@ void sn_post_process(const SnTokenizer *t, const SnIds *a, const SnIds *b, SnIds
 
 void sn_decode_piece(const SnTokenizer *t, int32_t id, bool first, SnStr *out)
 {
+	sn_str_add(out, "", 0);               /* out has a text, if an empty one */
 	if (t->kind == FILES)
 		sn_pipeline_piece(t->pipeline, id, first, out);
 	else if (id >= 0 && id < t->size)

@@ -198,7 +198,7 @@ static json_t *gpt2(const SnVocab *v, const char *path)
 	if (patterns[at].digits)
 		json_array_append_new(steps, json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1));
 	json_array_append_new(steps, json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", patterns[at].pattern, "behavior", "Isolated", "invert", 0));
-	json_array_append_new(steps, json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", (int)v->add_space_prefix, "trim_offsets", 1,
+	json_array_append_new(steps, json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1,
 	                                       "use_regex", 0));
 	if (!vocab) {
 		json_decref(merges);

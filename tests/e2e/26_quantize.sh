@@ -37,3 +37,10 @@ for q in q8_0:0.001 q4_0:0.01; do
 done
 exits "a format that is none" 2 "q8_0 q4_0" blocks_build none --quantize q9
 exits "nothing to quantise" 1 "only train entries" "$sinter" build "$blocks_model" $tiny --entry train --quantize q8_0 -o "$tmp/blocks-none"
+for how in file set; do
+	if [ $how = file ]; then sed '/^eval valid/a\  quantize q8_0' "$blocks_model" > "$tmp/quantized_by_file.sinter"; blocks_flag=""; else cp "$blocks_model" "$tmp/quantized_by_file.sinter"; blocks_flag="--set valid.quantize=q8_0"; fi
+	check "an entry's own quantize builds ($how)" "$sinter" build "$tmp/quantized_by_file.sinter" $tiny $blocks_flag -o "$tmp/blocks-$how"
+	if [ "$(loss_of $how)" = "$(loss_of q8_0)" ]; then ok "and gives the flag's loss"; else bad "and gives the flag's loss" "$(loss_of $how)"; fi
+	check "other entries keep their weights" bash -c "[ \$('$tmp/blocks-$how' info | grep -c 'weights: q8_0') = 1 ]"
+done
+exits "--set of a format that is none" 1 "q8_0 or q4_0 is wanted" blocks_build none --set valid.quantize=q9

@@ -1,4 +1,4 @@
-/* all_bf16.c: whole models with `precision bf16`: a training step's loss and gradients, evaluation, and generation (a prompt, then two
+/* all_bf16.c: whole models with `precision bf16`, or caches in bf16: a training step's loss and gradients, evaluation, and generation (a prompt, then two
  * tokens), compiled, against the evaluator, in each way this processor can multiply bf16.
  *
  * K are the kernels' results, F the evaluator's of the graph made without the pass `precision`, in double throughout. E are the
@@ -19,6 +19,10 @@ static const Case cases[] = {
 	  .sets = { "V=101", "N=19", "D=24", "H=3", "L=2", "p=0.0", "train.batch=4", "train.micro=2", "train.T=19" } },
 	{ .path = "models/llama.sinter", .precision = "bf16", .entries = { "train", "generate" },
 	  .sets = { "V=101", "N=19", "D=24", "F=29", "H=4", "G=2", "L=1", "train.micro=2", "train.T=19" } },
+	{ .path = "models/llama.sinter", .precision = "bf16", .entries = { "generate" },
+	  .sets = { "V=101", "N=19", "D=24", "F=29", "H=4", "G=2", "L=2", "generate.cache=bf16" } },
+	{ .path = "models/gpt2.sinter", .precision = "f32", .entries = { "generate" },
+	  .sets = { "V=101", "N=19", "D=24", "H=3", "L=2", "generate.cache=bf16" } },
 	{ .path = "models/whisper.sinter", .preset = "nano", .precision = "bf16", .sets = { "train.batch=2", "T=19" } },
 };
 
@@ -251,6 +255,9 @@ static void check_case(void **state)
 	const Case *c = *state;
 	Case wide = *c;
 	wide.precision = "f32";
+	for (int i = 0; wide.sets[i]; i++)
+		if (strcmp(wide.sets[i], "generate.cache=bf16") == 0)
+			wide.sets[i] = "generate.cache=f32";
 	Subject s = subject(c, 0);
 	Module *f32 = build_case(s.arena, c->path, &wide, NULL);
 	assert_true(passes_module(f32, NULL));

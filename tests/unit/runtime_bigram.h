@@ -163,13 +163,13 @@ static const SnFunction generate_functions[] = {
 };
 
 static const int64_t square[] = {V, V}, row[] = {V}, cache_dims[] = {S};
-#define WEIGHTS {"model.table.weight", 0, SN_F32, 2, square, TABLE, 4 * V * V, 2, 0, 0.02, 1, 0, 0, NULL, 0}, \
-	{"model.bias", 0, SN_F32, 1, row, TABLE + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL, 0}
-#define LIKE(name, at) {name ".model.table.weight", 1, SN_F32, 2, square, at, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL, 0}, \
-	{name ".model.bias", 1, SN_F32, 1, row, at + 4 * V * V, 4 * V, 0, 0, 0, 0, 0, 0, NULL, 0}
+#define WEIGHTS {.name = "model.table.weight", .dtype = SN_F32, .rank = 2, .dims = square, .offset = TABLE, .bytes = 4 * V * V, .init = 2, .a = 0, .b = 0.02, .decay = 1}, \
+	{.name = "model.bias", .dtype = SN_F32, .rank = 1, .dims = row, .offset = TABLE + 4 * V * V, .bytes = 4 * V}
+#define LIKE(of, at) {.name = of ".model.table.weight", .kind = 1, .dtype = SN_F32, .rank = 2, .dims = square, .offset = at, .bytes = 4 * V * V}, \
+	{.name = of ".model.bias", .kind = 1, .dtype = SN_F32, .rank = 1, .dims = row, .offset = at + 4 * V * V, .bytes = 4 * V}
 static const SnTensor train_tensors[] = {WEIGHTS, LIKE("grad", GRAD), LIKE("m", M), LIKE("v", VEL)};
-static const SnTensor generate_tensors[] = {WEIGHTS, {"ready", 1, SN_F32, 2, square, G_READY, 4 * V * V, 0, 0, 0, 0, 0, 0, NULL, 0},
-	{"cache.0", 1, SN_I32, 1, cache_dims, G_CACHE, 4 * S, 0, 0, 0, 0, 0, 0, NULL, 0}};
+static const SnTensor generate_tensors[] = {WEIGHTS, {.name = "ready", .kind = 1, .dtype = SN_F32, .rank = 2, .dims = square, .offset = G_READY, .bytes = 4 * V * V},
+	{.name = "cache.0", .kind = 1, .dtype = SN_I32, .rank = 1, .dims = cache_dims, .offset = G_CACHE, .bytes = 4 * S}};
 
 #define NUM(key, x) {key, NULL, 1, x, NULL}
 #define TEXT(key, s) {key, s, 0, 0, NULL}
