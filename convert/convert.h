@@ -95,11 +95,12 @@ typedef struct Model {
 	Sizes sizes;
 	json_t *config;               /* owned */
 	json_t *tokenizer;            /* owned; NULL: none */
+	json_t *chat;                 /* owned: tokenizer_config.json; NULL: there is no chat template */
 	Vec(Weight) tensors;          /* model_save writes them by name */
 	SnFile file;                  /* mapping under the tensors */
 } Model;
 void model_close(Model *);
-/* save.c: DIR with model.safetensors, config.json and tokenizer.json: made beside it and renamed. An older one that holds nothing
+/* save.c: DIR with model.safetensors, config.json, tokenizer.json and tokenizer_config.json: made beside it and renamed. An older one that holds nothing
  * but these is replaced. SN_FAIL, SN_DATA */
 int model_save(Model *, Elem, const char *dir);
 

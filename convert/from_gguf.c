@@ -314,6 +314,14 @@ static int tokenizer(Import *x)
 	return x->m->tokenizer ? SN_OK : SN_DATA;
 }
 
+static void chat_template(Import *x)
+{
+	const char *text = gguf_string(&x->g, gguf_key(&x->g, "tokenizer.chat_template"));
+	json_t *j = text ? json_string(text) : NULL;   /* NULL also where it is not UTF-8 */
+	if (j)
+		x->m->chat = json_pack("{s:o}", "chat_template", j);
+}
+
 static void special_ids(Import *x)
 {
 	static const char *const ids[][2] = {{"bos", "bos_token_id"}, {"eos", "eos_token_id"}, {"padding", "pad_token_id"}};
@@ -342,6 +350,7 @@ static int read_model(Import *x)
 		return code;
 	m->config = config_of(m->family, &m->sizes);
 	special_ids(x);
+	chat_template(x);
 	code = scaling(x);
 	return code ? code : tokenizer(x);
 }

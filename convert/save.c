@@ -9,12 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const ours[] = {"model.safetensors", "config.json", "tokenizer.json"};
+static const char *const ours[] = {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"};
 
 void model_close(Model *m)
 {
 	json_decref(m->config);
 	json_decref(m->tokenizer);
+	json_decref(m->chat);
 	sn_file_unmap(&m->file);
 }
 
@@ -83,6 +84,8 @@ static int write_all(const Model *m, Elem elem, const char *dir)
 		code = write_json(dir, ours[1], m->config, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	if (!code && m->tokenizer)
 		code = write_json(dir, ours[2], m->tokenizer, JSON_INDENT(1) | JSON_ENSURE_ASCII);
+	if (!code && m->chat)
+		code = write_json(dir, ours[3], m->chat, JSON_INDENT(2));
 	return code ? code : sn_sync_dir(dir);
 }
 

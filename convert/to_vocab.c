@@ -242,10 +242,28 @@ static int put_vocabulary(Put *p, Arena *a, Vocabulary *v)
 	return code;
 }
 
+/* Of tokenizer_config.json, or as a file of its own. */
+static void put_chat(Put *p, Arena *a, const char *dir)
+{
+	const char *jinja = arena_printf(a, "%s/chat_template.jinja", dir), *config = arena_printf(a, "%s/tokenizer_config.json", dir);
+	SnFile f;
+	if (sn_exists(jinja) && sn_file_map(&f, jinja) == SN_OK) {
+		put_text(p, "tokenizer", "chat_template", arena_strndup(a, f.at, f.n));
+		sn_file_unmap(&f);
+		return;
+	}
+	json_t *j = sn_exists(config) ? sn_json_read(config) : NULL;
+	const char *text = json_string_value(json_object_get(j, "chat_template"));
+	if (text)
+		put_text(p, "tokenizer", "chat_template", text);
+	json_decref(j);
+}
+
 int put_tokenizer(Put *p, Arena *a, const char *dir, json_t *config, int64_t V)
 {
 	Vocabulary v = {.path = arena_printf(a, "%s/tokenizer.json", dir), .n = V};
 	put_ids(p, config);
+	put_chat(p, a, dir);
 	if (!sn_exists(v.path)) {
 		sn_note("%s has no tokenizer.json: the file has no vocabulary", dir);
 		put_text(p, "tokenizer.ggml", "model", "no_vocab");

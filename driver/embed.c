@@ -121,9 +121,12 @@ static int add_parts(Inside *x, const char *index, const char *dir)
 	return code;
 }
 
+/* What generating reads beside the weights. */
 static int add_beside(Inside *x, const char *dir)
 {
-	static const char *const names[] = {"tokenizer.json", "merges.txt", "vocab.json"};
+	static const char *const names[] = {
+		"tokenizer.json", "merges.txt", "vocab.json", "config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja",
+	};
 	int code = SN_OK;
 	for (int i = 0; i < COUNT(names) && !code; i++) {
 		const char *path = arena_printf(x->arena, "%s/%s", dir, names[i]);

@@ -64,8 +64,10 @@ cat > "$ck/config.json" <<-'END'
 	 "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}
 END
 mkdir "$ck/hub"; cp "$ck/random/model.safetensors" "$ck/config.json" "$ck/hub"
+echo '{"chat_template": "{{ <|im_start|> }} \u2581"}' > "$ck/hub/tokenizer_config.json"
 check "exports without a tokenizer" "$sinter" export "$ck/hub" -o "$ck/small.gguf"
 exits "imports it" 0 "no vocabulary" "$sinter" import "$ck/small.gguf" -o "$ck/back"
+check "with the chat template" grep -q '<|im_start|>' "$ck/back/tokenizer_config.json"
 ids="generate --prompt-ids 3,1,4 --ids --temp 0 -n 20 -q"
 "$ck/small" $ids -m "$ck/hub" > "$ck/ids1" 2> /dev/null
 "$ck/small" $ids -m "$ck/back" > "$ck/ids2" 2> /dev/null
