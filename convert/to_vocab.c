@@ -277,8 +277,9 @@ int put_tokenizer(Put *p, Arena *a, const char *dir, json_t *config, int64_t V)
 	v.bytes = json_is_true(json_object_get(v.model, "byte_fallback"));
 	const char *type = json_string_value(json_object_get(v.model, "type"));
 	int code = v.root ? SN_OK : SN_DATA;
-	if (!code && (!type || strcmp(type, "BPE") != 0 || !json_is_object(v.vocab) || !json_is_array(v.merges)))
-		code = sn_fail(SN_DATA, "%s: a tokenizer of type %s, which is not exported (BPE is)", v.path, type ? type : "none");
+	bool bpe = json_is_object(v.vocab) && json_is_array(v.merges) && (!type || strcmp(type, "BPE") == 0);   /* older files have no type */
+	if (!code && !bpe)
+		code = sn_fail(SN_DATA, "%s: a tokenizer of type %s, which is not exported (BPE is)", v.path, type ? type : "unknown");
 	v.tokens = NEW_ARRAY(a, const char *, V);
 	v.types = NEW_ARRAY(a, int32_t, V);
 	v.scores = NEW_ARRAY(a, float, V);
