@@ -52,7 +52,7 @@ int64_t weight_bytes(const Weight *, Elem as);
 
 /* family.c: what models of one architecture are called and consist of, here and there */
 typedef struct Sizes {
-	int64_t V, N, D, F, H, G, K, L;   /* V words, N positions, D width, F feed-forward, H heads, G of keys and values, K a head's width, L layers */
+	int64_t V, N, D, F, H, G, K, L, S;   /* V words, N positions, D width, F feed-forward, H heads, G of keys and values, K a head's width, L layers, S segments */
 	double eps, theta;
 	bool tied, bias, biased_output;   /* no output matrix of its own; q, k, v have biases; o has one */
 } Sizes;
@@ -68,12 +68,12 @@ typedef struct Family {
 	const char *prefix;           /* of names in some safetensors files */
 	const Row *rows;
 	int nrows;
-	bool gpt;                     /* its keys are GPT-2's */
+	bool gpt, bert;               /* its keys are GPT-2's; BERT's, which is only imported */
 } Family;
 extern const Family families[];
 extern const int family_count;
 const Family *family_named(const char *gguf, const char *model_type);   /* by either; the other NULL. NULL if there is none */
-char *family_list(Arena *, bool model_types);           /* "llama, gpt2, .." */
+char *family_list(Arena *, bool exported);              /* "llama, gpt2, .." */
 bool row_applies(const Row *, const Sizes *);
 /* The row's shape at these sizes into shape[]; returns its rank. */
 int row_shape(const Row *, const Sizes *, int64_t shape[MAX_AXES]);

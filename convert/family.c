@@ -46,10 +46,28 @@ static const Row gpt2_rows[] = {
 	{"blk.%d.ffn_down.bias", "h.%d.mlp.c_proj.bias", "D", 0, 0},
 };
 
+#define WITH_BIAS(gguf, name, shape, bias) {gguf ".weight", name ".weight", shape, 0, 0}, {gguf ".bias", name ".bias", bias, 0, 0}
+/* The encoder alone: GGUF has no heads, and its names no "bert." before them, as those of sentence encoders. */
+static const Row bert_rows[] = {
+	{"token_embd.weight", "embeddings.word_embeddings.weight", "VD", 0, 0},
+	{"position_embd.weight", "embeddings.position_embeddings.weight", "ND", 0, 0},
+	{"token_types.weight", "embeddings.token_type_embeddings.weight", "SD", 0, 0},
+	WITH_BIAS("token_embd_norm", "embeddings.LayerNorm", "D", "D"),
+	WITH_BIAS("blk.%d.attn_q", "encoder.layer.%d.attention.self.query", "DD", "D"),
+	WITH_BIAS("blk.%d.attn_k", "encoder.layer.%d.attention.self.key", "DD", "D"),
+	WITH_BIAS("blk.%d.attn_v", "encoder.layer.%d.attention.self.value", "DD", "D"),
+	WITH_BIAS("blk.%d.attn_output", "encoder.layer.%d.attention.output.dense", "DD", "D"),
+	WITH_BIAS("blk.%d.attn_output_norm", "encoder.layer.%d.attention.output.LayerNorm", "D", "D"),
+	WITH_BIAS("blk.%d.ffn_up", "encoder.layer.%d.intermediate.dense", "FD", "F"),
+	WITH_BIAS("blk.%d.ffn_down", "encoder.layer.%d.output.dense", "DF", "D"),
+	WITH_BIAS("blk.%d.layer_output_norm", "encoder.layer.%d.output.LayerNorm", "D", "D"),
+};
+
 const Family families[] = {
-	{"llama", "llama", "LlamaForCausalLM", "", llama_rows, COUNT(llama_rows), false},
-	{"qwen2", "qwen2", "Qwen2ForCausalLM", "", qwen2_rows, COUNT(qwen2_rows), false},
-	{"gpt2", "gpt2", "GPT2LMHeadModel", "transformer.", gpt2_rows, COUNT(gpt2_rows), true},
+	{"llama", "llama", "LlamaForCausalLM", "", llama_rows, COUNT(llama_rows), false, false},
+	{"qwen2", "qwen2", "Qwen2ForCausalLM", "", qwen2_rows, COUNT(qwen2_rows), false, false},
+	{"gpt2", "gpt2", "GPT2LMHeadModel", "transformer.", gpt2_rows, COUNT(gpt2_rows), true, false},
+	{"bert", "bert", "BertModel", "bert.", bert_rows, COUNT(bert_rows), false, true},
 };
 const int family_count = COUNT(families);
 
@@ -61,11 +79,12 @@ const Family *family_named(const char *gguf, const char *model_type)
 	return NULL;
 }
 
-char *family_list(Arena *a, bool model_types)
+char *family_list(Arena *a, bool exported)
 {
 	char *text = "";
 	for (int i = 0; i < family_count; i++)
-		text = arena_printf(a, "%s%s%s", text, i ? ", " : "", model_types ? families[i].model_type : families[i].gguf);
+		if (!exported || !families[i].bert)
+			text = arena_printf(a, "%s%s%s", text, i ? ", " : "", families[i].gguf);
 	return text;
 }
 
@@ -87,6 +106,7 @@ static int64_t extent(char letter, const Sizes *s)
 	case 'D': return s->D;
 	case 'F': return s->F;
 	case 'K': return s->K;
+	case 'S': return s->S;
 	case 'Q': return s->H * s->K;
 	case 'P': return s->G * s->K;
 	case 'C': return 3 * s->D;
@@ -106,7 +126,7 @@ int sizes_check(const Sizes *s, const char *path)
 {
 	const struct { const char *name; int64_t n; } all[] = {
 		{"vocabulary", s->V}, {"context length", s->N}, {"width", s->D}, {"feed-forward width", s->F}, {"number of heads", s->H},
-		{"number of key/value heads", s->G}, {"width of a head", s->K}, {"number of layers", s->L},
+		{"number of key/value heads", s->G}, {"width of a head", s->K}, {"number of layers", s->L}, {"number of segments", s->S},
 	};
 	for (int i = 0; i < COUNT(all); i++)
 		if (all[i].n < 1 || all[i].n > INT32_MAX)
@@ -132,6 +152,16 @@ static const Key gpt_keys[] = {
 	FIELD("vocab_size", V), FIELD("n_positions", N), FIELD("n_embd", D), FIELD("n_layer", L), FIELD("n_head", H), FIELD("n_inner", F), {NULL, 0},
 };
 
+static const Key bert_keys[] = {
+	FIELD("vocab_size", V), FIELD("max_position_embeddings", N), FIELD("hidden_size", D), FIELD("intermediate_size", F), FIELD("num_hidden_layers", L),
+	FIELD("num_attention_heads", H), FIELD("type_vocab_size", S), {NULL, 0},
+};
+
+static const Key *keys_of(const Family *f)
+{
+	return f->gpt ? gpt_keys : f->bert ? bert_keys : decoder_keys;
+}
+
 static int64_t *field(const Sizes *s, const Key *k)
 {
 	return (int64_t *)((char *)s + k->field);
@@ -152,13 +182,18 @@ static json_t *short_real(double x)
 json_t *config_of(const Family *f, const Sizes *s)
 {
 	json_t *j = json_pack("{s:[s], s:s}", "architectures", f->class_name, "model_type", f->model_type);
-	for (const Key *k = f->gpt ? gpt_keys : decoder_keys; k->name; k++)
+	for (const Key *k = keys_of(f); k->name; k++)
 		json_object_set_new(j, k->name, json_integer(*field(s, k)));
 	if (f->gpt) {
 		json_object_set_new(j, "n_ctx", json_integer(s->N));
 		json_object_set_new(j, "activation_function", json_string("gelu_new"));
 		json_object_set_new(j, "layer_norm_epsilon", short_real(s->eps));
 		json_object_set_new(j, "resid_pdrop", json_real(0.1));   /* no file says it: GPT-2's own */
+	} else if (f->bert) {
+		json_object_set_new(j, "hidden_act", json_string("gelu"));
+		json_object_set_new(j, "layer_norm_eps", short_real(s->eps));
+		json_object_set_new(j, "hidden_dropout_prob", json_real(0.1));   /* as above */
+		return j;
 	} else {
 		json_object_set_new(j, "hidden_act", json_string("silu"));
 		json_object_set_new(j, "rms_norm_eps", short_real(s->eps));
@@ -195,15 +230,18 @@ static void fill_in(Sizes *s, const Family *f, json_t *config)
 }
 
 /* What the numbers of a GGUF file can't say. */
-static int unsupported(const Family *f, json_t *config, const char *path)
+static int unsupported(const Family *f, const Sizes *s, json_t *config, const char *path)
 {
 	static const struct { const char *key, *only; } texts[] = {{"hidden_act", "silu"}, {"activation_function", "gelu_new"}};
 	static const char *const flags[] = {"mlp_bias", "use_sliding_window", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"};
 	for (int i = 0; i < COUNT(texts); i++) {
-		const char *s = json_string_value(json_object_get(config, texts[i].key));
-		if (s && strcmp(s, texts[i].only) != 0)
-			return sn_fail(SN_DATA, "%s: %s is \"%s\"; GGUF's %s is always %s", path, texts[i].key, s, f->gguf, texts[i].only);
+		const char *text = json_string_value(json_object_get(config, texts[i].key));
+		if (text && strcmp(text, texts[i].only) != 0)
+			return sn_fail(SN_DATA, "%s: %s is \"%s\"; GGUF's %s is always %s", path, texts[i].key, text, f->gguf, texts[i].only);
 	}
+	json_t *window = json_object_get(config, "sliding_window"), *type = json_object_get(config, "model_type");
+	if (json_is_integer(window) && json_integer_value(window) < s->N && json_is_string(type) && strcmp(json_string_value(type), "mistral") == 0)
+		return sn_fail(SN_DATA, "%s: sliding_window is shorter than the context, which is not exported", path);
 	for (int i = 0; i < COUNT(flags); i++)
 		if (json_is_true(json_object_get(config, flags[i])))
 			return sn_fail(SN_DATA, "%s: %s is true, which is not exported", path, flags[i]);
@@ -212,8 +250,8 @@ static int unsupported(const Family *f, json_t *config, const char *path)
 
 int config_sizes(Sizes *s, const Family *f, json_t *config, const char *path)
 {
-	*s = (Sizes){.G = -1, .K = -1, .F = -1};
-	for (const Key *k = f->gpt ? gpt_keys : decoder_keys; k->name; k++) {
+	*s = (Sizes){.G = -1, .K = -1, .F = -1, .S = 1};
+	for (const Key *k = keys_of(f); k->name; k++) {
 		json_t *j = json_object_get(config, k->name);
 		if (json_is_integer(j))
 			*field(s, k) = json_integer_value(j);
@@ -223,6 +261,6 @@ int config_sizes(Sizes *s, const Family *f, json_t *config, const char *path)
 			return sn_fail(SN_DATA, "%s: %s is missing", path, k->name);
 	}
 	fill_in(s, f, config);
-	int code = unsupported(f, config, path);
+	int code = unsupported(f, s, config, path);
 	return code ? code : sizes_check(s, path);
 }

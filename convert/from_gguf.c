@@ -63,7 +63,8 @@ static bool is_tied(Import *x)
 static int read_sizes(Import *x)
 {
 	Sizes *s = &x->m->sizes;
-	bool gpt = x->m->family->gpt;
+	bool gpt = x->m->family->gpt, bert = x->m->family->bert;
+	s->S = bert ? rows_of(x, "token_types.weight") : 1;
 	s->V = rows_of(x, "token_embd.weight");
 	if (!s->V)
 		return sn_fail(SN_DATA, "%s: there is no matrix token_embd.weight: is it a model, or a vocabulary alone?", x->g.path);
@@ -81,7 +82,7 @@ static int read_sizes(Import *x)
 	if (!code)
 		code = whole(x, "attention.key_length", s->H > 0 ? s->D / s->H : 0, &s->K);
 	if (!code)
-		code = real(x, gpt ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5, &s->eps);
+		code = real(x, gpt || bert ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5, &s->eps);
 	if (!code)
 		code = real(x, "rope.freq_base", 10000, &s->theta);
 	if (code)

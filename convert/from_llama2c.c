@@ -33,7 +33,7 @@ static int read_header(Model *m)
 	memcpy(h, m->file.at, sizeof h);
 	if (h[5] == INT32_MIN)
 		return sn_fail(SN_DATA, "%s: at byte 20: no size of a vocabulary", m->path);
-	*s = (Sizes){.D = h[0], .F = h[1], .L = h[2], .H = h[3], .G = h[4], .V = abs(h[5]), .N = h[6], .eps = 1e-5, .theta = 10000, .tied = h[5] > 0};
+	*s = (Sizes){.D = h[0], .F = h[1], .L = h[2], .H = h[3], .G = h[4], .V = abs(h[5]), .N = h[6], .S = 1, .eps = 1e-5, .theta = 10000, .tied = h[5] > 0};
 	s->K = s->H > 0 && s->D > 0 ? s->D / s->H : 0;
 	if (h[0] == 0x616B3432)   /* "ak42" */
 		return sn_fail(SN_DATA, "%s: a llama2.c file of version %d; only those of version 0 are imported", m->path, h[1]);

@@ -247,8 +247,9 @@ static int export(Export *x)
 	if (!x->config)
 		return SN_DATA;
 	const char *type = json_string_value(json_object_get(x->config, "model_type"));
-	x->family = family_named(NULL, type);
-	if (!x->family)
+	bool mistral = type && strcmp(type, "mistral") == 0;   /* GGUF has it as llama */
+	x->family = family_named(NULL, mistral ? "llama" : type);
+	if (!x->family || x->family->bert)
 		return sn_fail(SN_DATA, "%s: the model_type \"%.64s\" is not exported (%s are)", path, type ? type : "", family_list(x->arena, true));
 	int code = config_sizes(&x->sizes, x->family, x->config, path);
 	if (!code)

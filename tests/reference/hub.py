@@ -141,7 +141,63 @@ def there_and_back(sinter, folder, dtype):
     return first == second
 
 
+def gguf_text(s):
+    return struct.pack("<Q", len(s)) + s.encode()
+
+
+def write_bert_gguf(path, W, D, F, H, L, N, eps):
+    """BERT in GGUF's names, which no `export` writes."""
+    parts = {"attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v", "attention.output.dense": "attn_output",
+             "attention.output.LayerNorm": "attn_output_norm", "intermediate.dense": "ffn_up", "output.dense": "ffn_down",
+             "output.LayerNorm": "layer_output_norm"}
+    names = {"embeddings.word_embeddings.weight": "token_embd.weight", "embeddings.position_embeddings.weight": "position_embd.weight",
+             "embeddings.token_type_embeddings.weight": "token_types.weight", "embeddings.LayerNorm.weight": "token_embd_norm.weight",
+             "embeddings.LayerNorm.bias": "token_embd_norm.bias"}
+    names |= {f"encoder.layer.{i}.{hub}.{x}": f"blk.{i}.{gguf}.{x}" for i in range(L) for hub, gguf in parts.items() for x in ("weight", "bias")}
+    keys = [gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("bert"),
+            gguf_text("bert.attention.layer_norm_epsilon") + struct.pack("<If", 6, eps)]
+    keys += [gguf_text("bert." + k) + struct.pack("<II", 4, v) for k, v in (
+        ("context_length", N), ("embedding_length", D), ("feed_forward_length", F), ("block_count", L), ("attention.head_count", H))]
+    infos, data = b"", b""
+    for hub, gguf in names.items():
+        t = W[hub]
+        infos += gguf_text(gguf) + struct.pack(f"<I{t.dim()}QIQ", t.dim(), *reversed(t.shape), 0, len(data))
+        data += t.float().numpy().tobytes()
+        data += bytes(-len(data) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(names), len(keys)) + b"".join(keys) + infos
+    with open(path, "wb") as f:
+        f.write(head + bytes(-len(head) % 32) + data)
+
+
+def compare_bert(build, directory):
+    torch.manual_seed(7)
+    V, D, F, H, L, N, S, eps = 53, 48, 40, 6, 2, 64, 2, 1e-12
+    folder, exe, sinter = f"{directory}/bert", f"{directory}/bert.exe", build + "/sinter"
+    shapes = {"embeddings.word_embeddings.weight": (V, D), "embeddings.position_embeddings.weight": (N, D), "embeddings.token_type_embeddings.weight": (S, D)}
+    norms = ["embeddings.LayerNorm"] + [f"encoder.layer.{i}.{n}.LayerNorm" for i in range(L) for n in ("attention.output", "output")]
+    shapes |= {f"{n}.{x}": (D,) for n in norms for x in ("weight", "bias")}
+    for i in range(L):
+        for n, shape in (("attention.self.query", (D, D)), ("attention.self.key", (D, D)), ("attention.self.value", (D, D)),
+                         ("attention.output.dense", (D, D)), ("intermediate.dense", (F, D)), ("output.dense", (D, F))):
+            shapes |= {f"encoder.layer.{i}.{n}.weight": shape, f"encoder.layer.{i}.{n}.bias": shape[:1]}
+    W = {n: (0.3 * torch.randn(s)).double() for n, s in shapes.items()}
+    write_bert_gguf(folder + ".gguf", W, D, F, H, L, N, eps)
+    run(sinter, "import", folder + ".gguf", "-o", folder)
+    run(sinter, "build", f"{HERE}/hub_minilm.sinter", "--config", folder + "/config.json", "--precision", "f32", "-o", exe)
+    real = torch.arange(23)[None] < torch.tensor([[23], [9], [16]])
+    tokens = torch.randint(0, V, (3, 23), dtype=torch.int32)
+    tensors.save(folder + ".in", {"tokens": tokens, "real": real})
+    want = models.minilm(W, dict(H=H, L=L, eps=eps), tokens, real)
+    error = float((logits(exe, folder, folder + ".in") - want).abs().max() / want.abs().max())
+    back = tensors.load(folder + "/model.safetensors")
+    good = error <= BOUND and all(torch.equal(back[n], t.float()) for n, t in W.items()) and len(back) == len(W)
+    print(f"{'ok  ' if good else 'FAIL'} bert: {len(W)} tensors from GGUF, MiniLM's vectors within {error:.1e}")
+    return good
+
+
 def compare(build, directory, name):
+    if name == "bert":
+        return compare_bert(build, directory)
     config, dtype, shards = CASES[name]
     torch.manual_seed(7)
     folder, exe, sinter = f"{directory}/{name}", f"{directory}/{name}.exe", build + "/sinter"
@@ -165,6 +221,6 @@ def compare(build, directory, name):
 
 if __name__ == "__main__":
     os.makedirs(sys.argv[2], exist_ok=True)
-    results = [compare(sys.argv[1], sys.argv[2], name) for name in sys.argv[3:] or CASES]
+    results = [compare(sys.argv[1], sys.argv[2], name) for name in sys.argv[3:] or [*CASES, "bert"]]
     print(f"hub: {sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(not all(results))

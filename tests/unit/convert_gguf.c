@@ -228,7 +228,7 @@ static void lies(void **state)
 		{"overlaps", "overlaps", .overlap = true},
 		{"a tensor twice", "tensor output_norm.weight is there twice", .twice_tensor = true},
 		{"cut", "lies outside of the file (cut short?)", .cut = 40},
-		{"an architecture", "the architecture \"gemma\" is not imported (llama, qwen2, gpt2 are)", .arch = "gemma"},
+		{"an architecture", "the architecture \"gemma\" is not imported (llama, qwen2, gpt2, bert are)", .arch = "gemma"},
 		{"layers", "llama.block_count is 1073741824, but there are only 12 tensors", .layers = (1ll << 30) + 1},
 		{"no layers", "the number of layers is 0", .layers = 1},
 		{"two layers", "blk.1.attn_norm.weight: not in the file", .layers = 3},
