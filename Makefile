@@ -61,7 +61,7 @@ $(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
 $(BUILD)/runtime/%.o: OPT = -Os
-rt_fast := bpe merges unicode trie lexicon split normalize charsmap unigram wordpiece pipeline added weights packed random checksum sample stepper
+rt_fast := bpe merges trie weights packed random checksum sample stepper
 $(patsubst %,$(BUILD)/runtime/%.o,$(rt_fast)): OPT = -O2
 $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt -fno-asynchronous-unwind-tables
 # Tables of Unicode, in a tenth of the library's size.
@@ -125,6 +125,10 @@ check-text: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter
 check-errors: $(BUILD)/sinter
 	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
+# Ids and texts of 100,000 random strings a tokenizer against npm's @huggingface/tokenizers (which it installs in $(BUILD)), and how fast text is encoded.
+.PHONY: check-tokenizers
+check-tokenizers: $(BUILD)/tools/tokens
+	@tests/tokenizers/run.sh $(BUILD) $(or $(STRINGS),100000)
 check-reference: all
 	@tests/reference/run.sh $(BUILD)
 check-e2e: all $(if $(shell command -v $(arm_cc)),aarch64) $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
@@ -169,6 +173,8 @@ $(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a
 fuzz_files := $(BUILD)/libconvert.a $(BUILD)/libsinter_rt.a $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
 $(BUILD)/safetensors $(BUILD)/gguf $(BUILD)/config: $(BUILD)/%: tests/fuzz/%.c $(fuzz_files)
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(fuzz_files) -ljansson -lpcre2-8 -lm -lpthread
+$(BUILD)/tokenizer: tests/fuzz/tokenizer.c $(BUILD)/libsinter_rt.a
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
 
 # What the build, the tests and the produced executables need, from Debian.
 packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev libutf8proc-dev

@@ -34,9 +34,11 @@ static int train(Arena *a, const Flags *f)
 		if (!*t.special[i])
 			return usage("--special has an empty name", "it wants names with commas between them");
 	int64_t size = 0;
-	json_t *root = train_tokens(&t, &size);
+	json_t *root;
+	int code = train_tokens(&t, &root, &size);
 	char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-	int code = !root ? SN_DATA : !text ? sn_fail(SN_FAIL, "out of memory") : sn_file_replace(out, text, strlen(text));
+	if (!code)
+		code = text ? sn_file_replace(out, text, strlen(text)) : sn_fail(SN_FAIL, "out of memory");
 	if (!code && size < ids)
 		sn_note("%s has %lld ids of the %ld asked for: no pair of neighbours is left that occurs twice", out, (long long)size, ids);
 	free(text);

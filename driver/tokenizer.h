@@ -12,7 +12,7 @@ typedef struct Training {
 	const char *const *texts;             /* files of UTF-8 */
 	int ntexts;
 } Training;
-/* A tokenizer.json, or NULL after a message. The same texts give the same file. *size: ids it has. */
-json_t *train_tokens(const Training *, int64_t *size);
+/* *out: a tokenizer.json, the same for the same texts; *size: ids it has. An exit code, after a message if not SN_OK. */
+int train_tokens(const Training *, json_t **out, int64_t *size);
 
 #endif

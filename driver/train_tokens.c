@@ -442,7 +442,7 @@ static void release(Learner *l)
 	json_decref(l->merges);
 }
 
-json_t *train_tokens(const Training *t, int64_t *size)
+int train_tokens(const Training *t, json_t **out, int64_t *size)
 {
 	bool bytes = !strcmp(t->kind, "bpe");
 	Learner l = {.t = t, .vocab = json_object(), .merges = json_array(), .prefix = bytes ? "" : "##"};
@@ -465,8 +465,8 @@ json_t *train_tokens(const Training *t, int64_t *size)
 		*size = l.nids;
 	}
 	release(&l);
-	if (!code)
-		return root;
-	json_decref(root);
-	return NULL;
+	if (code)
+		json_decref(root);
+	*out = code ? NULL : root;
+	return code;
 }

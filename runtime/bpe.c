@@ -164,7 +164,8 @@ static int32_t symbol_id(const SnModel *m, const char *s, size_t n, uint32_t cod
 	if (!before && !after)
 		return char_id(m, s, n, code);
 	char text[2 * MAX_AFFIX + 4];
-	memcpy(text, b->prefix.at, before);
+	if (before)
+		memcpy(text, b->prefix.at, before);
 	memcpy(text + before, s, n);
 	if (after)
 		memcpy(text + before + n, b->suffix.at, after);

@@ -83,7 +83,7 @@ SnMatcher *sn_matcher_open(const SnPattern *p)
 	*m = (SnMatcher){p->code, pcre2_match_data_create(16, NULL), pcre2_match_context_create(NULL)};
 	if (!m->data || !m->context)
 		exit(sn_fail(SN_FAIL, "out of memory"));
-	pcre2_set_match_limit(m->context, UINT32_MAX);   /* the default is too small for some megabytes of blanks */
+	pcre2_set_heap_limit(m->context, 1 << 19);       /* KiB */
 	return m;
 }
 
@@ -98,6 +98,8 @@ void sn_matcher_close(SnMatcher *m)
 
 int sn_matcher_next(SnMatcher *m, const char *s, size_t n, size_t at, size_t *from, size_t *to)
 {
+	size_t most = 10000000 + 64 * n;      /* steps back: enough for megabytes of blanks, and for no pattern that tries all ways */
+	pcre2_set_match_limit(m->context, most < UINT32_MAX ? (uint32_t)most : UINT32_MAX);
 	int found = pcre2_match(m->code, (PCRE2_SPTR)s, n, at, PCRE2_NO_UTF_CHECK, m->data, m->context);
 	if (found == PCRE2_ERROR_NOMATCH)
 		return 0;

@@ -1,4 +1,4 @@
-/* unicode.c: properties of characters, lower case and the four normalisation forms (UAX 15), from tables of 35 KB that
+/* unicode.c: properties of characters, lower case and the four normalisation forms (UAX 15), from tables of 25 KB that
  * gen/unicode.c prints when the runtime is built. They are unpacked once, when a tokenizer first asks for them, into arrays by code
  * point, of which only pages that have something are touched. */
 #include "runtime/tokens.h"
@@ -13,8 +13,8 @@ enum { FOR_GOOD, COMPOSES, COMPAT };                          /* kinds of forms,
 
 typedef struct Pair { uint32_t a, b, c; } Pair;
 static struct {
-	uint8_t *classes, *marks;     /* (CODES); a form's place in uni_forms, less that of its length: 0: none */
-	uint32_t *forms;              /* (FORMS) */
+	uint8_t *classes, *marks;     /* (CODES) */
+	uint32_t *forms, *parts;      /* (FORMS) where in parts: length * 4 + kind, then the code points; 0: none */
 	int32_t *lower;               /* (LOWER) what is to be added */
 	Pair *pairs;                  /* PAIRS, hashed; c 0: free */
 } uni;
@@ -28,6 +28,12 @@ static uint32_t number(const unsigned char *p, size_t *at)
 		if (b < 0x80)
 			return v;
 	}
+}
+
+static int32_t difference(const unsigned char *p, size_t *at)
+{
+	uint32_t d = number(p, at);
+	return d & 1 ? -(int32_t)((d + 1) / 2) : (int32_t)(d / 2);
 }
 
 static uint8_t *load_runs(const unsigned char *p, size_t n, uint32_t base)
@@ -54,18 +60,18 @@ static Pair *pair_at(uint32_t a, uint32_t b)
 static void load_forms(void)
 {
 	uni.forms = sn_alloc(sizeof *uni.forms * FORMS);
+	uni.parts = sn_alloc(sizeof *uni.parts * (sizeof uni_forms + 1));
 	uni.pairs = sn_alloc(sizeof *uni.pairs * PAIRS);
-	uint32_t c = 0;
+	uint32_t c = 0, n = 1, last[32] = {0};
 	for (size_t at = 0; at < sizeof uni_forms;) {
-		c += number(uni_forms, &at);
-		uni.forms[c] = (uint32_t)at;
-		uint32_t head = number(uni_forms, &at), first = 0, last = 0;
-		for (uint32_t i = 0; i < head / 4; i++) {
-			last = number(uni_forms, &at);
-			first = i ? first : last;
-		}
-		if (head % 4 == COMPOSES)
-			*pair_at(first, last) = (Pair){first, last, c};
+		uint32_t head = number(uni_forms, &at);
+		c += head & 1 ? number(uni_forms, &at) : 1;
+		uni.forms[c] = n;
+		uni.parts[n++] = head / 2;
+		for (uint32_t i = 0; i < head / 8; i++)
+			uni.parts[n++] = last[i] = (uint32_t)((int32_t)last[i] + difference(uni_forms, &at));
+		if (head / 2 % 4 == COMPOSES)
+			*pair_at(last[0], last[1]) = (Pair){last[0], last[1], c};
 	}
 }
 
@@ -75,8 +81,7 @@ static void load_lower(void)
 	uint32_t c = 0;
 	for (size_t at = 0; at < sizeof uni_lower;) {
 		c += number(uni_lower, &at);
-		uint32_t d = number(uni_lower, &at);
-		uni.lower[c] = d & 1 ? -(int32_t)((d + 1) / 2) : (int32_t)(d / 2);
+		uni.lower[c] = difference(uni_lower, &at);
 	}
 }
 
@@ -235,14 +240,13 @@ static void decompose(Waiting *w, uint32_t c)
 			wait(w, TRAIL + i % TRAIL_N);
 		return;
 	}
-	size_t at = c < FORMS ? uni.forms[c] : 0;
-	uint32_t head = at ? number(uni_forms, &at) : 0;
-	if (!head || (head % 4 == COMPAT && !w->compat)) {
+	const uint32_t *form = uni.parts + (c < FORMS ? uni.forms[c] : 0);
+	if (!form[0] || (form[0] % 4 == COMPAT && !w->compat)) {
 		wait(w, c);
 		return;
 	}
-	for (uint32_t i = 0; i < head / 4; i++)
-		decompose(w, number(uni_forms, &at));
+	for (uint32_t i = 0; i < form[0] / 4; i++)
+		decompose(w, form[1 + i]);
 }
 
 void sn_uni_normal(SnStr *out, const char *s, size_t n, bool compat, bool compose)

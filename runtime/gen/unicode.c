@@ -24,6 +24,12 @@ static void put(unsigned v)
 	put_byte((int)v);
 }
 
+/* Twice the number, or one less than twice that of the negative. */
+static void put_signed(int d)
+{
+	put(d < 0 ? (unsigned)(-d) * 2 - 1 : (unsigned)d * 2);
+}
+
 static void begin(const char *name)
 {
 	printf("static const unsigned char %s[] = {\n", name);
@@ -98,11 +104,12 @@ static int composed(const Form *f, int n)
 	return k == 1 ? g.at[0] : -1;
 }
 
-/* An entry: distance from the one before, length * 4 + kind, code points. Kind 0: canonical, for good; 1: canonical, two that
- * compose again (the first may decompose further); 2: compatible, where there is no canonical one. */
+/* An entry: (length * 4 + kind) * 2, and 1 more where it is not the next code point's: then the distance follows; code points less those in
+ * the same place of the entries before. Kind 0: canonical, for good; 1: canonical, two that compose again (the first may decompose
+ * further); 2: compatible, where there is no canonical one. */
 static void put_forms(void)
 {
-	int before = 0;
+	int before = 0, last[32] = {0};
 	begin("uni_forms");
 	for (int c = 0; c < CODES; c++) {
 		Form f = decomposed(c, false), g = decomposed(c, true);
@@ -114,16 +121,19 @@ static void put_forms(void)
 			f = g;
 		if (kind == 1)
 			f = (Form){{composed(&f, f.n - 1), f.at[f.n - 1]}, 2};
-		put((unsigned)(c - before));
-		put((unsigned)(f.n * 4 + kind));
-		for (int i = 0; i < f.n; i++)
-			put((unsigned)f.at[i]);
+		put((unsigned)(f.n * 4 + kind) * 2 + (c != before + 1));
+		if (c != before + 1)
+			put((unsigned)(c - before));
+		for (int i = 0; i < f.n; i++) {
+			put_signed(f.at[i] - last[i]);
+			last[i] = f.at[i];
+		}
 		before = c;
 	}
 	end();
 }
 
-/* Distance from the entry before, then lower case less upper case, doubled, and one less than that of the negative below 0. */
+/* Distance from the entry before, then lower case less upper case. */
 static void put_lower(void)
 {
 	int before = 0;
@@ -133,7 +143,7 @@ static void put_lower(void)
 		if (!d)
 			continue;
 		put((unsigned)(c - before));
-		put(d < 0 ? (unsigned)(-d) * 2 - 1 : (unsigned)d * 2);
+		put_signed(d);
 		before = c;
 	}
 	end();
