@@ -25,7 +25,7 @@ words() {  # TARGET: the language's or the format's words, for the mutator
 	tokenizer) grep -ohE '"[a-zA-Z_]{2,}"' runtime/{stage,normalize,split,model,bpe,wordpiece,unigram,added,post,decode}.c | sort -u; return ;;
 	safetensors | gguf | config) grep -ohE '"[a-zA-Z_.0-9]{2,}"' convert/*.c runtime/safetensors.c frontend/config.c models/llama.sinter | sort -u; return ;;
 	esac
-	grep -ohE '"[a-zA-Z_]{2,}"' frontend/*.c frontend/*.l | sort -u | grep -v '\\\\'
+	grep -ohE '"[a-zA-Z_]{2,}"' frontend/*.c frontend/*.l | sort -u | grep -v '\\'
 	printf '"%s"\n' '->' '+=' '...' '..' '[:, -1]' '[B,T,D]' 'id(V)?' 'repeat 3 of ' ' as i of ' '\\x0a%%\\x0a' 'from \\"1\\"'
 }
 
