@@ -137,6 +137,17 @@ const char *gguf_next_string(const char **at, uint64_t *n);
 int model_from_gguf(Model *, Arena *, const char *path);
 int model_from_llama2c(Model *, Arena *, const char *path, const char *tokenizer);   /* tokenizer: NULL for none */
 
+/* to_vocab.c: keys as bytes, and the tokenizer as keys */
+typedef struct Put { Str s; int64_t count; } Put;       /* count: keys so far */
+void put_number(Put *, uint64_t, int bytes);
+void put_string(Put *, const char *, size_t n);         /* without a key */
+void put_u32(Put *, const char *group, const char *name, int64_t);
+void put_f32(Put *, const char *group, const char *name, double);
+void put_bool(Put *, const char *group, const char *name, bool);
+void put_text(Put *, const char *group, const char *name, const char *);
+/* The keys of DIR/tokenizer.json, with the ids of config.json, for V rows of embedding. SN_DATA where GGUF can't say it */
+int put_tokenizer(Put *, Arena *, const char *dir, json_t *config, int64_t V);
+
 /* to_gguf.c: a directory as model_save writes it, or the Hub's, to GGUF. elem: EL_COUNT for what each tensor is now */
 int model_to_gguf(Arena *, const char *dir, Elem, const char *path);
 

@@ -1,7 +1,6 @@
 /* to_gguf.c: a directory of safetensors, config.json and tokenizer.json as one GGUF file of version 3: what from_gguf.c reads, from
  * the same tables the other way round. Vectors are F32, as ggml wants them; matrices are what they were or what is asked for. */
 #include "convert/convert.h"
-#include "convert/gguf_put.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* to_vocab.c: a tokenizer.json as GGUF's arrays of tokens, types, scores and merges: the reverse of the runtime's vocab.c, for
  * SentencePiece's BPE (byte fallback) and byte-level BPE. */
-#include "convert/gguf_put.h"
+#include "convert/convert.h"
 
 #include <stdlib.h>
 
