@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_ERRORS = 8 };
+enum { MOST_ERRORS = 8, MOST_NAMES = 2000 };   /* names: among which the nearest is looked for */
 
 typedef struct Import { Model *m; Gguf g; const char *arch; int errors; } Import;
 
@@ -148,9 +148,9 @@ static void misfit(Import *x, const GgufTensor *t, const int64_t *shape, int ran
 
 static void missing(Import *x, const char *name)
 {
-	const char **names = NEW_ARRAY(x->m->arena, const char *, x->g.tensors.len + 1);
+	const char *names[MOST_NAMES];
 	int n = 0;
-	for (int i = 0; i < x->g.tensors.len; i++)
+	for (int i = 0; i < x->g.tensors.len && n < MOST_NAMES; i++)
 		if (!x->g.tensors.at[i].used)
 			names[n++] = x->g.tensors.at[i].name;
 	const char *near = sn_nearest(name, names, n);
