@@ -56,6 +56,7 @@ static const struct { const char *key, *doc; Range range; } docs[] = {
 	{ "sample.temperature", "0: always the likeliest", R_NOT_NEGATIVE }, { "sample.top_k", "only the k likeliest", R_COUNT },
 	{ "sample.top_p", "only the likeliest of this mass", R_SHARE },
 	{ "sample.min_p", "only those this likely beside the likeliest", R_SHARE }, { "limit", "tokens at most", R_COUNT },
+	{ "draft", "tokens that a smaller model proposes at a time: they go through this one together", R_COUNT },
 	{ "chunk", "tokens of a prompt that go through the model at a time", R_COUNT },
 	{ "prompt", "text before the user's", R_ANY },
 	{ "precision", "what contractions read: f32, or bf16 (docs/language.md)", R_ANY },
@@ -356,7 +357,7 @@ static void take_quantize(Elab *e, Entry *entry, Stmt *s)
 static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); } settings[] = {
 	{ "loss", NULL }, { "metric", NULL }, { "next", NULL },
 	{ "data", data_flatten }, { "optimizer", take_calls }, { "schedule", take_calls },
-	{ "sample", take_calls }, { "clip", take_number }, { "limit", take_number }, { "chunk", take_number },
+	{ "sample", take_calls }, { "clip", take_number }, { "limit", take_number }, { "chunk", take_number }, { "draft", take_number },
 	{ "prompt", take_string }, { "validate", take_every }, { "save", take_every },
 	{ "stop", take_stop }, { "batch", take_batch }, { "precision", take_precision },
 	{ "freeze", weights_freeze }, { "ema", take_number }, { "adapter", NULL },

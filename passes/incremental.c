@@ -32,7 +32,7 @@ static bool takes_last(const Graph *g, const Dim *d)
 	return false;
 }
 
-static const Value *output_named(const Graph *g, const char *name)
+static Value *output_named(const Graph *g, const char *name)
 {
 	for (int i = 0; i < g->vals.len; i++)
 		if (g->vals.at[i]->op == OP_OUTPUT && strcmp(g->vals.at[i]->a.name, name) == 0)
@@ -175,6 +175,35 @@ static Inc begin(Graph *g, const Entry *e, const Value *input)
 	c.positional = NEW_ARRAY(g->arena, bool, g->vals.len);
 	c.span = NEW_ARRAY(g->arena, int64_t, g->vals.len);
 	return c;
+}
+
+bool incremental_every(Graph *g, const Entry *e)
+{
+	const Value *input = generated_input(g, e);
+	Value *next = output_named(g, "next");
+	if (!input)
+		return false;
+	const Dim *T = input->type.dim[input->type.rank - 1];
+	Value *x = next ? next->in[0] : NULL;
+	while (x && x->op == OP_RESHAPE)
+		x = x->in[0];
+	if (!x || x->op != OP_SLICE || x->a.start != dim_sub(T, dim_const(1)) || x->in[0]->type.rank != 3 || x->in[0]->type.dim[1] != T) {
+		diag_error(place_of(next), "E0810", "%s: `draft` wants a `next` that is logits of all positions, of which the last is taken behind everything else", e->name);
+		diag_help("next M(tokens)[:, -1], where M gives [B,T,V]");
+		return false;
+	}
+	next->in[0] = x->in[0];
+	next->a.name = intern("logits");
+	return true;
+}
+
+void incremental_most(Graph *g, int64_t most)
+{
+	for (int i = 0; i < g->syms.len; i++) {
+		const char *dot = strrchr(g->syms.at[i].name, '.');
+		if (dot && strcmp(dot, ".all") == 0)
+			graph_sym(g, intern_n(g->syms.at[i].name, (size_t)(dot - g->syms.at[i].name)), most);
+	}
 }
 
 bool incremental(Graph *g, Module *m, Entry *e)

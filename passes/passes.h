@@ -73,6 +73,10 @@ void autodiff(Graph *g, const Module *);
 /* incremental.c: from the full-sequence graph to the step with caches; false after diag_error with the reason. What does
  * not depend on the generated axis but on other inputs becomes a further function "encode" of e, in g's arena. */
 bool incremental(Graph *g, Module *m, Entry *e);
+/* Of a copy of forward, before any pass: in place of `next` it gives `logits` [B,T,V], behind every token. False after diag_error. */
+bool incremental_every(Graph *g, const Entry *e);
+/* Of a graph that incremental() has made: calls take `most` new tokens at most. */
+void incremental_most(Graph *g, int64_t most);
 /* optimizer.c: the update function for all params of m. Inputs f32[]: lr beta1 beta2 eps decay clip scale c1 c2
  * (scale: 1/accumulation steps; c1, c2: 1 - beta^t), with the setting `ema` also ema; output grad_norm. */
 Graph *optimizer_update(Arena *, const Module *, const Entry *);

@@ -2,7 +2,7 @@
  *
  *   <e>.forward --copy-> raise simplify cse dce -> flash autodiff -> .. -----+
  *        |                (train: <e>.step)       (expands)                  |
- *        +-----copy-> raise incremental -+  (generate: <e>.step, <e>.encode) |
+ *        +-----copy-> raise incremental -+  (generate: <e>.step, <e>.verify, <e>.encode)
  *        +-----copy-------------------+  |  (eval: <e>.eval, infer: <e>.run) |
  *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
@@ -377,18 +377,45 @@ static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const Pa
 	return passes_run(prepare, KERNELS, o);
 }
 
+static bool made_incremental(Module *m, Entry *e, Graph *g, const PassOptions *o)
+{
+	if (!passes_run(g, RAISED, o))
+		return false;
+	int before = g->vals.len;
+	clock_t begun = clock();
+	if (!incremental(g, m, e) || !after(g, "incremental", before, begun, o))
+		return false;
+	Graph *encode = entry_graph(e, "encode");
+	return !encode || after(encode, "incremental", before, begun, o);
+}
+
+/* The step for `draft` proposed tokens behind one that is known, with logits behind each; NULL after diag_error. Attention becomes what it becomes in
+ * the step, whose bound it has until then: its sums are the same. */
+static Graph *verify_of(Module *m, Entry *e, Arena *arena, int64_t draft, const PassOptions *o)
+{
+	Graph *g = add_function(m, e, graph_copy_to(arena, forward_of(e), internf("%s.verify", e->name)));
+	if (!incremental_every(g, e) || !made_incremental(m, e, g, o) || !passes_run(g, "raise_attention,flash", o))
+		return NULL;
+	incremental_most(g, draft + 1);
+	return g;
+}
+
 static bool incremental_road(Module *m, Entry *e, Graph *step, const PassOptions *o)
 {
-	if (!passes_run(step, RAISED, o))
+	const Setting *draft = entry_setting(e, "draft");
+	if (!made_incremental(m, e, step, o))
 		return false;
-	int before = step->vals.len;
-	clock_t begun = clock();
-	if (!incremental(step, m, e) || !after(step, "incremental", before, begun, o))
-		return false;
-	Graph *encode = entry_graph(e, "encode"), *fns[] = { step, encode };
-	if (encode && !after(encode, "incremental", before, begun, o))
-		return false;
-	return hoisted_road(m, e, fns, encode ? 2 : 1, o);
+	Graph *second = entry_graph(e, "encode");
+	if (draft && draft->num >= 1) {
+		if (second) {
+			diag_error((Loc){ 0 }, "E0810", "%s: `draft` is for models without an encoder", e->name);
+			return false;
+		}
+		second = verify_of(m, e, step->arena, (int64_t)draft->num, o);
+		if (!second)
+			return false;
+	}
+	return hoisted_road(m, e, (Graph *[]){ step, second }, second ? 2 : 1, o);
 }
 
 static bool generate_road(Module *m, Entry *e, const PassOptions *o)

@@ -9,8 +9,7 @@ typedef struct Stage Stage;
 typedef struct Context { bool piece, first, fused; } Context;   /* fused: the list is one text by now */
 struct Stage {
 	int (*run)(const Stage *, Context *, const SnStrings *, SnStrings *out);
-	SnSpan text, content;
-	SnPattern *pattern;
+	SnReplace by;                 /* Replace; of others the text that they look for */
 	int64_t start, stop;
 	bool flag;                    /* WordPiece's cleanup; Metaspace's prefix */
 };
@@ -40,16 +39,6 @@ static SnSpan string_at(const SnStrings *l, int64_t i)
 
 /* --- stages */
 
-static void put_replaced(SnStr *out, SnSpan s, const char *what, size_t n, const char *by, size_t nby)
-{
-	size_t at = 0;
-	for (const char *found; n && (found = memmem(s.at + at, s.n - at, what, n)); at = (size_t)(found - s.at) + n) {
-		sn_str_add(out, s.at + at, (size_t)(found - s.at) - at);
-		sn_str_add(out, by, nby);
-	}
-	sn_str_add(out, s.at + at, s.n - at);
-}
-
 static int byte_level(const Stage *g, Context *x, const SnStrings *in, SnStrings *out)
 {
 	SnStr bytes = {0}, text = {0};
@@ -76,7 +65,8 @@ static void clean(SnStr *s)
 		{" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs && s->n; i++) {
 		SnStr next = {0};
-		put_replaced(&next, (SnSpan){s->s, s->n}, pairs[i][0], strlen(pairs[i][0]), pairs[i][1], strlen(pairs[i][1]));
+		SnReplace r = {.text = {pairs[i][0], strlen(pairs[i][0])}, .content = {pairs[i][1], strlen(pairs[i][1])}};
+		sn_replace_run(&r, s->s, s->n, &next);
 		free(s->s);
 		*s = next;
 	}
@@ -87,10 +77,10 @@ static int wordpiece(const Stage *g, Context *x, const SnStrings *in, SnStrings 
 	for (int64_t i = 0; i < in->n; i++) {
 		SnSpan s = string_at(in, i);
 		SnStr text = {0};
-		bool head = !i && x->first, goes_on = !head && g->text.n && s.n >= g->text.n && !memcmp(s.at, g->text.at, g->text.n);
+		bool head = !i && x->first, goes_on = !head && g->by.text.n && s.n >= g->by.text.n && !memcmp(s.at, g->by.text.at, g->by.text.n);
 		if (!head && !goes_on)
 			sn_str_add(&text, " ", 1);
-		size_t cut = goes_on ? g->text.n : 0;
+		size_t cut = goes_on ? g->by.text.n : 0;
 		sn_str_add(&text, s.at + cut, s.n - cut);
 		if (g->flag)
 			clean(&text);
@@ -105,7 +95,8 @@ static int metaspace(const Stage *g, Context *x, const SnStrings *in, SnStrings 
 	for (int64_t i = 0; i < in->n; i++) {
 		SnStr text = {0};
 		bool gone = !i && x->first && g->flag;
-		put_replaced(&text, string_at(in, i), g->text.at, g->text.n, " ", !gone);
+		SnReplace r = {.text = g->by.text, .content = {" ", !gone}};
+		sn_replace_run(&r, string_at(in, i).at, string_at(in, i).n, &text);
 		sn_strings_add(out, text.s, text.n);
 		free(text.s);
 	}
@@ -163,40 +154,33 @@ static int strip(const Stage *g, Context *x, const SnStrings *in, SnStrings *out
 	for (int64_t i = 0; i < in->n; i++) {
 		SnSpan s = string_at(in, i);
 		bool begins = !x->piece || !x->fused || x->first, ends = !x->piece || !x->fused;
-		for (int64_t k = 0; begins && k < g->start && s.n >= g->text.n && !memcmp(s.at, g->text.at, g->text.n); k++)
-			s = (SnSpan){s.at + g->text.n, s.n - g->text.n};
-		for (int64_t k = 0; ends && k < g->stop && s.n >= g->text.n && !memcmp(s.at + s.n - g->text.n, g->text.at, g->text.n); k++)
-			s.n -= g->text.n;
+		for (int64_t k = 0; begins && k < g->start && s.n >= g->by.text.n && !memcmp(s.at, g->by.text.at, g->by.text.n); k++)
+			s = (SnSpan){s.at + g->by.text.n, s.n - g->by.text.n};
+		for (int64_t k = 0; ends && k < g->stop && s.n >= g->by.text.n && !memcmp(s.at + s.n - g->by.text.n, g->by.text.at, g->by.text.n); k++)
+			s.n -= g->by.text.n;
 		sn_strings_add(out, s.at, s.n);
 	}
 	return SN_OK;
 }
 
-static int replace(const Stage *g, Context *x, const SnStrings *in, SnStrings *out)
+/* Each by itself. */
+static int replace_each(const SnReplace *r, const SnStrings *in, SnStrings *out)
 {
 	int code = SN_OK;
-	SnMatcher *m = g->pattern ? sn_matcher_open(g->pattern) : NULL;
-	for (int64_t i = 0; i < in->n; i++) {
+	SnStr text = {0};
+	for (int64_t i = 0; i < in->n && !code; i++) {
 		SnSpan s = string_at(in, i);
-		SnStr text = {0};
-		size_t done = 0, from, to;
-		int found = 1;
-		for (size_t at = 0; m && at <= s.n && (found = sn_matcher_next(m, s.at, s.n, at, &from, &to)) > 0; at = to > from ? to : sn_utf8_after(s.at, s.n, to)) {
-			sn_str_add(&text, s.at + done, from - done);
-			sn_str_add(&text, g->content.at, g->content.n);
-			done = to;
-		}
-		if (m)
-			sn_str_add(&text, s.at + done, s.n - done);
-		else
-			put_replaced(&text, s, g->text.at, g->text.n, g->content.at, g->content.n);
+		text.n = 0;
+		code = sn_replace_run(r, s.at, s.n, &text);
 		sn_strings_add(out, text.s, text.n);
-		free(text.s);
-		if (found < 0)
-			code = sn_fail(SN_DATA, "the tokenizer's pattern failed (PCRE2 error %d)", found);
 	}
-	sn_matcher_close(m);
+	free(text.s);
 	return code;
+}
+
+static int replace(const Stage *g, Context *x, const SnStrings *in, SnStrings *out)
+{
+	return replace_each(&g->by, in, out);
 }
 
 /* The end of a word is a blank, but for the last. */
@@ -204,7 +188,8 @@ static int bpe_decoder(const Stage *g, Context *x, const SnStrings *in, SnString
 {
 	for (int64_t i = 0; i < in->n; i++) {
 		SnStr text = {0};
-		put_replaced(&text, string_at(in, i), g->text.at, g->text.n, " ", x->piece || i + 1 < in->n);
+		SnReplace r = {.text = g->by.text, .content = {" ", x->piece || i + 1 < in->n}};
+		sn_replace_run(&r, string_at(in, i).at, string_at(in, i).n, &text);
 		sn_strings_add(out, text.s, text.n);
 		free(text.s);
 	}
@@ -215,44 +200,37 @@ static int bpe_decoder(const Stage *g, Context *x, const SnStrings *in, SnString
 
 static int read_wordpiece(Stage *g, json_t *j, const char *path)
 {
-	g->text = sn_text_of(json_object_get(j, "prefix"));
+	g->by.text = sn_text_of(json_object_get(j, "prefix"));
 	g->flag = sn_flag_of(j, "cleanup", true);
-	return g->text.at ? SN_OK : sn_fail(SN_DATA, "%s: the decoder WordPiece has no prefix", path);
+	return g->by.text.at ? SN_OK : sn_fail(SN_DATA, "%s: the decoder WordPiece has no prefix", path);
 }
 
 static int read_metaspace(Stage *g, json_t *j, const char *path)
 {
 	const char *scheme = json_string_value(json_object_get(j, "prepend_scheme"));
-	g->text = sn_text_of(json_object_get(j, "replacement"));
+	g->by.text = sn_text_of(json_object_get(j, "replacement"));
 	g->flag = scheme ? strcmp(scheme, "never") != 0 : sn_flag_of(j, "add_prefix_space", true);
-	return g->text.n ? SN_OK : sn_fail(SN_DATA, "%s: the decoder Metaspace has no replacement", path);
+	return g->by.text.n ? SN_OK : sn_fail(SN_DATA, "%s: the decoder Metaspace has no replacement", path);
 }
 
 static int read_strip(Stage *g, json_t *j, const char *path)
 {
-	g->text = sn_text_of(json_object_get(j, "content"));
+	g->by.text = sn_text_of(json_object_get(j, "content"));
 	g->start = json_integer_value(json_object_get(j, "start"));
 	g->stop = json_integer_value(json_object_get(j, "stop"));
-	return g->text.n ? SN_OK : sn_fail(SN_DATA, "%s: the decoder Strip has no content", path);
+	return g->by.text.n ? SN_OK : sn_fail(SN_DATA, "%s: the decoder Strip has no content", path);
 }
 
 static int read_replace(Stage *g, json_t *j, const char *path)
 {
-	json_t *pattern = json_object_get(j, "pattern");
-	const char *regex = json_string_value(json_object_get(pattern, "Regex"));
-	g->text = sn_text_of(json_object_get(pattern, "String"));
-	g->content = sn_text_of(json_object_get(j, "content"));
-	if ((!g->text.at && !regex) || !g->content.at)
-		return sn_fail(SN_DATA, "%s: the decoder Replace has no pattern or no content", path);
-	g->pattern = regex ? sn_pattern_open(regex, path) : NULL;
-	return regex && !g->pattern ? SN_DATA : SN_OK;
+	return sn_replace_read(&g->by, j, "decoder", path);
 }
 
 static int read_bpe(Stage *g, json_t *j, const char *path)
 {
-	g->text = sn_text_of(json_object_get(j, "suffix"));
-	if (!g->text.at)
-		g->text = (SnSpan){"</w>", 4};
+	g->by.text = sn_text_of(json_object_get(j, "suffix"));
+	if (!g->by.text.at)
+		g->by.text = (SnSpan){"</w>", 4};
 	return SN_OK;
 }
 
@@ -293,7 +271,7 @@ void sn_decoder_close(SnDecoder *d)
 	if (!d)
 		return;
 	for (int i = 0; i < d->n; i++)
-		sn_pattern_close(d->at[i].pattern);
+		sn_pattern_close(d->at[i].by.pattern);
 	json_decref(d->json);
 	free(d);
 }

@@ -18,6 +18,7 @@ typedef struct Generator {
 	SnSampler sampler;
 	SnStops stops;
 	SnSequences q;
+	SnDraft draft;
 	const SnChat *chat;           /* NULL: prompts are texts to go on from */
 	bool ids, json;               /* what leaves: ids, not text; objects */
 	int64_t V;                    /* ids that can be drawn */
@@ -180,6 +181,8 @@ static void timing(const Generator *g, int64_t sequences)
 	int64_t again = g->q.drawn - sequences;
 	if (sn_given(g->o, "quiet"))
 		return;
+	if (g->q.draft)
+		sn_note("drafts: %lld tokens proposed, %lld taken", (long long)g->draft.proposed, (long long)g->draft.taken);
 	sn_note("prompt %lld tokens, %.3f s, %.1f/s; generated %lld, %.3f s, %.1f/s", (long long)g->known, prefill, (double)g->known / prefill,
 	        (long long)g->q.drawn, decoding, again > 0 ? (double)again / decoding : 0);
 }
@@ -308,7 +311,7 @@ static int in_batches(Generator *g, const SnPrompts *p, SnAnswer *a)
 		order[i] = &a[i];
 	qsort(order, (size_t)p->n, sizeof *order, by_length);
 	for (int64_t at = 0; at < p->n && !code; at += n) {
-		n = p->n - at < g->m.width ? p->n - at : g->m.width;
+		n = g->q.draft ? 1 : p->n - at < g->m.width ? p->n - at : g->m.width;
 		sn_stepper_restart(&g->m, n);
 		code = sn_sequences_run(&g->q, order + at, n);
 		for (; !code && printed < p->n && a[printed].finish != SN_GOING; printed++)
@@ -569,11 +572,17 @@ static int open_all(Generator *g, const char *checkpoint)
 	g->json = sn_given(o, "json") || sn_given(o, "logprobs");
 	g->q = (SnSequences){.m = &g->m, .tokenizer = g->tokenizer, .sampler = &g->sampler, .stops = &g->stops, .V = g->V, .ctx = g,
 		.limit = (int64_t)sn_num(o, "limit", 128), .logprobs = sn_given(o, "logprobs") ? (int64_t)sn_num(o, "logprobs", 0) : -1};
-	return sn_prepare(&g->s, o);
+	if ((code = sn_prepare(&g->s, o)) || sn_given(o, "propose"))
+		return code;
+	code = sn_draft_open(&g->draft, o, g->tokenizer, g->m.V, g->m.drafts);
+	g->q.draft = g->draft.pid > 0 ? &g->draft : NULL;
+	return code;
 }
 
 static int run(Generator *g, const SnPrompts *p)
 {
+	if (sn_given(g->o, "propose"))
+		return sn_draft_serve(&g->m, g->tokenizer, g->V);
 	if (p->n)
 		return many(g, p);
 	if (g->chat && !sn_given(g->o, "prompt"))
@@ -604,6 +613,7 @@ int sn_generate_main(const SnOptions *o)
 		code = open_all(&g, checkpoint);
 	if (!code)
 		code = run(&g, &prompts);
+	sn_draft_close(&g.draft);
 	sn_sampler_close(&g.sampler);
 	sn_stepper_close(&g.m);
 	sn_tokenizer_close(g.tokenizer);

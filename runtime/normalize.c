@@ -7,8 +7,7 @@
 typedef struct Stage Stage;
 struct Stage {
 	int (*run)(const Stage *, const char *s, size_t n, SnStr *out);
-	SnSpan text, content;         /* what the stage is told: Prepend's, Replace's */
-	SnPattern *pattern;
+	SnReplace by;                 /* Replace; of Prepend the text */
 	SnCharsmap *map;
 	bool a, b, c, d;              /* clean, chinese, accents, lower; left, right; compat, compose */
 };
@@ -164,38 +163,14 @@ static int bert(const Stage *g, const char *s, size_t n, SnStr *out)
 static int prepend(const Stage *g, const char *s, size_t n, SnStr *out)
 {
 	if (n)
-		sn_str_add(out, g->text.at, g->text.n);
+		sn_str_add(out, g->by.text.at, g->by.text.n);
 	sn_str_add(out, s, n);
 	return SN_OK;
 }
 
-static int replace_regex(const Stage *g, const char *s, size_t n, SnStr *out)
-{
-	SnMatcher *m = sn_matcher_open(g->pattern);
-	size_t done = 0, from, to;
-	int found = 1;
-	for (size_t at = 0; at <= n && (found = sn_matcher_next(m, s, n, at, &from, &to)) > 0;) {
-		sn_str_add(out, s + done, from - done);
-		sn_str_add(out, g->content.at, g->content.n);
-		done = to;
-		at = to > from ? to : sn_utf8_after(s, n, to);
-	}
-	sn_matcher_close(m);
-	sn_str_add(out, s + done, n - done);
-	return found < 0 ? sn_fail(SN_DATA, "the tokenizer's pattern failed (PCRE2 error %d)", found) : SN_OK;
-}
-
 static int replace(const Stage *g, const char *s, size_t n, SnStr *out)
 {
-	if (g->pattern)
-		return replace_regex(g, s, n, out);
-	size_t at = 0;
-	for (const char *found; g->text.n && (found = memmem(s + at, n - at, g->text.at, g->text.n)); at = (size_t)(found - s) + g->text.n) {
-		sn_str_add(out, s + at, (size_t)(found - s) - at);
-		sn_str_add(out, g->content.at, g->content.n);
-	}
-	sn_str_add(out, s + at, n - at);
-	return SN_OK;
+	return sn_replace_run(&g->by, s, n, out);
 }
 
 static int strip(const Stage *g, const char *s, size_t n, SnStr *out)
@@ -243,20 +218,13 @@ static int read_bert(Stage *g, json_t *j, const char *path)
 
 static int read_prepend(Stage *g, json_t *j, const char *path)
 {
-	g->text = sn_text_of(json_object_get(j, "prepend"));
-	return g->text.at ? SN_OK : sn_fail(SN_DATA, "%s: the normalizer Prepend has no text \"prepend\"", path);
+	g->by.text = sn_text_of(json_object_get(j, "prepend"));
+	return g->by.text.at ? SN_OK : sn_fail(SN_DATA, "%s: the normalizer Prepend has no text \"prepend\"", path);
 }
 
 static int read_replace(Stage *g, json_t *j, const char *path)
 {
-	json_t *pattern = json_object_get(j, "pattern");
-	const char *regex = json_string_value(json_object_get(pattern, "Regex"));
-	g->text = sn_text_of(json_object_get(pattern, "String"));
-	g->content = sn_text_of(json_object_get(j, "content"));
-	if ((!g->text.at && !regex) || !g->content.at)
-		return sn_fail(SN_DATA, "%s: the normalizer Replace has no pattern or no content", path);
-	g->pattern = regex ? sn_pattern_open(regex, path) : NULL;
-	return regex && !g->pattern ? SN_DATA : SN_OK;
+	return sn_replace_read(&g->by, j, "normalizer", path);
 }
 
 static int read_strip(Stage *g, json_t *j, const char *path)
@@ -318,7 +286,7 @@ void sn_normalizer_close(SnNormalizer *z)
 	if (!z)
 		return;
 	for (int i = 0; i < z->n; i++) {
-		sn_pattern_close(z->at[i].pattern);
+		sn_pattern_close(z->at[i].by.pattern);
 		sn_charsmap_close(z->at[i].map);
 	}
 	json_decref(z->json);

@@ -14,9 +14,9 @@ static bool usable(const float *logits, int64_t V)
 	return true;
 }
 
-static int draw(SnSequences *q, SnAnswer *a, const float *logits)
+/* cached: tokens that the logits were made behind */
+static int draw(SnSequences *q, SnAnswer *a, const float *logits, int64_t cached)
 {
-	int64_t cached = q->m->cached;
 	if (!usable(logits, q->V))
 		return sn_fail(SN_FAIL, "the model's output is not a number");
 	if (sn_answer_drawn(a) < q->limit) {
@@ -66,15 +66,61 @@ static int64_t drop_ended(SnSequences *q, SnAnswer **row, int64_t n, int32_t *fr
 	return kept;
 }
 
+/* How many drafts the next call has room for: within the context and the limit, and not across what the step's calls may not cross. */
+static int64_t wanted(const SnSequences *q, const SnAnswer *a)
+{
+	const SnStepper *m = q->m;
+	int64_t n = q->draft->most, known = m->cached + 1;
+	int64_t most[] = {q->limit - sn_answer_drawn(a) - 1, m->room - known, m->chunk - m->cached % m->chunk - 1};
+	for (int i = 0; i < 3; i++)
+		n = most[i] < n ? most[i] : n;
+	return n;
+}
+
+/* The token that is known and the drafts behind it; draws as long as drafts are what is drawn, and once more. */
+static int draw_drafted(SnSequences *q, SnAnswer *a, int32_t *x)
+{
+	SnStepper *m = q->m;
+	int64_t base = m->cached, want = wanted(q, a), n = 0;
+	int code = want > 0 ? sn_draft_propose(q->draft, &a->ids, want, x + 1, &n) : SN_OK;
+	if (code)
+		return code;
+	x[0] = a->ids.at[base];
+	const float *logits = n ? sn_stepper_verify(m, x, n + 1) : sn_stepper_feed(m, x, 1);
+	for (int64_t i = 0; i <= n && !code && a->finish == SN_GOING; i++) {
+		code = draw(q, a, logits + i * m->V, base + i + 1);
+		if (i == n || code || a->ids.at[a->ids.n - 1] != x[i + 1])
+			break;
+		q->draft->taken++;
+	}
+	m->cached = a->ids.n - 1;
+	return code;
+}
+
+static int run_drafted(SnSequences *q, SnAnswer *a)
+{
+	SnStepper *m = q->m;
+	int32_t *x = sn_alloc(sizeof *x * (size_t)(q->draft->most + 1));
+	int code = SN_OK;
+	if (a->ids.n - m->cached > 1)
+		sn_stepper_prefill(m, a->ids.at + m->cached, a->ids.n - m->cached - 1);
+	while (a->finish == SN_GOING && !code)
+		code = draw_drafted(q, a, x);
+	free(x);
+	return code;
+}
+
 int sn_sequences_run(SnSequences *q, SnAnswer **row, int64_t n)
 {
+	if (n == 1 && q->draft)
+		return run_drafted(q, row[0]);
 	int32_t *ids = sn_alloc(sizeof *ids * (size_t)(n * q->m->chunk)), *from = sn_alloc(sizeof *from * (size_t)n);
 	int code = SN_OK;
 	while (n > 0 && !code) {
 		const float *logits = feed(q, row, n, ids);
 		for (int64_t r = 0; r < n && !code; r++)
 			if (row[r]->ids.n == q->m->cached)
-				code = draw(q, row[r], logits + r * q->m->V);
+				code = draw(q, row[r], logits + r * q->m->V, q->m->cached);
 		if (!code && (n = drop_ended(q, row, n, from)) < 0)
 			code = SN_FAIL;
 	}

@@ -468,8 +468,10 @@ double sn_learning_rate(const SnSchedule *, int64_t step);
  * lesser of that and its bound. */
 typedef struct SnStepper {
 	SnSession *s;
-	const SnFunction *step, *encode;   /* encode: NULL if there is nothing to give it */
+	const SnFunction *step, *encode, *verify;   /* encode, verify: NULL if there is none */
 	const SnSlot *tokens, *next;
+	const SnSlot *proposed, *logits;   /* verify's */
+	int64_t drafts;               /* tokens that verify takes beside one that is known; 0: there is none */
 	int time, batch;              /* symbols of the new tokens and of the sequences, in the entry; batch -1: one sequence */
 	int64_t chunk, room;          /* bounds of the new tokens and of all */
 	int64_t width;                /* bound of rows */
@@ -481,6 +483,8 @@ void sn_stepper_close(SnStepper *);
 /* Feeds encode, if there is one, with --inputs or --source, and calls it. tokenizer: for --source; may be NULL without. */
 int sn_stepper_encode(SnStepper *, const SnOptions *, const SnTokenizer *);   /* SN_USAGE, SN_DATA */
 const float *sn_stepper_feed(SnStepper *, const int32_t *ids, int64_t n);     /* ids (rows, n), n <= chunk; returns next (rows, V) */
+/* Of one row: logits (n, V) behind each of n <= drafts + 1 tokens; cached may be set back behind it, to go on from an earlier place. */
+const float *sn_stepper_verify(SnStepper *, const int32_t *ids, int64_t n);
 const float *sn_stepper_prefill(SnStepper *, const int32_t *ids, int64_t n);  /* of one row, in as many calls as it takes */
 /* From now on `rows` sequences, the i-th going on from what was sequence from[i]. False where that is not possible: a state
  * does not tell its sequences apart. */
@@ -513,6 +517,18 @@ void sn_answer_logprob(SnAnswer *, const SnTokenizer *, const float *logits, int
 void sn_emit(const char *s, size_t n);                        /* to stdout; bytes that are no UTF-8 as U+FFFD */
 json_t *sn_answer_json(const SnAnswer *, const char *prompt, bool texts, bool ids);   /* a new object; docs/runtime.md */
 
+/* draft.c: another program that proposes tokens */
+typedef struct SnDraft {
+	int pid, fd;
+	int64_t most;                 /* tokens at a time */
+	int64_t proposed, taken;      /* so far */
+	SnIds theirs;                 /* what it has cached */
+} SnDraft;
+int sn_draft_open(SnDraft *, const SnOptions *, const SnTokenizer *, int64_t V, int64_t most);   /* pid 0: the options ask for none; SN_USAGE, SN_DATA, SN_FAIL */
+void sn_draft_close(SnDraft *);
+int sn_draft_propose(SnDraft *, const SnIds *ids, int64_t want, int32_t *out, int64_t *count);   /* what follows ids; SN_FAIL */
+int sn_draft_serve(SnStepper *, const SnTokenizer *, int64_t V);   /* the other side: until nobody asks any more */
+
 /* sequences.c: several of them through a generate entry's step at once */
 typedef struct SnSampler SnSampler;
 typedef struct SnSequences {
@@ -525,6 +541,7 @@ typedef struct SnSequences {
 	void (*said)(void *ctx, SnAnswer *);   /* a token was drawn, or the sequence ended; may be NULL */
 	void *ctx;
 	const volatile int *interrupted;   /* becomes nonzero: all end; may be NULL */
+	SnDraft *draft;               /* NULL: none; serves single sequences */
 	int64_t drawn;                /* tokens in all */
 } SnSequences;
 /* Until each has ended; all have m->cached tokens in the caches, and more to feed. Changes the order of row. SN_FAIL */

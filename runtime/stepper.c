@@ -56,20 +56,32 @@ static void set_rows(SnStepper *m, int64_t rows)
 
 /* --- opening */
 
-/* The step's inputs all run along the sequence: ids, and bools that say of each token whether it is one. */
-static int find_inputs(SnStepper *m)
+/* Inputs of the step all run along the sequence: ids, and bools that say of each token whether it is one. */
+static int find_inputs(const SnStepper *m, const SnFunction *f, const SnSlot **tokens)
 {
-	const SnSlot *s = m->step->slots;
-	for (int64_t i = 0; i < m->step->nslot; i++) {
+	const SnSlot *s = f->slots;
+	for (int64_t i = 0; i < f->nslot; i++) {
 		if (s[i].output)
 			continue;
 		bool fits = s[i].rank > 0 && s[i].rank <= 2 && axis_sym(&s[i], s[i].rank - 1) == m->time;
-		if (fits && s[i].dtype == SN_I32 && !m->tokens)
-			m->tokens = &s[i];
+		if (fits && s[i].dtype == SN_I32 && !*tokens)
+			*tokens = &s[i];
 		else if (!fits || s[i].dtype != SN_BOOL)
 			return sn_fail(SN_FAIL, "%s has the input %s beside its tokens, which nothing can give it", sn_text(m->s->entry->name), sn_text(s[i].name));
 	}
-	return m->tokens ? SN_OK : sn_fail(SN_FAIL, "%s has no input of tokens", sn_text(m->s->entry->name));
+	return *tokens ? SN_OK : sn_fail(SN_FAIL, "%s has no input of tokens", sn_text(m->s->entry->name));
+}
+
+static int find_verify(SnStepper *m)
+{
+	const SnEntry *e = m->s->entry;
+	const SnSetting *drafts = sn_setting(e->settings, e->nsetting, "draft");
+	m->verify = sn_function(e, "verify");
+	if (!m->verify || !drafts)
+		return SN_OK;
+	m->drafts = (int64_t)drafts->num;
+	m->logits = sn_slot(m->verify, "logits", true);
+	return m->logits ? find_inputs(m, m->verify, &m->proposed) : sn_fail(SN_FAIL, "%s has no logits to verify", sn_text(e->name));
 }
 
 int sn_stepper_open(SnStepper *m, SnSession *s)
@@ -82,7 +94,9 @@ int sn_stepper_open(SnStepper *m, SnSession *s)
 	m->time = find_time(e, &m->room);
 	if (!m->next || m->next->dtype != SN_F32 || m->time < 0)
 		return sn_fail(SN_FAIL, "%s can't generate: it needs an output next f32[B,V] and a dimension of tokens", sn_text(e->name));
-	int code = find_inputs(m);
+	int code = find_inputs(m, m->step, &m->tokens);
+	if (!code)
+		code = find_verify(m);
 	if (code)
 		return code;
 	m->chunk = sym_at(e, m->time)->bound;
@@ -210,18 +224,29 @@ void sn_stepper_restart(SnStepper *m, int64_t rows)
 	set_rows(m, rows);
 }
 
-const float *sn_stepper_feed(SnStepper *m, const int32_t *ids, int64_t n)
+static void call(SnStepper *m, const SnFunction *f, const SnSlot *tokens, const int32_t *ids, int64_t n)
 {
-	const SnSlot *s = m->step->slots;
+	const SnSlot *s = f->slots;
 	set_rows(m, m->rows);
 	set_length(m, n);
-	for (int64_t i = 0; i < m->step->nslot; i++)
+	for (int64_t i = 0; i < f->nslot; i++)
 		if (!s[i].output && s[i].dtype == SN_BOOL)
 			memset(m->s->arena + s[i].offset, 1, (size_t)(m->rows * n));
-	memcpy(m->s->arena + m->tokens->offset, ids, sizeof *ids * (size_t)(m->rows * n));
-	sn_call(m->s, m->step);
+	memcpy(m->s->arena + tokens->offset, ids, sizeof *ids * (size_t)(m->rows * n));
+	sn_call(m->s, f);
 	m->cached += n;
+}
+
+const float *sn_stepper_feed(SnStepper *m, const int32_t *ids, int64_t n)
+{
+	call(m, m->step, m->tokens, ids, n);
 	return (const float *)(m->s->arena + m->next->offset);
+}
+
+const float *sn_stepper_verify(SnStepper *m, const int32_t *ids, int64_t n)
+{
+	call(m, m->verify, m->proposed, ids, n);
+	return (const float *)(m->s->arena + m->logits->offset);
 }
 
 const float *sn_stepper_prefill(SnStepper *m, const int32_t *ids, int64_t n)

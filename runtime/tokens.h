@@ -20,6 +20,11 @@ int sn_stage_find(json_t *, const char *what, const char *const *name, size_t st
 /* The stages of j in their order, Sequences (whose member is `list`) opened up, at most SN_MAX_STAGES. */
 int sn_stage_list(json_t *j, const char *list, const char *what, const char *path, json_t *out[], int *n);
 
+/* replace.c: the stage Replace of normalizers and decoders, `what` says whose; with text and content alone also others' */
+typedef struct SnReplace { SnSpan text, content; SnPattern *pattern; } SnReplace;   /* the texts are the json's */
+int sn_replace_read(SnReplace *, json_t *, const char *what, const char *path);
+int sn_replace_run(const SnReplace *, const char *s, size_t n, SnStr *out);   /* appends; SN_DATA: the pattern failed */
+
 /* unicode.c: properties and normalisation forms, of the Unicode version that utf8proc had when the runtime was built */
 enum { SN_U_OTHER, SN_U_MN, SN_U_MARK, SN_U_PUNCT, SN_U_NUMBER, SN_U_SPACE, SN_U_CONTROL };   /* MARK: Mc, Me; CONTROL: Cc, Cf, Co */
 void sn_uni_load(void);                                       /* before any of these; again: nothing */

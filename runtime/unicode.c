@@ -1,4 +1,4 @@
-/* unicode.c: properties of characters, lower case and the four normalisation forms (UAX 15), from tables of 25 KB that
+/* unicode.c: properties of characters, lower case and the four normalisation forms (UAX 15), from tables of 19 KB that
  * gen/unicode.c prints when the runtime is built. They are unpacked once, when a tokenizer first asks for them, into arrays by code
  * point, of which only pages that have something are touched. */
 #include "runtime/tokens.h"
@@ -36,6 +36,14 @@ static int32_t difference(const unsigned char *p, size_t *at)
 	return d & 1 ? -(int32_t)((d + 1) / 2) : (int32_t)(d / 2);
 }
 
+/* An entry's first number; times: how often the entry comes. */
+static uint32_t entry(const unsigned char *p, size_t *at, uint32_t *times)
+{
+	uint32_t first = number(p, at);
+	*times = first & 1 ? number(p, at) + 1 : 1;
+	return first / 2;
+}
+
 static uint8_t *load_runs(const unsigned char *p, size_t n, uint32_t base)
 {
 	uint8_t *all = sn_alloc(CODES);
@@ -60,18 +68,23 @@ static Pair *pair_at(uint32_t a, uint32_t b)
 static void load_forms(void)
 {
 	uni.forms = sn_alloc(sizeof *uni.forms * FORMS);
-	uni.parts = sn_alloc(sizeof *uni.parts * (sizeof uni_forms + 1));
+	uni.parts = sn_alloc(sizeof *uni.parts * UNI_PARTS);
 	uni.pairs = sn_alloc(sizeof *uni.pairs * PAIRS);
 	uint32_t c = 0, n = 1, last[32] = {0};
 	for (size_t at = 0; at < sizeof uni_forms;) {
-		uint32_t head = number(uni_forms, &at);
-		c += head & 1 ? number(uni_forms, &at) : 1;
-		uni.forms[c] = n;
-		uni.parts[n++] = head / 2;
-		for (uint32_t i = 0; i < head / 8; i++)
-			uni.parts[n++] = last[i] = (uint32_t)((int32_t)last[i] + difference(uni_forms, &at));
-		if (head / 2 % 4 == COMPOSES)
-			*pair_at(last[0], last[1]) = (Pair){last[0], last[1], c};
+		int32_t more[32];
+		uint32_t times, head = entry(uni_forms, &at, &times), far = head & 1 ? number(uni_forms, &at) : 1, len = head / 8;
+		for (uint32_t i = 0; i < len; i++)
+			more[i] = difference(uni_forms, &at);
+		for (; times; times--) {
+			c += far;
+			uni.forms[c] = n;
+			uni.parts[n++] = head / 2;
+			for (uint32_t i = 0; i < len; i++)
+				uni.parts[n++] = last[i] = (uint32_t)((int32_t)last[i] + more[i]);
+			if (head / 2 % 4 == COMPOSES)
+				*pair_at(last[0], last[1]) = (Pair){last[0], last[1], c};
+		}
 	}
 }
 
@@ -80,8 +93,12 @@ static void load_lower(void)
 	uni.lower = sn_alloc(sizeof *uni.lower * LOWER);
 	uint32_t c = 0;
 	for (size_t at = 0; at < sizeof uni_lower;) {
-		c += number(uni_lower, &at);
-		uni.lower[c] = difference(uni_lower, &at);
+		uint32_t times, far = entry(uni_lower, &at, &times);
+		int32_t more = difference(uni_lower, &at);
+		for (; times; times--) {
+			c += far;
+			uni.lower[c] = more;
+		}
 	}
 }
 

@@ -25,9 +25,39 @@ static void put(unsigned v)
 }
 
 /* Twice the number, or one less than twice that of the negative. */
-static void put_signed(int d)
+static unsigned folded(int d)
 {
-	put(d < 0 ? (unsigned)(-d) * 2 - 1 : (unsigned)d * 2);
+	return d < 0 ? (unsigned)(-d) * 2 - 1 : (unsigned)d * 2;
+}
+
+/* Entries of some numbers. The first is written twice as large, and 1 more where a number follows it that says how many more times the
+ * entry comes. */
+typedef struct Entry { unsigned at[40]; int n; } Entry;
+static Entry kept;
+static unsigned again;
+
+static void flush(void)
+{
+	for (int i = 0; i < kept.n; i++) {
+		put(i ? kept.at[i] : kept.at[0] * 2 + (again > 0));
+		if (!i && again)
+			put(again);
+	}
+	kept.n = 0;
+	again = 0;
+}
+
+static void put_entry(const Entry *e)
+{
+	bool same = e->n == kept.n;
+	for (int i = 0; same && i < e->n; i++)
+		same = e->at[i] == kept.at[i];
+	if (same) {
+		again++;
+		return;
+	}
+	flush();
+	kept = *e;
 }
 
 static void begin(const char *name)
@@ -104,12 +134,12 @@ static int composed(const Form *f, int n)
 	return k == 1 ? g.at[0] : -1;
 }
 
-/* An entry: (length * 4 + kind) * 2, and 1 more where it is not the next code point's: then the distance follows; code points less those in
- * the same place of the entries before. Kind 0: canonical, for good; 1: canonical, two that compose again (the first may decompose
- * further); 2: compatible, where there is no canonical one. */
+/* (length * 4 + kind) * 2, and 1 more where it is not the next code point's: then the distance follows; code points less those in the same
+ * place of the entries before. Kind 0: canonical, for good; 1: canonical, two that compose again (the first may decompose further); 2:
+ * compatible, where there is no canonical one. */
 static void put_forms(void)
 {
-	int before = 0, last[32] = {0};
+	int before = 0, last[32] = {0}, parts = 1;
 	begin("uni_forms");
 	for (int c = 0; c < CODES; c++) {
 		Form f = decomposed(c, false), g = decomposed(c, true);
@@ -121,16 +151,18 @@ static void put_forms(void)
 			f = g;
 		if (kind == 1)
 			f = (Form){{composed(&f, f.n - 1), f.at[f.n - 1]}, 2};
-		put((unsigned)(f.n * 4 + kind) * 2 + (c != before + 1));
-		if (c != before + 1)
-			put((unsigned)(c - before));
+		Entry e = {{(unsigned)(f.n * 4 + kind) * 2 + (c != before + 1), (unsigned)(c - before)}, 1 + (c != before + 1)};
 		for (int i = 0; i < f.n; i++) {
-			put_signed(f.at[i] - last[i]);
+			e.at[e.n++] = folded(f.at[i] - last[i]);
 			last[i] = f.at[i];
 		}
+		put_entry(&e);
+		parts += 1 + f.n;
 		before = c;
 	}
+	flush();
 	end();
+	printf("enum { UNI_PARTS = %d };   /* lengths and code points of all of these */\n", parts);
 }
 
 /* Distance from the entry before, then lower case less upper case. */
@@ -142,10 +174,10 @@ static void put_lower(void)
 		int d = utf8proc_tolower(c) - c;
 		if (!d)
 			continue;
-		put((unsigned)(c - before));
-		put_signed(d);
+		put_entry(&(Entry){{(unsigned)(c - before), folded(d)}, 2});
 		before = c;
 	}
+	flush();
 	end();
 }
 

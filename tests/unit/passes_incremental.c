@@ -1,5 +1,6 @@
 /* incremental: what a generate entry may do along its sequence, held against the whole sequence chunk by chunk; and
  * what it may not, with the reason it is given. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,18 +64,24 @@ static bool run_incremental(Graph *g)
 	return run_with(g, 0, NULL);
 }
 
-static Tensor *advance(const Graph *g, Env *e, int from, int to)
+/* wrong: added to the ids */
+static void feed(const Graph *g, Env *e, int from, int to, int wrong)
 {
 	double ids[2 * 9];
 	for (int b = 0; b < 2; b++)
 		for (int t = from; t < to; t++)
-			ids[b * (to - from) + t - from] = (b * 5 + t * 3) % 11;
+			ids[b * (to - from) + t - from] = (b * 5 + t * 3 + wrong) % 11;
 	env_set(e, "tokens", 2, (const int64_t[]){ 2, to - from }, ids);
 	env_dim(e, "T", to - from);
 	for (int i = 0; i < g->syms.len; i++)
 		if (strncmp(g->syms.at[i].name, "T.", 2) == 0)
 			env_dim(e, g->syms.at[i].name, MIN(to, g->syms.at[i].bound));
 	assert_true(graph_eval(g, e));
+}
+
+static Tensor *advance(const Graph *g, Env *e, int from, int to)
+{
+	feed(g, e, from, to, 0);
 	return env_get(e, "next");
 }
 
@@ -464,6 +471,53 @@ static void test_refused_without_tokens(void **state)
 	diag_reset();
 }
 
+/* Logits behind every token, and wrong tokens taken back: a call from an earlier place on writes over them. */
+
+static Make *heads_of_logits;
+
+static Value *logits(Builder *b, Value *x) { return b_reshape(b, heads_of_logits(b, x), type(DT_F32, "B,T,4")); }
+
+static void every_position(Make *make, int chunk)
+{
+	heads_of_logits = make;
+	Graph *whole = forward(logits), *verify = graph_copy(whole, "generate.verify");
+	Entry e = { .kind = ENTRY_GENERATE, .name = "generate" };
+	assert_true(incremental_every(verify, &e) && run_with(verify, chunk, NULL));
+	incremental_most(verify, 3);
+	assert_true(graph_verify(verify));
+	Dims d = { 3, { { "B", 2 }, { "T", 1 }, { "T.all", 1 } } };
+	for (int i = 0; i < verify->syms.len; i++)
+		if (strncmp(verify->syms.at[i].name, "T.ring", 6) == 0)
+			d.at[d.n++] = (Sym){ verify->syms.at[i].name, 1 };
+	Env *a = fill_env(whole, &d, 3, 11), *b = fill_env(verify, &d, 3, 11);
+	for (int from = 0; from < 9; from += 3) {
+		feed(verify, b, from, from + 3, 4);
+		feed(verify, b, from, from + 1, 0);
+		feed(verify, b, from + 1, from + 3, 7);
+		feed(verify, b, from, from + 3, 0);
+		Tensor *all = env_get(b, "logits");
+		for (int t = 0; t < 3; t++) {
+			Tensor *next = advance(whole, a, 0, from + t + 1);
+			assert_int_equal(next->n * 3, all->n);
+			for (int i = 0; i < next->n; i++) {
+				int row = i / 4, of = i % 4;
+				assert_true(fabs(next->at[i] - all->at[(row * 3 + t) * 4 + of]) < 1e-12);
+			}
+		}
+	}
+}
+
+static void test_every_position(void **state)
+{
+	every_position(causal, 0);
+	every_position(causal, 3);
+	every_position(shared_keys, 3);
+	every_position(rotation, 3);
+	every_position(window_1, 3);
+	every_position(window_3, 3);
+	every_position(window_with_keys, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -471,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_rings),
 		cmocka_unit_test(test_once),
 		cmocka_unit_test(test_one_cache_for_shared_keys),
+		cmocka_unit_test(test_every_position),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_without_tokens),
 	};
