@@ -11,7 +11,7 @@ LDFLAGS += $(SAN)
 LLVM_CFLAGS = $(shell $(LLVM_CONFIG) --cflags 2>/dev/null | tr ' ' '\n' | grep '^-I')
 LLVM_LIBS = $(shell $(LLVM_CONFIG) --ldflags --libs 2>/dev/null)
 
-rooms := support ir frontend passes backend driver
+rooms := support ir frontend passes backend convert driver
 src_of = $(wildcard $(1)/*.c)
 obj_of = $(patsubst %.c,$(BUILD)/%.o,$(call src_of,$(1)))
 $(foreach r,$(rooms),$(eval $(r)_obj := $(call obj_of,$(r))))
@@ -22,18 +22,20 @@ frontend_obj := $(sort $(frontend_obj))
 all: $(BUILD)/sinter $(BUILD)/libsinter_rt.a
 
 # Each room is a library, so that a test links what it may use and no more.
-libs := $(foreach r,support ir frontend passes backend,$(BUILD)/lib$(r).a)
+libs := $(foreach r,support ir frontend passes backend convert,$(BUILD)/lib$(r).a)
 define room
 $(BUILD)/lib$(1).a: $$($(1)_obj)
 	@rm -f $$@; ar rcs $$@ $$^
 endef
-$(foreach r,support ir frontend passes backend,$(eval $(call room,$(r))))
+$(foreach r,support ir frontend passes backend convert,$(eval $(call room,$(r))))
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/backend/%.o: CFLAGS += $(LLVM_CFLAGS)
 $(BUILD)/backend/link.o: CFLAGS += $(if $(SAN),-DSN_SANITIZE='"$(filter -fsanitize=% --coverage,$(SAN))"')
+# Blocks of weights are what ggml's reference computes: no product and sum in one rounding.
+$(BUILD)/convert/quants.o: CFLAGS += -ffp-contract=off
 $(BUILD)/frontend/parse.c $(BUILD)/frontend/parse.h: frontend/parse.y
 	@mkdir -p $(@D)
 	bison -Werror -Wno-other -d -o $(BUILD)/frontend/parse.c $<
@@ -54,7 +56,7 @@ $(BUILD)/driver/explain.o: CFLAGS += -DSINTER_PAGES='"$(BUILD)/driver/pages.md"'
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
 # Some commands do what the runtime does (tokenizers), with the runtime's own code.
 $(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
-	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(link_libs) $(BUILD)/libsinter_rt.a $(LLVM_LIBS) -ljansson -lpcre2-8 -lm -lpthread
+	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(BUILD)/libconvert.a $(link_libs) $(BUILD)/libsinter_rt.a $(LLVM_LIBS) -ljansson -lpcre2-8 -lm -lpthread
 
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
@@ -101,6 +103,7 @@ unit_libs_passes := $(BUILD)/libpasses.a $(unit_libs_ir)
 unit_libs_backend := $(BUILD)/libbackend.a $(BUILD)/libpasses.a $(unit_libs_ir)
 unit_libs_all := $(BUILD)/libfrontend.a $(unit_libs_backend)
 unit_libs_runtime := $(BUILD)/libsinter_rt.a
+unit_libs_convert := $(BUILD)/libconvert.a $(BUILD)/libsinter_rt.a $(unit_libs_support)
 room_of = $(firstword $(subst _, ,$(notdir $(1))))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: tests/unit/%.c $$(unit_libs_$$(call room_of,%))
@@ -167,6 +170,9 @@ fuzz-build:
 	  $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 $(BUILD)/model $(BUILD)/graph: $(BUILD)/%: tests/fuzz/%.c $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -ljansson -lm
+fuzz_files := $(BUILD)/libconvert.a $(BUILD)/libsinter_rt.a $(BUILD)/libfrontend.a $(BUILD)/libir.a $(BUILD)/libsupport.a
+$(BUILD)/safetensors $(BUILD)/gguf $(BUILD)/config: $(BUILD)/%: tests/fuzz/%.c $(fuzz_files)
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(fuzz_files) -ljansson -lpcre2-8 -lm -lpthread
 $(BUILD)/tokenizer: tests/fuzz/tokenizer.c $(BUILD)/libsinter_rt.a
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
 

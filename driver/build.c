@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef enum Stage { STAGE_AST, STAGE_GRAPH, STAGE_PLAN, STAGE_LLVM, STAGE_ASM, STAGE_OBJ, STAGE_EXE, STAGE_COUNT } Stage;
 static const char *const stage_name[STAGE_COUNT] = {
@@ -251,16 +252,39 @@ static const char *runtime_of(Arena *a, const Target *t)
 	return path;
 }
 
-static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, const Target *target, Clock *clock)
+/* Made beside `out` and renamed when the weights are inside: never an executable with half of them. */
+static int build_embedded(Arena *a, Module *m, BackendOptions *bo, const char *weights)
+{
+	const char *out = bo->out;
+	struct stat st;
+	if (stat(out, &st) == 0 && !S_ISREG(st.st_mode)) {
+		diag_error((Loc){0}, NULL, "can't write the output to \"%s\": --embed wants a regular file", out);
+		return EXIT_FAIL;
+	}
+	bo->out = arena_printf(a, "%s.tmp-%d", out, (int)getpid());
+	int code = backend_build(m, bo) && diag_errors() == 0 ? embed_weights(a, bo->out, weights) : EXIT_FAIL;
+	if (!code && rename(bo->out, out) < 0) {
+		diag_error((Loc){0}, NULL, "can't write the output to \"%s\": %s", out, strerror(errno));
+		code = EXIT_FAIL;
+	}
+	if (code)
+		unlink(bo->out);
+	return code;
+}
+
+static int lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *out, const Target *target, Clock *clock)
 {
 	const char *runtime = stage == STAGE_EXE ? runtime_of(a, target) : NULL;
 	if (stage == STAGE_EXE && !runtime)
-		return false;
+		return EXIT_FAIL;
+	int code = flag(f, "weights") ? embed_check(a, m, flag(f, "weights")) : EXIT_OK;
+	if (code)
+		return code;
 	PassOptions po = pass_options(f);
 	double counting = 0;
 	po.stats_seconds = &counting;
 	if (!passes_module(m, &po) || diag_errors())
-		return false;
+		return EXIT_FAIL;
 	clock->last += counting;   /* the passes' own time */
 	lap(clock, "passes");
 	BackendOptions bo = {
@@ -268,12 +292,15 @@ static bool lower(Arena *a, Module *m, const Flags *f, Stage stage, const char *
 		.debug = flag(f, "debug") != NULL,
 		.runtime_lib = runtime,
 	};
-	bool ok = backend_build(m, &bo) && diag_errors() == 0;
+	if (flag(f, "embed"))
+		code = build_embedded(a, m, &bo, flag(f, "weights"));
+	else
+		code = backend_build(m, &bo) && diag_errors() == 0 ? EXIT_OK : EXIT_FAIL;
 	lap(clock, "backend");
-	return ok;
+	return code;
 }
 
-static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
+static int compile(Arena *a, const char *file, Stage stage, const Flags *f)
 {
 	Clock clock = {flag(f, "stats") != NULL, now()};
 	const char *out = flag(f, "output");
@@ -281,26 +308,28 @@ static bool compile(Arena *a, const char *file, Stage stage, const Flags *f)
 		out = default_output(a, file, stage);
 	out = as_path(a, out);
 	if (!may_write(out, file))
-		return false;
+		return EXIT_FAIL;
 	if (stage == STAGE_AST)
-		return emit_ast(a, file, out);
+		return emit_ast(a, file, out) ? EXIT_OK : EXIT_FAIL;
 	FrontendOptions o = options_of(a, f);
 	o.nentries = flag(f, "entry") ? text_split(a, flag(f, "entry"), ",", &o.entries) : 0;
 	Module *m = frontend_build(a, file, &o);
 	if (!m || diag_errors())
-		return false;
+		return EXIT_FAIL;
 	if (!compilable(m))
-		return false;
+		return EXIT_FAIL;
 	lap(&clock, "frontend");
 	if (stage == STAGE_GRAPH && !flag(f, "after"))
-		return emit_graph(m, out);
+		return emit_graph(m, out) ? EXIT_OK : EXIT_FAIL;
 	Target target;
 	if (!target_find(flag(f, "target") ? flag(f, "target") : "native", &target))
-		return false;
+		return EXIT_FAIL;
 	if (!quantize(m, flag(f, "quantize")))
-		return false;
+		return EXIT_FAIL;
 	settle_precision(m, flag(f, "precision"), &target);
-	return stage == STAGE_GRAPH ? emit_graph_after(m, f, out) : lower(a, m, f, stage, out, &target, &clock);
+	if (stage == STAGE_GRAPH)
+		return emit_graph_after(m, f, out) ? EXIT_OK : EXIT_FAIL;
+	return lower(a, m, f, stage, out, &target, &clock);
 }
 
 /* An empty list is not "all of them": most likely a shell variable that is not set. */
@@ -345,5 +374,9 @@ int run_build(Arena *a, const Flags *f)
 		diag_error((Loc){0}, NULL, "--after=%s goes with --emit=graph", step);
 	if (step && (stage != STAGE_GRAPH || !pass_find(step)))
 		return EXIT_USAGE;
-	return compile(a, f->rest.at[0], stage, f) ? EXIT_OK : EXIT_FAIL;
+	if (flag(f, "embed") && (stage != STAGE_EXE || !flag(f, "weights"))) {
+		diag_error((Loc){0}, NULL, "--embed goes with --weights DIR, and with an executable");
+		return EXIT_USAGE;
+	}
+	return compile(a, f->rest.at[0], stage, f);
 }

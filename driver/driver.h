@@ -4,7 +4,7 @@
 
 #include "frontend/frontend.h"
 
-enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_DATA = 3 };
 
 /* Debug builds verify every graph after every pass, asked or not. */
 #ifdef SN_DEBUG
@@ -76,6 +76,10 @@ void help_command(CommandId);
 
 /* options.c: --preset, --set and --config */
 FrontendOptions options_of(Arena *, const Flags *);
+
+/* embed.c: exit codes, after messages on stderr */
+int embed_check(Arena *, const Module *, const char *weights);        /* the checkpoint's tensors are those of the entries */
+int embed_weights(Arena *, const char *exe, const char *weights);     /* puts its files behind the executable's bytes */
 
 /* library.c: where the runtime library lies: beside the compiler (build tree) or ../lib/sinter (installed). */
 const char *library_path(Arena *, const char *file);            /* fatal() if it isn't there */

@@ -1,6 +1,8 @@
 /* main.c: `sinter COMMAND ...`: finds the subcommand, reads its flags by the table, runs it. */
 #include "driver/driver.h"
 
+#include <signal.h>
+
 enum { MOST_SHOWN = 20 };   /* errors and warnings; the first ones are the ones to mend first */
 
 CommandId command_find(const char *name)
@@ -55,6 +57,7 @@ static int written(int code)
 
 int main(int argc, char **argv)
 {
+	signal(SIGXFSZ, SIG_IGN);   /* a file size limit is met like a full disk: by write()'s error */
 	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_USAGE;

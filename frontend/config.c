@@ -46,7 +46,7 @@ static Expr *rope_from_json(Elab *e, json_t *obj, Loc loc)
 {
 	static const char *const keys[][2] = {
 		{ "factor", "factor" }, { "low_freq_factor", "low" }, { "high_freq_factor", "high" },
-		{ "original_max_position_embeddings", "original" },
+		{ "original_max_position_embeddings", "original" }, { "beta_fast", "fast" }, { "beta_slow", "slow" }, { "attention_factor", "attention" },
 	};
 	const char *type = json_string_value(json_object_get(obj, "rope_type"));
 	if (!type)
@@ -100,12 +100,21 @@ static json_t *json_path(json_t *root, const char *path)
 	return root;
 }
 
-/* A config file of another kind of model lacks most keys: said rather than passed over. */
+/* Newer files have the rotary base beside its scaling: rope_parameters: {"rope_theta": 10000, "rope_type": ..}. */
+static json_t *json_value(json_t *root, const char *path)
+{
+	json_t *v = json_path(root, path), *rope = json_object_get(root, "rope_parameters");
+	if (v || !rope)
+		return v;
+	return strcmp(path, "rope_scaling") == 0 ? rope : strcmp(path, "rope_theta") == 0 ? json_object_get(rope, path) : NULL;
+}
+
+/* A config file of another kind of model lacks most keys: said rather than passed over. What is 0 by default may be left out. */
 static void missing_key(Elab *e, ConfigVal *c)
 {
 	const char *t = c->decl->type->elem ? c->decl->type->elem : "";
-	bool size = strcmp(t, "dim") == 0 || strcmp(t, "int") == 0;
-	if (size && c->decl->from && c->expr && c->expr->kind == E_NUMBER)
+	bool number = strcmp(t, "dim") == 0 || strcmp(t, "int") == 0 || strcmp(t, "float") == 0;
+	if (number && c->decl->from && c->expr && c->expr->kind == E_NUMBER && c->expr->number != 0)
 		warn(e, c->decl->from_loc, "W0701", "the config file has no `%s`; `%s` keeps its default", c->decl->from, c->decl->name);
 }
 
@@ -113,7 +122,7 @@ static void apply_json(Elab *e, Unit *u, json_t *root)
 {
 	for (int i = 0; i < u->config.len; i++) {
 		ConfigVal *c = &u->config.at[i];
-		json_t *v = c->decl->from ? json_path(root, c->decl->from) : NULL;
+		json_t *v = c->decl->from ? json_value(root, c->decl->from) : NULL;
 		if (!v) {
 			missing_key(e, c);
 			continue;

@@ -74,7 +74,7 @@ void sn_answer_add(SnAnswer *a, const SnTokenizer *t, const SnStops *stops, int3
 	}
 	if (!t)
 		return;
-	sn_decode_piece(t, id, false, &a->text);
+	sn_decode_piece(t, id, a->begins && sn_answer_drawn(a) == 1, &a->text);
 	const char *rest = a->text.s + a->sure, *stop = sn_stops_in(stops, rest, a->text.n - a->sure);
 	if (stop) {
 		a->finish = SN_STOPPED;

@@ -193,9 +193,9 @@ bool sn_checkpoint_is_run(const char *dir)
 	return is;
 }
 
-static char *with_model(const char *dir, const char *link)
+static char *with_model(const char *dir, const char *link)   /* link NULL: dir itself */
 {
-	char *path = sn_format("%s/%s", dir, link), *model = sn_weights_file(path);
+	char *path = link ? sn_format("%s/%s", dir, link) : sn_format("%s", dir), *model = sn_weights_file(path);
 	free(model);
 	if (model)
 		return path;
@@ -211,7 +211,7 @@ char *sn_checkpoint_find(const char *dir, bool best)
 	if (!found)
 		found = with_model(dir, "last");
 	if (!found)
-		found = with_model(dir, ".");
+		found = with_model(dir, NULL);
 	if (!found)
 		sn_fail(SN_DATA, sn_is_dir(dir) ? "%s: no model.safetensors in it, nor in its best or last" : "%s: no such directory or file", dir);
 	return found;

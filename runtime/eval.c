@@ -114,6 +114,8 @@ int sn_model_find(const SnOptions *o, char **checkpoint)
 	*checkpoint = NULL;
 	if (model && sn_given(o, "random"))
 		return sn_fail(SN_USAGE, "-m and --random exclude each other: the weights are a file's or random");
+	if (!model && !sn_given(o, "random") && sn_exists(SN_INSIDE))
+		model = SN_INSIDE;
 	if (!model && !sn_given(o, "random"))
 		return sn_fail(SN_USAGE, "no weights: train first, then give the run directory (or other safetensors) with -m DIR");
 	*checkpoint = model ? sn_checkpoint_find(model, true) : NULL;

@@ -18,26 +18,69 @@ static uint64_t identity(const struct stat *st)
 	return sn_sum(parts, sizeof parts);
 }
 
+/* The file of this name inside the executable, into *out; of NULL, any. */
+static bool inside(int fd, const struct stat *st, const char *name, SnInside *out)
+{
+	SnInsideEnd end;
+	off_t at = st->st_size - (off_t)sizeof end;
+	if (at < 0 || pread(fd, &end, sizeof end, at) != sizeof end || memcmp(end.magic, SN_INSIDE_MAGIC, sizeof end.magic) || end.files > 1 << 16)
+		return false;
+	at -= (off_t)(end.files * sizeof *out);
+	for (uint64_t i = 0; i < end.files; i++, at += (off_t)sizeof *out)
+		if (at < 0 || pread(fd, out, sizeof *out, at) != sizeof *out)
+			return false;
+		else if (!name || !strncmp(out->name, name, sizeof out->name))
+			return out->at % SN_INSIDE_ALIGN == 0 && out->at <= (uint64_t)st->st_size && out->n <= (uint64_t)st->st_size - out->at;
+	return false;
+}
+
+/* "(embedded)/model.safetensors" -> "model.safetensors"; "" for the whole; NULL: a path of the file system. */
+static const char *inside_name(const char *path)
+{
+	size_t n = sizeof SN_INSIDE - 1;
+	if (strncmp(path, SN_INSIDE, n) || (path[n] && path[n] != '/'))
+		return NULL;
+	return path + n + (path[n] == '/');
+}
+
+static bool is_inside(const char *name)
+{
+	struct stat st;
+	SnInside found;
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	bool is = fd >= 0 && fstat(fd, &st) == 0 && inside(fd, &st, *name ? name : NULL, &found);
+	if (fd >= 0)
+		close(fd);
+	return is;
+}
+
+/* Where the file's bytes begin, and how many they are. */
+static int range_of(int fd, const struct stat *st, const char *path, SnInside *range)
+{
+	const char *name = inside_name(path);
+	*range = (SnInside){.n = (uint64_t)st->st_size};
+	if (S_ISDIR(st->st_mode))
+		return sn_fail(SN_DATA, "%s: is a directory", path);
+	if (!S_ISREG(st->st_mode))
+		return sn_fail(SN_DATA, "%s: not a regular file", path);
+	return name && !inside(fd, st, name, range) ? sn_fail(SN_DATA, "%s: not in this executable", path) : SN_OK;
+}
+
 int sn_file_open(SnFile *f, const char *path, int *opened)
 {
 	*f = (SnFile){.at = ""};
-	int fd = *opened = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = *opened = open(inside_name(path) ? "/proc/self/exe" : path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
 	struct stat st;
-	int code = SN_OK;
-	if (fstat(fd, &st) < 0)
-		code = sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
-	else if (S_ISDIR(st.st_mode))
-		code = sn_fail(SN_DATA, "%s: is a directory", path);
-	else if (!S_ISREG(st.st_mode))
-		code = sn_fail(SN_DATA, "%s: not a regular file", path);
-	if (!code && st.st_size > 0) {
-		void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	SnInside range = {0};
+	int code = fstat(fd, &st) < 0 ? sn_fail(SN_DATA, "%s: %s", path, strerror(errno)) : range_of(fd, &st, path, &range);
+	if (!code && range.n > 0) {
+		void *at = mmap(NULL, (size_t)range.n, PROT_READ, MAP_PRIVATE, fd, (off_t)range.at);
 		if (at == MAP_FAILED)
 			code = sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
 		else
-			*f = (SnFile){at, (size_t)st.st_size, identity(&st)};
+			*f = (SnFile){at, (size_t)range.n, identity(&st)};
 	}
 	if (code) {
 		close(fd);
@@ -163,13 +206,15 @@ json_t *sn_json_read(const char *path)
 bool sn_exists(const char *path)
 {
 	struct stat st;
-	return stat(path, &st) == 0;
+	const char *name = inside_name(path);
+	return name ? is_inside(name) : stat(path, &st) == 0;
 }
 
 bool sn_is_dir(const char *path)
 {
 	struct stat st;
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+	const char *name = inside_name(path);
+	return name ? !*name : stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 int sn_mkdirs(const char *path)

@@ -103,6 +103,7 @@ static int ask(const Generator *g, const char *text, const char *which, SnAnswer
 		code = check_ids(g, &ids, which, given != NULL);
 	if (!code)
 		sn_answer_ask(a, ids.at, ids.n);
+	a->begins = !given && !g->chat && (!text || !*text);
 	free(ids.at);
 	return code;
 }

@@ -14,7 +14,7 @@ enum { HEADER_MAX = 100 << 20 };   /* as the reference implementation */
 static const struct { const char *name; int kind, size; } dtypes[] = {
 	{"F32", SN_ST_F32, 4}, {"F16", SN_ST_F16, 2}, {"BF16", SN_ST_BF16, 2}, {"F64", SN_ST_F64, 8}, {"I64", SN_ST_I64, 8},
 	{"I32", SN_ST_I32, 4}, {"I16", SN_ST_I16, 2}, {"I8", SN_ST_I8, 1}, {"U64", SN_ST_U64, 8}, {"U32", SN_ST_U32, 4},
-	{"U16", SN_ST_U16, 2}, {"U8", SN_ST_U8, 1}, {"BOOL", SN_ST_BOOL, 1}, {"F8_E4M3", SN_ST_OTHER, 1}, {"F8_E5M2", SN_ST_OTHER, 1},
+	{"U16", SN_ST_U16, 2}, {"U8", SN_ST_U8, 1}, {"BOOL", SN_ST_BOOL, 1}, {"F8_E4M3", SN_ST_F8_E4M3, 1}, {"F8_E5M2", SN_ST_F8_E5M2, 1},
 };
 
 static int dtype_size(SnStTensor *t)
@@ -108,8 +108,9 @@ static int read_tensors(SnSafetensors *f, json_t *header, const char *data, size
 	json_object_foreach(header, name, j) {
 		if (!strcmp(name, "__metadata__"))
 			continue;
-		if (first && sn_st_find(f, name))
-			return sn_fail(SN_DATA, "%s: tensor %s is in two of its files", f->path, name);
+		for (int i = 0; i < f->nshard - 1; i++)
+			if (json_object_get(f->shards[i].header, name))
+				return sn_fail(SN_DATA, "%s: tensor %s is in two of its files", f->path, name);
 		int code = read_tensor(f, &f->tensors[f->n], name, j, data, (int64_t)size);
 		if (code)
 			return code;
@@ -142,7 +143,7 @@ static int read_shard(SnSafetensors *f, const char *path)
 /* The index names each tensor's file, in the index's own directory; the files are read in the order of first mention. */
 static int read_index(SnSafetensors *f, json_t *index)
 {
-	json_t *map = json_object_get(index, "weight_map"), *value, *seen = json_object();
+	json_t *map = json_object_get(index, "weight_map"), *value, *seen = json_object();   /* of each file: its number */
 	const char *tensor, *slash = strrchr(f->path, '/');
 	int code = json_is_object(map) ? SN_OK : sn_fail(SN_DATA, "%s: no weight_map", f->path);
 	f->shards = sn_alloc(sizeof *f->shards * (json_object_size(map) + 1));
@@ -154,14 +155,14 @@ static int read_index(SnSafetensors *f, json_t *index)
 			code = sn_fail(SN_DATA, "%s: %s: not a file's name", f->path, tensor);
 		} else if (!json_object_get(seen, name)) {
 			char *path = sn_format("%.*s%s", slash ? (int)(slash + 1 - f->path) : 0, f->path, name);
-			json_object_set_new(seen, name, json_true());
+			json_object_set_new(seen, name, json_integer(f->nshard));
 			code = read_shard(f, path);
 			free(path);
 		}
 	}
 	json_object_foreach(map, tensor, value)
-		if (!code && !sn_st_find(f, tensor))
-			code = sn_fail(SN_DATA, "%s: tensor %s is in none of its files", f->path, tensor);
+		if (!code && !json_object_get(f->shards[json_integer_value(json_object_get(seen, json_string_value(value)))].header, tensor))
+			code = sn_fail(SN_DATA, "%s: tensor %s is not in %s", f->path, tensor, json_string_value(value));
 	json_decref(seen);
 	return code;
 }
@@ -224,12 +225,34 @@ static float half(uint16_t h)
 
 bool sn_st_is_weight(const SnStTensor *t)
 {
-	return t->kind <= SN_ST_BF16;
+	return 1u << t->kind & (1u << SN_ST_F32 | 1u << SN_ST_F16 | 1u << SN_ST_BF16 | 1u << SN_ST_F64 | 1u << SN_ST_F8_E4M3 | 1u << SN_ST_F8_E5M2 |
+	                        1u << SN_ST_I8 | 1u << SN_ST_U8 | 1u << SN_ST_I16 | 1u << SN_ST_U16);
 }
 
 bool sn_st_is_integer(const SnStTensor *t)
 {
 	return t->kind >= SN_ST_I64 && t->kind <= SN_ST_U8;
+}
+
+/* Micikevicius et al. 2022: E5M2 is the upper half of a binary16; E4M3 has a bias of 7, no infinities and one NaN of each sign. */
+static float eighth(const SnStTensor *t, uint8_t b)
+{
+	uint16_t h = (uint16_t)(b << 8);
+	if (t->kind == SN_ST_F8_E5M2)
+		return half(h);
+	h = (uint16_t)((h & 0x8000) | (h & 0x7F00) >> 1);
+	return (b & 0x7F) == 0x7F ? half(h | 0x7FFF) : half(h) * 256;
+}
+
+static float element(const SnStTensor *t, int64_t i)
+{
+	double x;
+	if (t->kind >= SN_ST_F8_E4M3)
+		return eighth(t, (uint8_t)t->at[i]);
+	if (t->kind != SN_ST_F64)
+		return (float)sn_st_integer(t, i);
+	memcpy(&x, t->at + 8 * i, sizeof x);
+	return (float)x;
 }
 
 static void from_halves(const SnStTensor *t, int64_t first, int64_t n, float *out)
@@ -247,15 +270,12 @@ void sn_st_floats(const SnStTensor *t, int64_t first, int64_t n, float *out)
 		memcpy(out, t->at + 4 * first, sizeof *out * (size_t)n);
 		return;
 	}
-	if (t->kind != SN_ST_F64) {
+	if (t->kind <= SN_ST_BF16) {
 		from_halves(t, first, n, out);
 		return;
 	}
-	for (int64_t i = 0; i < n; i++) {
-		double x;
-		memcpy(&x, t->at + 8 * (first + i), sizeof x);
-		out[i] = (float)x;
-	}
+	for (int64_t i = 0; i < n; i++)
+		out[i] = element(t, first + i);
 }
 
 void sn_st_read(const SnStTensor *t, float *out)

@@ -117,8 +117,10 @@ static int distance(const char *a, const char *b)
 const char *sn_nearest(const char *name, const char *const *names, int n)
 {
 	const char *best = NULL;
-	int best_distance = (int)strlen(name) / 3 + 1;
+	int length = (int)strlen(name), best_distance = length / 3 + 1;
 	for (int i = 0; i < n; i++) {
+		if (abs((int)strlen(names[i]) - length) >= best_distance)
+			continue;
 		int d = distance(name, names[i]);
 		if (d < best_distance) {
 			best_distance = d;

@@ -59,6 +59,13 @@ int sn_file_write(const char *path, const char *text, size_t n);      /* writer 
 int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
 json_t *sn_json_read(const char *path);                       /* NULL after a message with line and column */
 bool sn_exists(const char *path);
+/* What is inside the executable (`sinter build --embed`): paths that begin with SN_INSIDE are files of it, for the functions above that
+ * read. Behind the program's own bytes lie the files, each from a multiple of SN_INSIDE_ALIGN on, then a table of SnInside, then SnInsideEnd. */
+#define SN_INSIDE "(embedded)"
+#define SN_INSIDE_MAGIC "sinter\x1A\1"
+enum { SN_INSIDE_ALIGN = 1 << 16 };   /* the largest page that there is on these processors */
+typedef struct SnInside { char name[112]; uint64_t at, n; } SnInside;
+typedef struct SnInsideEnd { uint64_t files; char magic[8]; } SnInsideEnd;
 bool sn_is_dir(const char *path);
 int sn_mkdirs(const char *path);
 int sn_sync_dir(const char *path);
@@ -198,7 +205,6 @@ typedef struct SnVocab {
 /* The caller's to decref; NULL after a message that names path (SN_DATA). */
 json_t *sn_vocab_json(const SnVocab *, const char *path);
 
-/* merges.c: the merge rules of a BPE, and their application to one word */
 typedef struct SnMerges SnMerges;
 SnMerges *sn_merges_open(int64_t n);                          /* room for n rules */
 void sn_merges_close(SnMerges *);
@@ -246,7 +252,7 @@ int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 
 
 /* safetensors.c: https://github.com/huggingface/safetensors, format section */
 enum { SN_ST_F32, SN_ST_F16, SN_ST_BF16, SN_ST_F64, SN_ST_I64, SN_ST_I32, SN_ST_I16, SN_ST_I8, SN_ST_U64, SN_ST_U32, SN_ST_U16, SN_ST_U8,
-	SN_ST_BOOL, SN_ST_OTHER };
+	SN_ST_BOOL, SN_ST_F8_E4M3, SN_ST_F8_E5M2 };
 typedef struct SnStTensor {
 	const char *name, *dtype;     /* dtype as written */
 	int kind, rank;
@@ -260,9 +266,9 @@ typedef struct SnSafetensors { SnShard *shards; int nshard; SnStTensor *tensors;
 int sn_st_open(SnSafetensors *, const char *path);
 void sn_st_close(SnSafetensors *);
 const SnStTensor *sn_st_find(const SnSafetensors *, const char *name);
-bool sn_st_is_weight(const SnStTensor *);                     /* F32, F16, BF16 */
+bool sn_st_is_weight(const SnStTensor *);                     /* floating point, or whole numbers of 8 or 16 bits */
 void sn_st_read(const SnStTensor *, float *out);              /* elems floats of a weight */
-void sn_st_floats(const SnStTensor *, int64_t first, int64_t n, float *out);  /* n elements of F32, F16, BF16 or F64 */
+void sn_st_floats(const SnStTensor *, int64_t first, int64_t n, float *out);  /* n elements of any dtype but BOOL */
 bool sn_st_is_integer(const SnStTensor *);
 /* Element i of an integer or bool tensor; a U64 beyond int64_t is INT64_MAX. */
 int64_t sn_st_integer(const SnStTensor *, int64_t i);
@@ -306,6 +312,7 @@ char *sn_renamed(const SnProgram *, const char *name);        /* by the program'
 /* weights.c: a checkpoint's tensors into the parameters */
 /* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
 int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* SN_DATA */
+int sn_weights_check(const SnEntry *, const SnProgram *, const char *path);   /* the same without reading any: only says how they match */
 char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 
@@ -492,6 +499,7 @@ typedef enum SnFinish { SN_GOING, SN_STOPPED, SN_LIMIT, SN_FULL } SnFinish;
 typedef struct SnAnswer {
 	SnIds ids;                    /* the first `prompt` of them were given, the others drawn */
 	int64_t prompt;
+	bool begins;                  /* what is drawn first begins a text: no text was given */
 	SnStr text;                   /* of those drawn, without what stopped it */
 	size_t sure;                  /* its first bytes, which begin no stop text */
 	SnFinish finish;

@@ -146,7 +146,7 @@ static void misfit(const SnTensor *p, const SnStTensor *t)
 	sn_str_printf(&s, ", the file %s ", t->dtype);
 	shape_text(&s, t->rank, t->shape);
 	if (t->rank == 2 && p->rank == 2 && t->shape[0] == want[1] && t->shape[1] == want[0])
-		sn_str_printf(&s, " (transposed: try stored=in_out, or leave it out, in the model)");
+		sn_str_printf(&s, ": transposed? (stored=in_out, or its absence, in the model)");
 	sn_note("%s", s.s);
 	free(s.s);
 }
@@ -201,7 +201,7 @@ static int report_misfits(const Match *m)
 		if (!same_shape(m->params[i], t))
 			misfit(m->params[i], t);
 		else
-			sn_note("  %s: dtype %s can't be read as a weight (F32, F16, BF16 can)", t->name, t->dtype);
+			sn_note("  %s: dtype %s is no weight's (floating point is, and whole numbers of 8 and 16 bits)", t->name, t->dtype);
 	}
 	return n;
 }
@@ -284,7 +284,7 @@ static void read_share(void *ctx, int tid, int n)
 	}
 }
 
-static int load(Match *m)
+static int match(Match *m)
 {
 	Prefix prefix;
 	infer_prefix(m, &prefix);
@@ -292,16 +292,37 @@ static int load(Match *m)
 	m->strip = prefix.strip;
 	find_partners(m);
 	int misfits = report_misfits(m), missing = report_missing(m), extra = report_extra(m);
-	if (misfits || missing || extra)
-		return sn_fail(SN_DATA, "%s: %d/%d tensors matched; %d missing, %d not known, %d of another shape or type", m->file->path,
-		               m->nparam - missing - misfits, m->nparam, missing, extra, misfits);
+	if (!misfits && !missing && !extra) {
+		report_match(m);
+		return SN_OK;
+	}
+	return sn_fail(SN_DATA, "%s: %d/%d tensors matched; %d missing, %d not known, %d of another shape or type", m->file->path,
+	               m->nparam - missing - misfits, m->nparam, missing, extra, misfits);
+}
+
+/* Files by what the file system says of them, and by their headers. */
+static uint64_t identity(const SnSafetensors *f)
+{
+	uint64_t sum = 1;
+	for (int i = 0; i < f->nshard; i++) {
+		const SnFile *file = &f->shards[i].file;
+		uint64_t parts[] = {sum, file->id, sn_sum(file->at, f->shards[i].header_bytes)};
+		sum = sn_sum(parts, sizeof parts);
+	}
+	return sum;
+}
+
+static void load(Match *m)
+{
 	leave_in_file(m);
 	sn_pool_run(m->s->pool, read_share, m);
 	for (int i = 0; i < m->nparam; i++)
 		if (!m->found[i])
 			sn_init_tensor(m->params[i], place(m, i), 0);   /* an adapter's */
-	report_match(m);
-	return SN_OK;
+	m->s->weights = identity(m->file);
+	for (int i = 0; i < m->file->nshard && m->kept; i++)
+		sn_external_keep(m->s, &m->file->shards[i].file);
+	sn_profile_stage(m->s->profile, "weights");
 }
 
 char *sn_weights_file(const char *dir)
@@ -343,41 +364,28 @@ static int rename_all(SnSafetensors *f, const SnProgram *p, char **names, int *c
 	return SN_OK;
 }
 
-/* Files by what the file system says of them, and by their headers. */
-static uint64_t identity(const SnSafetensors *f)
-{
-	uint64_t sum = 1;
-	for (int i = 0; i < f->nshard; i++) {
-		const SnFile *file = &f->shards[i].file;
-		uint64_t parts[] = {sum, file->id, sn_sum(file->at, f->shards[i].header_bytes)};
-		sum = sn_sum(parts, sizeof parts);
-	}
-	return sum;
-}
-
-static int load_renamed(SnSession *s, const SnProgram *program, SnSafetensors *file, int nrenamed)
+/* s NULL: they are only matched. */
+static int take_renamed(SnSession *s, const SnEntry *e, const SnProgram *program, SnSafetensors *file, int nrenamed)
 {
 	Match m = {.s = s, .program = program, .file = file, .nrenamed = nrenamed};
-	const SnTensor *t = s->entry->tensors;
-	size_t n = (size_t)s->entry->ntensor + 1;
+	const SnTensor *t = e->tensors;
+	size_t n = (size_t)e->ntensor + 1;
 	m.params = sn_alloc(sizeof *m.params * n);
 	m.found = sn_alloc(sizeof *m.found * n);
 	m.used = sn_alloc(sizeof *m.used * (size_t)(file->n + 1));
-	for (int64_t i = 0; i < s->entry->ntensor; i++)
+	for (int64_t i = 0; i < e->ntensor; i++)
 		if (t[i].kind == 0)
 			m.params[m.nparam++] = &t[i];
-	int code = load(&m);
-	s->weights = identity(file);
-	for (int i = 0; i < file->nshard && m.kept; i++)
-		sn_external_keep(s, &file->shards[i].file);
-	sn_profile_stage(s->profile, "weights");
+	int code = match(&m);
+	if (!code && s)
+		load(&m);
 	free(m.params);
 	free(m.found);
 	free(m.used);
 	return code;
 }
 
-static int load_file(SnSession *s, const SnProgram *program, const char *path)
+static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path)
 {
 	SnSafetensors file;
 	int code = open_verified(&file, path, false), count = 0;
@@ -386,7 +394,7 @@ static int load_file(SnSession *s, const SnProgram *program, const char *path)
 	char **names = sn_alloc(sizeof *names * (size_t)(file.n + 1));
 	code = rename_all(&file, program, names, &count);
 	if (!code)
-		code = load_renamed(s, program, &file, count);
+		code = take_renamed(s, e, program, &file, count);
 	for (int i = 0; i < file.n; i++)
 		free(names[i]);
 	free(names);
@@ -394,14 +402,24 @@ static int load_file(SnSession *s, const SnProgram *program, const char *path)
 	return code;
 }
 
-int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
+static int take(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path)
 {
 	if (!sn_is_dir(path))
-		return load_file(s, program, path);
+		return take_file(s, e, program, path);
 	char *file = sn_weights_file(path);
-	int code = file ? load_file(s, program, file) : sn_fail(SN_DATA, "%s: no model.safetensors in it", path);
+	int code = file ? take_file(s, e, program, file) : sn_fail(SN_DATA, "%s: no model.safetensors in it", path);
 	free(file);
 	return code;
+}
+
+int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
+{
+	return take(s, s->entry, program, path);
+}
+
+int sn_weights_check(const SnEntry *e, const SnProgram *program, const char *path)
+{
+	return take(NULL, e, program, path);
 }
 
 static bool is_moment(const SnTensor *t)

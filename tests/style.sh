@@ -6,7 +6,7 @@
 set -u
 sinter=$(realpath "$1"); fix=${2:-}
 cd "$(dirname "$0")/.." || exit 2
-rooms=(Makefile .ci frontend ir passes backend runtime driver support models tests docs bench)
+rooms=(Makefile .ci frontend ir passes backend convert runtime driver support models tests docs bench)
 mapfile -t all < <(find README.md "${rooms[@]}" -type f \( -name '*.[chly]' -o -name '*.def' -o -name '*.sh' -o -name '*.md' -o -name '*.py' -o -name Makefile -o -path .ci/run \) | sort)
 [ ${#all[@]} -gt 100 ] || { echo "style: only ${#all[@]} files found"; exit 1; }
 mapfile -t code < <(printf '%s\n' "${all[@]}" | grep -E '\.[ch]$')

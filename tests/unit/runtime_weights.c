@@ -99,6 +99,22 @@ static void conversions(void **state) {
 	t = (SnStTensor){.kind = SN_ST_BF16, .elems = 3, .at = (const char *)brain, .bytes = 6};
 	sn_st_read(&t, got);
 	assert_true(got[0] == 1 && got[1] == -2 && got[2] == INFINITY);
+	static const uint8_t e4m3[] = {0x38, 0xC0, 0x01, 0x7E, 0x08, 0xFF}, e5m2[] = {0x3C, 0xC0, 0x01, 0x7B, 0x04, 0xFC};
+	static const float want4[] = {1, -2, 0x1p-9f, 448, 0x1p-6f}, want5[] = {1, -2, 0x1p-16f, 57344, 0x1p-14f};
+	t = (SnStTensor){.kind = SN_ST_F8_E4M3, .elems = 6, .at = (const char *)e4m3, .bytes = 6};
+	sn_st_read(&t, got);
+	assert_true(!memcmp(got, want4, sizeof want4) && isnan(got[5]));
+	t = (SnStTensor){.kind = SN_ST_F8_E5M2, .elems = 6, .at = (const char *)e5m2, .bytes = 6};
+	sn_st_read(&t, got);
+	assert_true(!memcmp(got, want5, sizeof want5) && got[5] == -INFINITY);
+	static const int8_t bytes[] = {-128, 0, 127};
+	t = (SnStTensor){.kind = SN_ST_I8, .elems = 3, .at = (const char *)bytes, .bytes = 3};
+	sn_st_read(&t, got);
+	assert_true(got[0] == -128 && got[1] == 0 && got[2] == 127);
+	static const double doubles[] = {0.1, 1e300};
+	t = (SnStTensor){.kind = SN_ST_F64, .elems = 2, .at = (const char *)doubles, .bytes = 16};
+	sn_st_read(&t, got);
+	assert_true(got[0] == 0.1f && got[1] == INFINITY);
 }
 
 #define TABLE_T(name) TENSOR(name, "F32", "[24,24]", 0, 2304)
@@ -139,6 +155,9 @@ static void names(void **state) {
 	put_st("s", "{" TENSOR("model.table.weight", "I32", "[24,24]", 0, 2304) "," BIAS_T("model.bias") "}", 2400);
 	expect_run(3, TRY);
 	expect_in("err", "dtype I32");
+	put_st("s", "{" TENSOR("model.table.weight", "BF16", "[24,24]", 0, 1152) "," TENSOR("model.bias", "F8_E4M3", "[24]", 1152, 1176) "}", 1176);
+	expect_run(0, TRY);
+	expect_in("err", "2/2 tensors matched");
 }
 
 /* A checkpoint cut into two files, under an index. */
@@ -155,7 +174,17 @@ static void shards(void **state) {
 	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
 	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"1.safetensors\"}}");
 	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
-	expect_in("err", "model.bias is in none of its files");
+	expect_in("err", "model.bias is not in 1.safetensors");
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"2.safetensors\",\"model.bias\":\"1.safetensors\"}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
+	expect_in("err", "is not in 2.safetensors");
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"3.safetensors\"}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
+	expect_in("err", "3.safetensors: No such file");
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.bias\":\"1.safetensors\",\"model.bias\":\"2.safetensors\"}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
+	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.bias\":7}}");
+	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
 	put_st("cut/2.safetensors", "{" TABLE_T("model.table.weight") "}", 2304);
 	put_text("cut/model.safetensors.index.json", "{\"weight_map\":{\"model.table.weight\":\"1.safetensors\",\"model.bias\":\"2.safetensors\"}}");
 	expect_run(3, "generate -m cut --tokenizer sh/last -p h -n 1");
