@@ -56,7 +56,7 @@ $(BUILD)/driver/explain.o: CFLAGS += -DSINTER_PAGES='"$(BUILD)/driver/pages.md"'
 link_libs := -Wl,--start-group $(BUILD)/libfrontend.a $(BUILD)/libpasses.a $(BUILD)/libbackend.a $(BUILD)/libir.a $(BUILD)/libsupport.a -Wl,--end-group
 # Some commands do what the runtime does (tokenizers), with the runtime's own code.
 $(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
-	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(BUILD)/libconvert.a $(link_libs) $(BUILD)/libsinter_rt.a $(LLVM_LIBS) -ljansson -lpcre2-8 -lm -lpthread
+	@echo "  link $@"; $(CC) $(LDFLAGS) -o $@ $(driver_obj) $(BUILD)/libconvert.a $(link_libs) $(BUILD)/libsinter_rt.a $(LLVM_LIBS) -lm -lpthread
 
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
@@ -70,10 +70,14 @@ $(BUILD)/gen/unicode: runtime/gen/unicode.c
 $(BUILD)/runtime/unicode.inc: $(BUILD)/gen/unicode
 	@mkdir -p $(@D); $< > $@
 $(BUILD)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
+# One archive is all that a program needs: jansson and PCRE2 are inside, without tables for unwinding, which nothing in a program does.
+# $(call archive,PREFIX of binutils,LIBRARY..): $@ of the objects, by way of $@.d
+archive = rm -rf $@ $@.d; mkdir -p $@.d && cd $@.d && for l in $(2); do $(1)ar x $$l || exit 1; done && \
+	for o in *.o; do $(1)objcopy -R .eh_frame -R .rela.eh_frame $$o || exit 1; done && cd $(CURDIR) && $(1)ar rcs $@ $^ $@.d/*.o
 $(BUILD)/libsinter_rt.a: $(rt_obj)
-	@rm -f $@; ar rcs $@ $^
+	@$(call archive,,$(foreach l,jansson pcre2-8,$(shell $(CC) -print-file-name=lib$(l).a)))
 
-# The same for programs that run on AArch64, with jansson and PCRE2 inside: `make aarch64`, by Debian's cross compiler.
+# The same for programs that run on AArch64: `make aarch64`, by Debian's cross compiler.
 arm := $(BUILD)/aarch64
 arm_cc := aarch64-linux-gnu-gcc
 arm_obj := $(patsubst runtime/%.c,$(arm)/runtime/%.o,$(wildcard runtime/*.c))
@@ -86,9 +90,7 @@ $(arm)/%.o: %.c $(arm)/libraries/done
 	@mkdir -p $(@D); echo "  cc $< (aarch64)"
 	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(BUILD) -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
 $(BUILD)/libsinter_rt-aarch64.a: $(arm_obj)
-	@rm -rf $@ $(arm)/unpacked; mkdir -p $(arm)/unpacked
-	@cd $(arm)/unpacked && for l in jansson pcre2-8; do aarch64-linux-gnu-ar x ../libraries/usr/lib/aarch64-linux-gnu/lib$$l.a || exit 1; done
-	@aarch64-linux-gnu-ar rcs $@ $^ $(arm)/unpacked/*.o
+	@$(call archive,aarch64-linux-gnu-,$(foreach l,jansson pcre2-8,$(CURDIR)/$(arm)/libraries/usr/lib/aarch64-linux-gnu/lib$(l).a))
 $(arm)/kernels: tests/foreign/kernels.c runtime/program.h runtime/rt.def
 	@mkdir -p $(@D); echo "  cc $< (aarch64)"
 	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. $< -o $@ -ldl -lm
@@ -135,7 +137,7 @@ check-e2e: all $(if $(shell command -v $(arm_cc)),aarch64) $(patsubst tests/tool
 	@tests/e2e/run.sh $(BUILD)
 $(BUILD)/tools/%: tests/tools/%.c $(BUILD)/libsinter_rt.a
 	@mkdir -p $(@D); echo "  cc $<"
-	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
+	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -lm -lpthread
 bless: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter --bless
 
@@ -174,7 +176,7 @@ fuzz_files := $(BUILD)/libconvert.a $(BUILD)/libsinter_rt.a $(BUILD)/libfrontend
 $(BUILD)/safetensors $(BUILD)/gguf $(BUILD)/config: $(BUILD)/%: tests/fuzz/%.c $(fuzz_files)
 	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(fuzz_files) -ljansson -lpcre2-8 -lm -lpthread
 $(BUILD)/tokenizer: tests/fuzz/tokenizer.c $(BUILD)/libsinter_rt.a
-	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
+	@echo "  link $@"; $(CC) $(CFLAGS) -fsanitize=fuzzer -MMD -MP $< -o $@ $(BUILD)/libsinter_rt.a -lm -lpthread
 
 # What the build, the tests and the produced executables need, from Debian.
 packages := gcc make flex bison llvm-19-dev libcmocka-dev libjansson-dev libpcre2-dev libutf8proc-dev
@@ -210,7 +212,7 @@ bench-small: $(BUILD)/bench/small all
 	bench/small.sh $(BUILD)/sinter
 $(BUILD)/bench/small: bench/small.c $(BUILD)/libsinter_rt.a
 	@mkdir -p $(@D); echo "  cc $<"
-	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -ljansson -lpcre2-8 -lm -lpthread
+	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -lm -lpthread
 $(BUILD)/bench/%: bench/%.c $(libs)
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) $(LLVM_CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(link_libs) $(LLVM_LIBS) -ljansson -lm -lpthread

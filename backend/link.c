@@ -1,6 +1,6 @@
 /* link.c: from an object to an executable, with a C compiler as the linker's driver: the system's, or a cross compiler for a
- * foreign processor. The program takes from the runtime what it uses and no more; its other libraries are linked statically
- * (a foreign runtime has them inside), libc, libm and pthread dynamically unless everything is to be static. At a fixed
+ * foreign processor. The program takes from the runtime's archive, which has its libraries inside, what it uses and no more; libc, libm and
+ * pthread are linked dynamically unless everything is to be static. At a fixed
  * address (-no-pie): the tables of launches are pointers, and each would need a relocation of three times its size. */
 #include "backend/gen.h"
 
@@ -51,7 +51,7 @@ static bool link_with(const char *cc, const char *const *objects, int n, const B
 	const char *sane = foreign ? NULL : sanitize;
 	const char *const before[] = { cc, "-o", o->out };
 	const char *const after[] = { o->runtime_lib, "-Wl,--gc-sections", "-Wl,--as-needed", "-Wl,-z,noseparate-code", o->debug || sane ? "-g" : "-s",
-		foreign ? "-lm" : "-l:libjansson.a", foreign ? "-lm" : "-l:libpcre2-8.a", "-lm", "-lpthread", "-no-pie",
+		"-lm", "-lpthread", "-no-pie",
 		sane ? sane : o->static_link ? "-static" : NULL, NULL };
 	Arena *a = arena_new();
 	const char **argv = NEW_ARRAY(a, const char *, COUNT(before) + n + COUNT(after));

@@ -1,8 +1,6 @@
 /* info.c: what the program is: its configuration, its weights, what each entry costs in memory, and what was linked in. */
 #include "runtime/sn.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <string.h>
 
 static const char *const kind_name[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval", [SN_GENERATE] = "generate", [SN_INFER] = "infer"};
@@ -10,7 +8,7 @@ static const char *const kind_name[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval"
 static void libraries(FILE *out)
 {
 	char pcre[64] = "";
-	pcre2_config(PCRE2_CONFIG_VERSION, pcre);
+	sn_pattern_version(pcre);
 	fprintf(out, "libraries: jansson %s, PCRE2 %.*s, libc, libm, pthread\n", jansson_version_str(), (int)strcspn(pcre, " "), pcre);
 }
 

@@ -24,6 +24,12 @@ __attribute__((weak)) const char *_pcre2_jit_get_target_8(void)
 	return "none";
 }
 
+/* Nothing but this file refers to PCRE2, for the linker to have seen the hooks before it looks for them. */
+void sn_pattern_version(char out[64])
+{
+	pcre2_config(PCRE2_CONFIG_VERSION, out);
+}
+
 /* Patterns are written for Oniguruma, whose classes are Unicode's: \s has no U+180E, \w has marks and all punctuation that connects, \h is a
  * hexadecimal digit. */
 static char *translated(const char *pattern)

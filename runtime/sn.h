@@ -215,6 +215,7 @@ int64_t sn_merges_apply(const SnMerges *, SnWord *, int32_t *ids, int64_t n);
 
 /* pattern.c: PCRE2's regular expressions with Unicode properties, on valid UTF-8 */
 typedef struct SnPattern SnPattern;
+void sn_pattern_version(char out[64]);                        /* PCRE2's own */
 typedef struct SnMatcher SnMatcher;                           /* one thread's working memory for a pattern */
 SnPattern *sn_pattern_open(const char *pattern, const char *path);   /* NULL after a message (SN_DATA) that names path */
 void sn_pattern_close(SnPattern *);

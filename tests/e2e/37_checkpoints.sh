@@ -56,8 +56,8 @@ else
 fi
 
 # without data: a model of one's own, through each form
-tiny="--preset nano --set V=64 --set N=32 --set train.batch=2 --set train.micro=2 --set train.T=32"
-check "a small llama builds" "$sinter" build models/llama.sinter $tiny --entry train,generate -o "$ck/small"
+small="--preset nano --set V=64 --set N=32 --set train.batch=2 --set train.micro=2 --set train.T=32"
+check "a small llama builds" "$sinter" build models/llama.sinter $small --entry train,generate -o "$ck/small"
 check "and writes random weights" "$ck/small" init --out "$ck/random" --seed 3
 cat > "$ck/config.json" <<-'END'
 	{"model_type": "llama", "vocab_size": 64, "max_position_embeddings": 32, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2,
@@ -76,14 +76,14 @@ for dtype in q8_0 q4_0; do
 	check "$dtype goes out and comes back" sh -c "'$sinter' export $ck/hub -o $ck/$dtype.gguf --dtype $dtype && '$sinter' import $ck/$dtype.gguf -o $ck/$dtype"
 	check "$dtype loads" "$ck/small" $ids -m "$ck/$dtype"
 done
-check "--weights passes what matches" "$sinter" build models/llama.sinter $tiny --entry generate --weights "$ck/hub" --embed -o "$ck/inside"
+check "--weights passes what matches" "$sinter" build models/llama.sinter $small --entry generate --weights "$ck/hub" --embed -o "$ck/inside"
 "$ck/inside" $ids > "$ck/ids2" 2> /dev/null
 check "embedded weights generate the same" cmp "$ck/ids1" "$ck/ids2"
 check "from another place" sh -c "cp $ck/inside $ck/elsewhere && rm -r $ck/hub/model.safetensors && cd / && $ck/elsewhere $ids | cmp - $ck/ids1"
-exits "--weights that do not match" 3 "transposed\?|0/|another shape" "$sinter" build models/llama.sinter $tiny --set F=32 --weights "$ck/back" -o "$ck/never"
-exits "--weights that are not there" 3 "no such directory" "$sinter" build models/llama.sinter $tiny --weights "$ck/nowhere" -o "$ck/never"
-exits "--embed without weights" 2 "goes with --weights" "$sinter" build models/llama.sinter $tiny --embed -o "$ck/never"
-exits "--embed into a device" 1 "a regular file" "$sinter" build models/llama.sinter $tiny --entry generate --weights "$ck/back" --embed -o /dev/full
+exits "--weights that do not match" 3 "transposed\?|0/|another shape" "$sinter" build models/llama.sinter $small --set F=32 --weights "$ck/back" -o "$ck/never"
+exits "--weights that are not there" 3 "no such directory" "$sinter" build models/llama.sinter $small --weights "$ck/nowhere" -o "$ck/never"
+exits "--embed without weights" 2 "goes with --weights" "$sinter" build models/llama.sinter $small --embed -o "$ck/never"
+exits "--embed into a device" 1 "a regular file" "$sinter" build models/llama.sinter $small --entry generate --weights "$ck/back" --embed -o /dev/full
 exits "an export to a full disk" 1 "No space left" "$sinter" export "$ck/back" -o /dev/full
 check "the device is still one" test -c /dev/full
 check "nothing was built" test ! -e "$ck/never"

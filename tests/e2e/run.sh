@@ -30,6 +30,7 @@ tiny="--set V=256 --set N=32 --set D=48 --set H=3 --set L=2 --set train.micro=3 
 corpus=$tmp/corpus.txt
 cat support/*.c ir/*.c > "$corpus"
 train="train --tokenizer byte --data $corpus --validate-every 50 --save-every 40 --warmup 10 --lr 3e-3"
+readonly build sinter tmp tiny corpus train
 
 for f in tests/e2e/[0-9]*.sh; do
 	[ $# = 0 ] || [[ " $* " == *" $(basename "$f" .sh) "* ]] || continue
