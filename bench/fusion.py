@@ -63,8 +63,8 @@ def train(b, batch, tokens, rounds):
     for s in ("p=0", f"train.batch={batch}", f"train.micro={batch}", f"train.T={tokens}"):
         flags += ["--set", s]
     all_of = variants(b, "gpt2", flags, TRAIN)
-    for _ in range(rounds):
-        for v in all_of:
+    for i in range(rounds):
+        for v in measure.rotated(all_of, i):
             shutil.rmtree(f"{b.tmp}/run", ignore_errors=True)
             out = b.timed([v.program, "train", "--profile", "--data", b.text, "--tokenizer", "byte", "--steps", "4", "--validate-every", "0", "--save-every", "0",
                            "--valid-fraction", "0.1", "--eval-batches", "1", "-t", str(b.threads), "--out", f"{b.tmp}/run"]).out
@@ -78,15 +78,15 @@ def llama(b, rounds):
     for k, x in SHAPES["llama"].settings().items():
         flags += ["--set", f"{k}={x}"]
     all_of = variants(b, "llama", flags, GENERATE)
-    for _ in range(rounds):
-        for v in all_of:
+    for i in range(rounds):
+        for v in measure.rotated(all_of, i):
             v.add(f"prefill {PROMPT}", generate(b, v.program, PROMPT, 1)[0])
             v.add(f"decode {TOKENS}", generate(b, v.program, 1, TOKENS)[1])
     yield from records_of("LLaMA 110M", all_of, "tokens/s", False)
 
 
 def records(b):
-    yield from train(b, 4, 64, b.rounds(5))
+    yield from train(b, 4, 64, b.rounds(7))
     if not b.quick:
         yield from train(b, 1, 1024, 3)
-    yield from llama(b, b.rounds(5))
+    yield from llama(b, b.rounds(7))

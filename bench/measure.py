@@ -71,9 +71,15 @@ def summary(x):
     return {"median": q[1], "q1": q[0], "q3": q[2], "n": len(x)}
 
 
+def rotated(sides, i):
+    """Each round begins with another one: the first behind a build or a pause is slower than those that follow."""
+    at = i % len(sides)
+    return [*sides[at:], *sides[:at]]
+
+
 def take_turns(sides, rounds):
-    for _ in range(rounds):
-        for side in sides:
+    for i in range(rounds):
+        for side in rotated(sides, i):
             side.go()
 
 
