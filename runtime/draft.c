@@ -154,15 +154,6 @@ int sn_draft_propose(SnDraft *d, const SnIds *ids, int64_t want, int32_t *out, i
 
 /* --- the small model's side */
 
-static int32_t likeliest(const float *logits, int64_t V)
-{
-	int32_t best = 0;
-	for (int64_t i = 1; i < V; i++)
-		if (logits[i] > logits[best])
-			best = (int32_t)i;
-	return best;
-}
-
 /* Tokens ids[0..n) behind the `keep` that it has of what came before, and its proposals; their number. None where its context is full. */
 static int64_t propose(SnStepper *m, int64_t V, const Ask *ask, const int32_t *ids, int32_t *out)
 {
@@ -172,7 +163,7 @@ static int64_t propose(SnStepper *m, int64_t V, const Ask *ask, const int32_t *i
 		return 0;
 	const float *logits = sn_stepper_prefill(m, ids, ask->n);
 	while (n < ask->want) {
-		out[n] = likeliest(logits, V);
+		out[n] = sn_likeliest(logits, V);
 		if (++n == ask->want || m->cached == m->room)
 			break;
 		logits = sn_stepper_feed(m, &out[n - 1], 1);

@@ -60,7 +60,7 @@ const float *sn_penalised(SnSampler *s, const float *logits, int64_t V, const in
 	return s->adjusted;
 }
 
-static int32_t likeliest(const float *logits, int64_t V)
+int32_t sn_likeliest(const float *logits, int64_t V)
 {
 	int32_t best = 0;
 	for (int64_t i = 1; i < V; i++)
@@ -104,7 +104,7 @@ static int32_t pop(const float *p, int32_t *heap, int64_t *n)
 /* Unnormalised probabilities, the likeliest being 1. Returns their sum. */
 static double exponentials(const SnSampler *s, const float *logits, int64_t V)
 {
-	float top = logits[likeliest(logits, V)];
+	float top = logits[sn_likeliest(logits, V)];
 	double sum = 0;
 	for (int64_t i = 0; i < V; i++) {
 		s->probs[i] = (float)exp((double)(logits[i] - top) / s->temperature);
@@ -151,7 +151,7 @@ static int64_t keep(const SnSampler *s, int64_t V, double *sum)
 int32_t sn_sample(SnSampler *s, const float *logits, int64_t V, int64_t position)
 {
 	if (s->temperature <= 0)
-		return likeliest(logits, V);
+		return sn_likeliest(logits, V);
 	double sum = exponentials(s, logits, V);
 	double u = sn_uniform((uint32_t)position, STREAM, s->seed);
 	bool all = (s->top_k <= 0 || s->top_k >= V) && s->top_p >= 1 && s->min_p <= 0;

@@ -588,6 +588,7 @@ int32_t sn_sample(SnSampler *, const float *logits, int64_t V, int64_t position)
 /* The logits with what has been said made less likely: of every id of ids[0..n) a positive one divided by `repetition` and a negative one
  * multiplied (Keskar et al. 2019, sec. 4.1); of those from `prompt` on, which were drawn, less `presence`, and less `frequency` for each time. */
 const float *sn_penalised(SnSampler *, const float *logits, int64_t V, const int32_t *ids, int64_t n, int64_t prompt);
+int32_t sn_likeliest(const float *logits, int64_t V);         /* of equals the lowest id */
 double sn_log_sum(const float *logits, int64_t V);            /* log of the sum of e^logit; NaN if some logit is none */
 
 #endif

@@ -42,8 +42,10 @@ static void normals(void **state) {
 /* Initial weights of every kind, the same on 1 and 3 threads. */
 static const int64_t big[] = {1000, 11};
 static const SnTensor drawn[] = {
-	{.name = "normal", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 0, .bytes = 44000, .init = 2, .a = 1, .b = 0.5}, {.name = "uniform", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 1 << 16, .bytes = 44000, .init = 3, .a = -2, .b = 3},
-	{.name = "cut", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 2 << 16, .bytes = 44000, .init = 4, .a = 0, .b = 0.02}, {.name = "ones", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 3 << 16, .bytes = 44000, .init = 1, .a = 1, .b = 0},
+	{.name = "normal", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 0, .bytes = 44000, .init = 2, .a = 1, .b = 0.5},
+	{.name = "uniform", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 1 << 16, .bytes = 44000, .init = 3, .a = -2, .b = 3},
+	{.name = "cut", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 2 << 16, .bytes = 44000, .init = 4, .a = 0, .b = 0.02},
+	{.name = "ones", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 3 << 16, .bytes = 44000, .init = 1, .a = 1, .b = 0},
 };
 static const SnEntry drawing = {SN_TRAIN, "drawing", "", NULL, 0, NULL, 0, drawn, 4, NULL, 0, 4 << 16, 0, 0, 0, 0};
 
