@@ -73,7 +73,7 @@ $(BUILD)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
 # One archive is all that a program needs: jansson and PCRE2 are inside, without tables for unwinding, which nothing in a program does.
 # $(call archive,PREFIX of binutils,LIBRARY..): $@ of the objects, by way of $@.parts
 archive = rm -rf $@ $@.parts; mkdir -p $@.parts && cd $@.parts && for l in $(2); do $(1)ar x $$l || exit 1; done && \
-	for o in *.o; do $(1)objcopy -R .eh_frame -R .rela.eh_frame $$o || exit 1; done && cd $(CURDIR) && $(1)ar rcs $@ $^ $@.parts/*.o
+	for o in *.o; do $(1)objcopy -R .eh_frame -R .rela.eh_frame $$o || exit 1; done && cd $(CURDIR) && $(1)ar rcs $@ $^ $@.parts/*.o && rm -r $@.parts
 $(BUILD)/libsinter_rt.a: $(rt_obj)
 	@$(call archive,,$(foreach l,jansson pcre2-8,$(shell $(CC) -print-file-name=lib$(l).a)))
 
