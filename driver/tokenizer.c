@@ -98,21 +98,18 @@ static int encode(const SnTokenizer *t, const Flags *f)
 	const char *path = f->rest.len > 1 ? f->rest.at[1] : NULL, *pair = flag(f, "pair");
 	SnStr text[2] = {{0}, {0}};
 	SnIds plain[2] = {{0}, {0}}, ids = {0}, types = {0};
-	if (!read_all(path, &text[0]) || (pair && !read_all(pair, &text[1])))
-		return SN_DATA;
-	int code = sn_encode(t, text[0].s, text[0].n, path ? path : "standard input", &plain[0]);
+	int code = read_all(path, &text[0]) && (!pair || read_all(pair, &text[1])) ? SN_OK : SN_DATA;
+	if (!code)
+		code = sn_encode(t, text[0].s, text[0].n, path ? path : "standard input", &plain[0]);
 	if (!code && pair)
 		code = sn_encode(t, text[1].s, text[1].n, pair, &plain[1]);
-	if (code)
-		return code;
-	if (flag(f, "plain"))
-		for (int64_t i = 0; i < plain[0].n; i++) {
-			sn_ids_add(&ids, plain[0].at[i]);
-			sn_ids_add(&types, 0);
-		}
-	else
+	for (int64_t i = 0; !code && flag(f, "plain") && i < plain[0].n; i++) {
+		sn_ids_add(&ids, plain[0].at[i]);
+		sn_ids_add(&types, 0);
+	}
+	if (!code && !flag(f, "plain"))
 		sn_post_process(t, &plain[0], pair ? &plain[1] : NULL, &ids, &types);
-	if (flag(f, "json"))
+	if (!code && flag(f, "json"))
 		put_json(t, &ids, &types);
 	for (int64_t i = 0; i < ids.n && !flag(f, "json"); i++)
 		printf("%d%c", ids.at[i], i + 1 < ids.n ? ' ' : '\n');
@@ -122,7 +119,20 @@ static int encode(const SnTokenizer *t, const Flags *f)
 	}
 	free(ids.at);
 	free(types.at);
-	return EXIT_OK;
+	return code;
+}
+
+/* Numbers with blanks, commas or brackets between them. */
+static int read_ids(const SnTokenizer *t, const char *p, const char *path, SnIds *ids)
+{
+	for (char *end; *(p += strspn(p, " \t\r\n,[]")); p = end) {
+		errno = 0;
+		long id = strtol(p, &end, 10);
+		if (end == p || errno || id < 0 || id >= sn_tokenizer_size(t))
+			return sn_fail(SN_DATA, "%s: \"%.*s\" is no id of this tokenizer, which has %d", path, (int)strcspn(p, " \t\r\n,[]"), p, sn_tokenizer_size(t));
+		sn_ids_add(ids, (int32_t)id);
+	}
+	return SN_OK;
 }
 
 static int decode(const SnTokenizer *t, const Flags *f)
@@ -130,17 +140,9 @@ static int decode(const SnTokenizer *t, const Flags *f)
 	const char *path = f->rest.len > 1 ? f->rest.at[1] : NULL;
 	SnStr text = {0}, out = {0};
 	SnIds ids = {0};
-	if (!read_all(path, &text))
-		return SN_DATA;
-	for (char *p = text.s, *end; *(p += strspn(p, " \t\r\n,[]")); p = end) {
-		errno = 0;
-		long id = strtol(p, &end, 10);
-		if (end == p || errno || id < 0 || id >= sn_tokenizer_size(t))
-			return sn_fail(SN_DATA, "%s: \"%.*s\" is no id of this tokenizer, which has %d", path ? path : "standard input", (int)strcspn(p, " \t\r\n,[]"), p,
-			               sn_tokenizer_size(t));
-		sn_ids_add(&ids, (int32_t)id);
-	}
-	int code = sn_decode(t, ids.at, ids.n, flag(f, "skip-special") != NULL, &out);
+	int code = read_all(path, &text) ? read_ids(t, text.s, path ? path : "standard input", &ids) : SN_DATA;
+	if (!code)
+		code = sn_decode(t, ids.at, ids.n, flag(f, "skip-special") != NULL, &out);
 	if (!code && out.n)
 		fwrite(out.s, 1, out.n, stdout);
 	free(text.s);
