@@ -133,7 +133,7 @@ int sn_info_main(const SnOptions *o)
 	sn_version(stdout, p);
 	if (p->doc && *sn_text(p->doc))
 		printf("\n%s\n", sn_text(p->doc));
-	printf("\nparameters: %s in %lld tensors\nconfiguration:\n", grouped(count, n), (long long)tensors);
+	printf("\nparameters: %s in %lld tensors%s\nconfiguration:\n", grouped(count, n), (long long)tensors, sn_exists(SN_INSIDE) ? ", which are inside" : "");
 	show_config(p);
 	for (int64_t i = 0; i < p->nentry; i++)
 		show_entry(&e[i], (int)sn_num(o, "threads", sn_cores()));
