@@ -23,11 +23,11 @@ check "help speaks of dims of the file alone" sh -c "'$tmp/t5' generate --help >
 check "whisper builds with its beam of 5" "$sinter" build models/whisper.sinter --preset nano --entry transcribe -o "$tmp/whisper"
 st "$tmp/source" source=I32:1,4:5,6,7,8 real=BOOL:1,4:1,1,1,1
 st "$tmp/longer" source=I32:1,6:5,6,7,8,9,9 real=BOOL:1,6:1,1,1,1,0,0
-st "$tmp/other" source=I32:1,4:9,1,2,3 real=BOOL:1,4:1,1,1,1
+st "$tmp/other_source" source=I32:1,4:9,1,2,3 real=BOOL:1,4:1,1,1,1
 gen="$tmp/t5 generate --random --seed 3 --ids --prompt-ids 0,4 -n 12 -q --temp 0.1"
 $gen --inputs "$tmp/source" > "$tmp/a" 2> "$tmp/err" || bad "t5 generates" "$(cat "$tmp/err")"
 $gen --inputs "$tmp/longer" > "$tmp/b" 2> /dev/null
-$gen --inputs "$tmp/other" > "$tmp/c" 2> /dev/null
+$gen --inputs "$tmp/other_source" > "$tmp/c" 2> /dev/null
 $gen --inputs "$tmp/source" -t 1 > "$tmp/d" 2> /dev/null
 [ "$(wc -w < "$tmp/a")" = 14 ] && ok "ids: the prompt's and those drawn" || bad "ids: the prompt's and those drawn" "$(cat "$tmp/a")"
 check "masked positions of the source don't count" cmp "$tmp/a" "$tmp/b"
