@@ -124,8 +124,17 @@ int sn_model_find(const SnOptions *o, char **checkpoint)
 
 int sn_model_load(SnSession *s, const SnOptions *o, const char *checkpoint)
 {
+	char *adapter = NULL;
+	if (sn_given(o, "adapter") && !checkpoint)
+		return sn_fail(SN_USAGE, "--adapter adds to the weights of -m");
+	if (sn_given(o, "adapter") && !(adapter = sn_checkpoint_find(sn_str(o, "adapter", ""), true)))
+		return SN_DATA;
+	s->adapter = adapter;
+	int code = checkpoint ? sn_weights_load(s, o->program, checkpoint) : SN_OK;
+	s->adapter = NULL;
+	free(adapter);
 	if (checkpoint)
-		return sn_weights_load(s, o->program, checkpoint);
+		return code;
 	sn_init_params(s, (uint32_t)sn_num(o, "seed", 1));
 	return SN_OK;
 }

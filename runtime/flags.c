@@ -31,6 +31,7 @@ static const Flag flags[] = {
 	{"valid-inputs", 0, T_PATH, "data.valid_inputs", F_KEPT, "FILE", "such a file to validate on (without: the last part of --inputs)"},
 	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_KEPT | F_TEXT, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
 	{"weights", 'm', T_STR, "model", F_RUN, "DIR", "run directory, or a directory or file of safetensors"},
+	{"adapter", 0, T_STR, "adapter", F_RUN, "DIR", "LoRA adapter (PEFT's form, or a run's) of the weights"},
 	{"pack-cache", 0, T_STR, "pack_cache", F_EVAL | F_GENERATE | F_INFER, "FILE", "keep weights in the order that kernels read in FILE, and take them from there"},
 	{"out", 'o', T_STR, "out", F_TRAIN | F_INIT, "DIR", "where checkpoints, metrics and curves go (run)"},
 	{"out", 'o', T_STR, "output", F_INFER, "FILE", "safetensors file for the results (without: JSON on standard output)"},

@@ -305,7 +305,7 @@ int64_t sn_st_integer(const SnStTensor *t, int64_t i)
 
 static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int n)
 {
-	if (t->kind != kind || t->dtype != SN_F32)
+	if (t->kind != kind || t->dtype != SN_F32 || t->adapter)
 		return false;
 	for (int i = 0; i < n; i++)
 		if (!strncmp(t->name, prefixes[i], strlen(prefixes[i])))
@@ -341,7 +341,7 @@ static char *header_text(const SnStPart *parts, int n)
 	return text;
 }
 
-static int write_parts(const char *path, const SnStPart *parts, int nparts, uint64_t *sum)
+int sn_st_put(const char *path, const SnStPart *parts, int nparts, uint64_t *sum)
 {
 	char *header = header_text(parts, nparts);
 	if (!header)
@@ -374,7 +374,7 @@ int sn_st_write(const char *path, const SnSession *s, int kind, const char *cons
 	for (int64_t i = 0; i < s->entry->ntensor; i++)
 		if (wanted(&t[i], kind, prefixes, nprefix))
 			parts[n++] = (SnStPart){t[i].name, SN_F32, (int)t[i].rank, t[i].dims, s->arena + t[i].offset};
-	int code = write_parts(path, parts, n, sum);
+	int code = sn_st_put(path, parts, n, sum);
 	free(parts);
 	return code;
 }
@@ -385,9 +385,9 @@ int sn_st_write_parts(const char *path, const SnStPart *parts, int n)
 	struct stat st;
 	uint64_t sum;
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return write_parts(path, parts, n, &sum);
+		return sn_st_put(path, parts, n, &sum);
 	char *real = realpath(path, NULL), *beside = sn_format("%s.tmp-%d", real ? real : path, (int)getpid());
-	int code = write_parts(beside, parts, n, &sum);
+	int code = sn_st_put(beside, parts, n, &sum);
 	if (!code && rename(beside, real ? real : path) < 0)
 		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
 	if (code)

@@ -108,6 +108,10 @@ struct SnSession {
 	SnProfile *profile;           /* NULL: nobody asked */
 	SnExternals *externals;       /* external.c's; NULL: nothing to know yet */
 	uint64_t weights;             /* which checkpoint's; 0: none's */
+	const char *adapter;          /* the directory of one to be loaded with the weights; NULL: what the checkpoint has itself */
+	char *base;                   /* the file that the weights came from, or is to be taken for an adapter's; owned; NULL */
+	uint64_t base_sum;            /* its checksum, where an adapter is trained */
+	bool altered;                 /* some weights are not the file's: an adapter was added to them */
 	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
 	int64_t *costs, nalone;       /* of the call at hand; room in both */
 };
@@ -132,6 +136,7 @@ float *sn_param(const SnSession *, const SnTensor *);         /* where to write 
 void sn_external_room(SnSession *);                           /* never fails: says so and exits with 1 */
 void sn_external_at(SnSession *, const SnTensor *, const void *at);   /* it is read there, until the session closes or another is said */
 bool sn_is_elsewhere(const SnSession *, const SnTensor *);    /* by the above */
+float *sn_external_own(SnSession *, const SnTensor *);        /* where the parameter lies in memory that can be written to, with its values */
 void sn_external_keep(SnSession *, SnFile *);                 /* takes over the mapping that it is in */
 /* The weights are where they are to be: places are told to all launches, and what depends on weights alone is computed, or taken from
  * the cache that the options (NULL: none) name. Once, unless all external ones are elsewhere. SN_USAGE, SN_DATA */
@@ -226,7 +231,7 @@ int sn_matcher_next(SnMatcher *, const char *s, size_t n, size_t at, size_t *fro
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;
-enum { SN_MAX_FLAGS = 64 };
+enum { SN_MAX_FLAGS = 96 };
 struct SnOptions {
 	const SnProgram *program;
 	const SnEntry *entry;         /* NULL for info */
@@ -274,11 +279,12 @@ bool sn_st_is_integer(const SnStTensor *);
 /* Element i of an integer or bool tensor; a U64 beyond int64_t is INT64_MAX. */
 int64_t sn_st_integer(const SnStTensor *, int64_t i);
 /* Writes tensors of the entry of `kind` whose names start with prefix ("" for all). *sum: the file's checksum. */
-int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix, uint64_t *sum);
+int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix, uint64_t *sum);   /* no adapters' */
 
 /* Tensors of one's own as a file, written beside and renamed. dtype: SN_F32, SN_I32 or SN_BOOL. SN_FAIL */
 typedef struct SnStPart { const char *name; int dtype, rank; const int64_t *shape; const void *at; } SnStPart;
 int sn_st_write_parts(const char *path, const SnStPart *, int n);
+int sn_st_put(const char *path, const SnStPart *, int n, uint64_t *sum);   /* the same into the file itself; *sum: its checksum */
 
 /* inputs.c: named tensors of a safetensors file as the inputs of a function. The axis B counts examples: it may be longer in
  * the file than its bound, who runs the function takes as many at a time as fit. All else is checked when opened. */
@@ -317,6 +323,23 @@ int sn_weights_check(const SnEntry *, const SnProgram *, const char *path);   /*
 char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 
+/* adapter.c: LoRA adapters in PEFT's form */
+typedef struct SnLora {
+	char *layer;                  /* without base_model.model. */
+	const SnStTensor *A, *B;      /* [r,in], [out,r] */
+	double scale;
+} SnLora;
+typedef struct SnAdapter { SnSafetensors file; json_t *config; char *path; bool in_out; SnLora *at; int n; } SnAdapter;   /* in_out: weights are stored [in,out] */
+bool sn_adapter_is(const char *dir);                          /* there is an adapter in it */
+int sn_adapter_open(SnAdapter *, const char *dir);            /* checks all of it; SN_DATA */
+void sn_adapter_close(SnAdapter *);
+/* Is a weight of this shape the layer's? *in_out: what is believed where both ways fit; then which it is. */
+bool sn_lora_fits(const SnLora *, int rank, const int64_t *shape, bool *in_out);
+void sn_lora_add(const SnLora *, float *w, bool in_out, SnPool *);   /* scale B A, summed in double, rounded once; pool NULL: by this thread */
+int sn_adapter_load(SnSession *, const SnProgram *, const char *dir);   /* behind sn_weights_load; SN_DATA */
+bool sn_adapter_trains(const SnEntry *);                      /* it is a train entry that has one of its own */
+int sn_adapter_save(const SnSession *, const SnProgram *, const char *dir, bool texts, uint64_t *sum);   /* texts: of a causal language model */
+
 /* checkpoint.c: a run directory. See docs/runtime.md for the layout. */
 typedef struct SnState {
 	int64_t step;                 /* optimiser steps done */
@@ -334,6 +357,9 @@ int sn_checkpoint_save(const SnSession *, const SnProgram *, const SnTokenizer *
 char *sn_checkpoint_find(const char *dir, bool best);
 int sn_checkpoint_config(const SnProgram *, const char *dir); /* writes config.json */
 bool sn_checkpoint_is_run(const char *dir);
+/* The file that the adapter in dir belongs to: what its state.json says, else its adapter_config.json; malloc'ed. *sum: its checksum, 0 where
+ * that is not known. NULL after a message. */
+char *sn_checkpoint_base(const char *dir, uint64_t *sum);
 int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA; also where its checksum does not fit */
 /* A checkpoint's file, as mapped, against the checksum in the state.json beside it. Without a state.json it is no
  * checkpoint's file: SN_OK. A state.json that does not name the file is SN_OK unless `required`. */
@@ -374,7 +400,7 @@ void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t ro
 /* The same over n examples from `first` on, `rows` a call, weighted by examples. */
 void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
 int sn_eval_main(const SnOptions *);
-/* Weights from the checkpoint, or random where it is NULL. */
+/* Weights from the checkpoint, with the adapter that the options name, or random where it is NULL. */
 int sn_model_load(SnSession *, const SnOptions *, const char *checkpoint);
 const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] input; NULL after a message */
 

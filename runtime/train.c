@@ -151,7 +151,12 @@ static int open_dir(Train *t)
 static int load_resumed(Train *t, const char *checkpoint)
 {
 	char *path = sn_format("%s/optimizer.safetensors", checkpoint);
-	int code = sn_weights_load(&t->s, t->o->program, checkpoint);
+	const char *moved = sn_str(t->o, "model", NULL);   /* what an adapter is trained upon lies elsewhere now */
+	char *base = moved ? sn_checkpoint_find(moved, true) : NULL;
+	t->s.base = base && sn_is_dir(base) ? sn_weights_file(base) : base ? sn_format("%s", base) : NULL;
+	int code = moved && !t->s.base ? SN_DATA : sn_weights_load(&t->s, t->o->program, checkpoint);
+	free(base);
+	t->s.adapter = NULL;
 	if (!code)
 		code = sn_states_load(&t->s, path);
 	free(path);
@@ -211,7 +216,7 @@ static int open_all(Train *t, const char *resumed, const char *initial)
 	if (resumed)
 		code = load_resumed(t, resumed);
 	else if (initial)
-		code = sn_weights_load(&t->s, t->o->program, initial);
+		code = sn_model_load(&t->s, t->o, initial);
 	else
 		sn_init_params(&t->s, t->seed);
 	if (!code && !resumed && t->averaged)
