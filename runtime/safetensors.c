@@ -315,9 +315,25 @@ static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int
 
 static const char *const dtype_name[] = {[SN_F32] = "F32", [SN_I32] = "I32", [SN_BOOL] = "BOOL"};
 
+/* A part's dtype beyond these: a row of dtypes. */
+enum { STORED = 16 };
+
+int sn_st_dtype(const SnStTensor *t)
+{
+	int i = 0;
+	while (strcmp(dtypes[i].name, t->dtype))   /* which was found there when the file was read */
+		i++;
+	return STORED + i;
+}
+
+static const char *dtype_text(int dtype)
+{
+	return dtype >= STORED ? dtypes[dtype - STORED].name : dtype_name[dtype];
+}
+
 static int64_t part_bytes(const SnStPart *p)
 {
-	int64_t n = p->dtype == SN_BOOL ? 1 : 4;
+	int64_t n = p->dtype >= STORED ? dtypes[p->dtype - STORED].size : p->dtype == SN_BOOL ? 1 : 4;
 	for (int i = 0; i < p->rank; i++)
 		n *= p->shape[i];
 	return n;
@@ -332,7 +348,7 @@ static char *header_text(const SnStPart *parts, int n)
 		for (int k = 0; k < parts[i].rank; k++)
 			json_array_append_new(shape, json_integer(parts[i].shape[k]));
 		int64_t end = at + part_bytes(&parts[i]);
-		json_object_set_new(root, parts[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name[parts[i].dtype], "shape", shape,
+		json_object_set_new(root, parts[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_text(parts[i].dtype), "shape", shape,
 		                    "data_offsets", (json_int_t)at, (json_int_t)end));
 		at = end;
 	}

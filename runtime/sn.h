@@ -284,6 +284,7 @@ int sn_st_write(const char *path, const SnSession *, int kind, const char *const
 /* Tensors of one's own as a file, written beside and renamed. dtype: SN_F32, SN_I32 or SN_BOOL. SN_FAIL */
 typedef struct SnStPart { const char *name; int dtype, rank; const int64_t *shape; const void *at; } SnStPart;
 int sn_st_write_parts(const char *path, const SnStPart *, int n);
+int sn_st_dtype(const SnStTensor *);                          /* for a part whose bytes are as the tensor's */
 int sn_st_put(const char *path, const SnStPart *, int n, uint64_t *sum);   /* the same into the file itself; *sum: its checksum */
 
 /* inputs.c: named tensors of a safetensors file as the inputs of a function. The axis B counts examples: it may be longer in
