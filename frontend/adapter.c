@@ -2,7 +2,8 @@
  * names the globs match get two further matrices, lora_A [rank,in] and lora_B [out,rank], named as PEFT names them. In that
  * entry the layer adds alpha/rank B A dropout(x); other train entries are without them; what only runs the model adds
  * alpha/rank B A to the weight, which depends on parameters alone and is computed once. Files need not have them: A is random, B zero.
- * `sinter build --adapter "lora(..) on .."` says the same for all train entries in place of the file, and that nothing else is trained. */
+ * `sinter build --adapter "lora(..) on .."` says the same for all train entries in place of the file, and that nothing else is trained; `none`
+ * that there are no adapters, and that train entries freeze nothing. */
 #include "frontend/elab.h"
 
 #include <math.h>
@@ -113,8 +114,13 @@ void adapters_collect(Elab *e, Item *entry)
 {
 	if (!e->options || !e->options->adapter)
 		collect(e, entry, entry->body);
-	else if (!e->adapters.len)
+	else if (!e->adapters.len && !adapters_refused(e))
 		collect_flag(e);
+}
+
+bool adapters_refused(const Elab *e)
+{
+	return e->options && e->options->adapter && strcmp(e->options->adapter, "none") == 0;
 }
 
 /* Layers */
@@ -169,7 +175,7 @@ static bool is_of(const Adapter *a, const Item *entry)
 
 void adapters_freeze(Elab *e, Item *it, Entry *entry)
 {
-	bool alone = e->options && e->options->adapter;
+	bool alone = e->options && e->options->adapter && !adapters_refused(e);
 	for (int i = 0; i < e->adapters.len && !e->symbolic; i++) {
 		Adapter *a = e->adapters.at[i];
 		if (a->used || !is_of(a, it))

@@ -303,11 +303,13 @@ typedef struct SnInputs {
 	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
 	int64_t examples;
 	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
+	const int32_t *labels;        /* of conversations: (examples,T), -100 where there is none; else NULL */
 } SnInputs;
 /* Opens path for function f of entry e: every input but the compiler's own scalars and the names of `except` (NULL-
  * terminated; NULL: none) is in the file with its dtype and shape, within the bounds, ids within their tables. Lists all
  * that does not fit on stderr. SN_DATA. Keeps path. */
 int sn_inputs_open(SnInputs *, const SnEntry *e, const SnFunction *f, const char *path, const char *const *except);
+int sn_inputs_match(SnInputs *, const SnEntry *, const SnFunction *);   /* the same where in->file is made already; closes it where it does not fit */
 void sn_inputs_close(SnInputs *);
 /* Copies n examples (their numbers; NULL: 0..n-1) into the inputs' places and sets the symbols the file has: B to n. */
 void sn_inputs_fill(const SnInputs *, SnSession *, const int64_t *examples, int64_t n);
@@ -371,6 +373,11 @@ typedef struct SnData { SnTokenizer *tokenizer; SnIds train, valid; uint64_t has
 /* Reads and tokenises what the options name; checks ids against the vocabulary. `checkpoint` may bring the
  * tokenizer. eval: everything goes to `valid`. */
 int sn_data_open(SnData *, const SnOptions *, const char *checkpoint, bool eval);
+int sn_data_tokenizer(SnData *, const SnOptions *, const char *checkpoint, const char *path);   /* the tokenizer alone; path: the text it is for */
+int sn_data_check(const SnOptions *, const SnTokenizer *, const SnIds *, const char *path);      /* are the ids within the vocabulary? SN_DATA */
+bool sn_is_json_lines(const char *path);
+/* The file to validate on, or NULL: what the model file says goes with the data that it names. */
+const char *sn_data_valid(const SnOptions *);
 void sn_data_close(SnData *);
 /* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
 void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
@@ -389,16 +396,23 @@ void sn_means_json(SnStr *, const SnMeans *, const char *without);
 void sn_json_number(SnStr *, double);                         /* null where not finite */
 void sn_json_string(SnStr *, const char *);
 
+/* dialog.c: conversations as rows of tokens and labels */
+typedef struct SnChat SnChat;
+typedef struct SnTalk { SnData data; const SnChat *chat; } SnTalk;   /* its tokenizer; the family, once it was asked for */
+/* path: json lines of conversations, prompts and completions or texts, or a text. Opens the tokenizer where there is none yet. */
+int sn_talk_open(SnTalk *, SnInputs *, const SnOptions *, const SnEntry *, const SnFunction *, const char *path, const char *checkpoint, int64_t T);
+
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
+typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_TALK } SnFed;   /* ids of a text; a file of inputs; conversations, as tokens and labels */
 typedef struct SnBatch { int64_t rows, context, accumulate; } SnBatch;   /* sequences a call, T (of a text), calls a step */
-int sn_batch_read(SnBatch *, const SnOptions *, bool inputs); /* SN_USAGE where the options don't fit the bounds */
+int sn_batch_read(SnBatch *, const SnOptions *, SnFed); /* SN_USAGE where the options don't fit the bounds */
 /* Where -m's weights are, malloc'ed, or NULL for --random. SN_USAGE without one of the two or with both; SN_DATA. */
 int sn_model_find(const SnOptions *, char **checkpoint);
 
 /* The means over ids, weighted by tokens predicted, in windows of context T that follow one another; all of them, or the first `batches`
  * batches. */
 void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches, SnMeans *);
-/* The same over n examples from `first` on, `rows` a call, weighted by examples. */
+/* The same over n examples from `first` on, `rows` a call, weighted by examples, or by labels of conversations. */
 void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
 int sn_eval_main(const SnOptions *);
 /* Weights from the checkpoint, with the adapter that the options name, or random where it is NULL. */
@@ -407,8 +421,9 @@ const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] in
 
 /* source.c: where training's examples come from */
 typedef struct SnSource {
-	bool inputs;                  /* a file of inputs; else a text */
-	SnData data;                  /* of a text */
+	SnFed fed;
+	bool inputs;                  /* there are examples: not a text */
+	SnTalk talk;                  /* of a text data alone */
 	const SnSlot *tokens;
 	int64_t context, len;         /* T; tokens of a sequence with the one predicted */
 	SnInputs in;                  /* of a file: the first ntrain examples are trained on, the others validate */
@@ -420,8 +435,11 @@ typedef struct SnSource {
 	uint32_t seed;
 	uint64_t hash;
 } SnSource;
-/* Whether function f is fed from --inputs or from a text. SN_USAGE where neither can be. */
-int sn_source_kind(const SnOptions *, const SnFunction *f, bool *inputs);
+/* How function f is fed. SN_USAGE where it can't be. */
+int sn_source_kind(const SnOptions *, const SnFunction *f, SnFed *);
+const SnSlot *sn_labels_slot(const SnFunction *, bool labels);   /* of an entry that conversations can feed, its tokens or labels; NULL */
+/* Examples of a file of inputs or of conversations: those to train or evaluate on, or (valid) to validate on. */
+int sn_source_examples(SnInputs *, SnTalk *, const SnOptions *, const SnEntry *, const SnFunction *, SnFed, bool valid, const char *checkpoint, int64_t T);
 bool sn_takes_text(const SnOptions *, const SnFunction *);     /* --data can feed it */
 int sn_source_open(SnSource *, SnSession *, const SnOptions *, const SnFunction *, const char *checkpoint, const SnBatch *);
 void sn_source_close(SnSource *);
@@ -441,7 +459,7 @@ typedef struct SnValidation {
 	const char *best;             /* the output that decides which weights are best */
 	bool grows;
 } SnValidation;
-int sn_validation_open(SnValidation *, SnSession *, const SnOptions *, SnSource *, const SnBatch *);
+int sn_validation_open(SnValidation *, SnSession *, const SnOptions *, SnSource *, const SnBatch *, const char *checkpoint);
 void sn_validation_close(SnValidation *);
 bool sn_validation_possible(const SnValidation *);            /* there is something to validate on */
 bool sn_validation_run(SnValidation *, SnMeans *);            /* false if not */
@@ -582,11 +600,16 @@ void sn_prompts_close(SnPrompts *);
 char *sn_read_stdin(size_t *n);                               /* all of it, NUL-terminated; malloc'ed */
 
 /* chat.c: conversations as text, by the family of the checkpoint's chat template */
-typedef struct SnChat SnChat;
 int sn_chat_find(const SnOptions *, const char *checkpoint, const SnChat **);   /* SN_USAGE, SN_DATA */
 const char *sn_chat_stop(const SnChat *);                     /* the text that ends an answer */
 /* Adds what stands between the last answer (or nothing: `first`) and the next one. system: NULL or empty: none */
 void sn_chat_ask(SnStr *, const SnChat *, const char *system, const char *user, bool first);
+const char *sn_chat_name(const SnChat *);
+bool sn_chat_ends(const SnChat *);                            /* an answer ends with the stop */
+/* A whole conversation as text. cuts (room for n): where each of the assistant's turns begins and where it ends, with what ends it. What follows
+ * the last of them is left out. NULL, or what is wrong with the order. */
+typedef struct SnTurn { const char *role, *text; } SnTurn;
+const char *sn_chat_render(SnStr *, const SnChat *, const SnTurn *, int n, size_t *cuts, int *ncuts);
 
 /* beam.c: beam search; scores are sums of log-probabilities divided by length (Wu et al. 2016, sec. 7, alpha = 1). */
 typedef struct SnBeam {
