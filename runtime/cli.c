@@ -38,9 +38,9 @@ static Commands commands_of(const SnProgram *p)
 	const SnEntry *e = p->entries;
 	for (int i = 0; i < p->nentry; i++)
 		add(&c, e[i].name, (int)e[i].kind, &e[i]);
-	for (int i = 0; i < p->nentry; i++)
+	for (int i = 0; i < p->nentry; i++)   /* of the first train entry, and of others by their names; said to the end */
 		if (e[i].kind == SN_TRAIN && sn_function(&e[i], "eval"))
-			add(&c, "eval", SN_EVAL, &e[i]);
+			add(&c, has(&c, "eval") ? sn_format("eval-%s", sn_text(e[i].name)) : "eval", SN_EVAL, &e[i]);
 	add(&c, "init", SN_INIT, NULL);
 	add(&c, "info", SN_INFO, NULL);
 	return c;

@@ -54,7 +54,7 @@ static int text_open(Text *t, const SnOptions *o, const char *path, const SnToke
 		return code;
 	t->at = t->file.at;
 	t->n = t->file.n;
-	const char *field = sn_str(o, "data.field", NULL);
+	const char *field = sn_str(o, "data.field", strstr(path, ".jsonl") ? "text" : NULL);
 	if (field && sn_is_json_lines(path))
 		code = extract(t, path, field, tokenizer && sn_special(tokenizer, end_of_text) >= 0 ? end_of_text : "\n");
 	if (!code && !t->n)

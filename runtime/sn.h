@@ -336,7 +336,7 @@ typedef struct SnAdapter { SnSafetensors file; json_t *config; char *path; bool 
 bool sn_adapter_is(const char *dir);                          /* there is an adapter in it */
 int sn_adapter_open(SnAdapter *, const char *dir);            /* checks all of it; SN_DATA */
 void sn_adapter_close(SnAdapter *);
-/* Is a weight of this shape the layer's? *in_out: what is believed where both ways fit; then which it is. */
+/* lora.c. Is a weight of this shape the layer's? *in_out: what is believed where both ways fit; then which it is. */
 bool sn_lora_fits(const SnLora *, int rank, const int64_t *shape, bool *in_out);
 void sn_lora_add(const SnLora *, float *w, bool in_out, SnPool *);   /* scale B A, summed in double, rounded once; pool NULL: by this thread */
 int sn_adapter_load(SnSession *, const SnProgram *, const char *dir);   /* behind sn_weights_load; SN_DATA */
