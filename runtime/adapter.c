@@ -279,6 +279,12 @@ static json_t *target(const SnEntry *e, const char *prefix, const char *layer, s
 	return all ? json_stringn(layer + k, n - k) : json_sprintf("%s%.*s", prefix, (int)n, layer);
 }
 
+/* PEFT writes whole numbers as such. */
+static json_t *number(double x)
+{
+	return x == floor(x) && fabs(x) < 0x1p53 ? json_integer((json_int_t)x) : json_real(x);
+}
+
 static void add_once(json_t *list, json_t *text)
 {
 	size_t i;
@@ -312,12 +318,12 @@ static json_t *config_of(const SnEntry *e, const char *prefix, const char *base,
 		if (rank != r)
 			json_object_set_new(ranks, layer, json_integer(rank));
 		if (scaled != alpha)
-			json_object_set_new(alphas, layer, json_real(scaled));
+			json_object_set_new(alphas, layer, number(scaled));
 		in_out |= t[i].a != 0;
 		add_once(targets, target(e, prefix, t[i].name, n));
 		free(layer);
 	}
-	json_t *j = json_pack("{s:s, s:I, s:f, s:f, s:s, s:b, s:o, s:o, s:o, s:b, s:b, s:b}", "peft_type", "LORA", "r", (json_int_t)r, "lora_alpha", alpha,
+	json_t *j = json_pack("{s:s, s:I, s:o, s:f, s:s, s:b, s:o, s:o, s:o, s:b, s:b, s:b}", "peft_type", "LORA", "r", (json_int_t)r, "lora_alpha", number(alpha),
 	                      "lora_dropout", dropout ? dropout->num : 0.0, "bias", "none", "fan_in_fan_out", in_out, "target_modules", targets, "rank_pattern", ranks,
 	                      "alpha_pattern", alphas, "use_rslora", 0, "use_dora", 0, "inference_mode", 1);
 	json_object_set_new(j, "modules_to_save", json_null());

@@ -234,6 +234,8 @@ int sn_talk_open(SnTalk *t, SnInputs *in, const SnOptions *o, const SnEntry *e, 
 	Reader r = {.talk = t, .o = o, .path = path, .checkpoint = checkpoint, .line = 1, .all = !strcmp(role, "all")};
 	if (!r.all && strcmp(role, "assistant"))
 		return sn_fail(SN_USAGE, "labels_on(\"%s\") is not supported: \"assistant\" and \"all\" are", role);
+	if (sn_num(o, "data.max", 0) > 0)
+		return sn_fail(SN_USAGE, "data chat(max=..) is not supported: rows are cut at T tokens");
 	int code = t->data.tokenizer ? SN_OK : sn_data_tokenizer(&t->data, o, checkpoint, path);
 	if (!code)
 		code = find_end(&r);

@@ -179,6 +179,15 @@ mv "$tune/kept.jsonl" "$tune/chat.jsonl"
 printf '{"messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}]}\n' > "$tune/bad.jsonl"
 exits "turns out of order" 3 "bad.jsonl:1: a message of user is not followed by one of assistant" "$tune/llama_all" eval -m "$tune/llama.run" --data "$tune/bad.jsonl" --chat-template chatml
 
+# another model's file with such an entry of its own
+sed '/^generate(/i train tune(tokens: id(V)[B,T], labels: id(V)?[B,T]) {\n  data      chat("chat.jsonl"), labels_on("assistant")\n  loss      cross_entropy(GPT2(tokens), labels)\n  optimizer adamw(lr=3e-3)\n  batch     6, micro=3, T=32\n}' \
+	models/gpt2.sinter > "$tune/gpt2_tune.sinter"
+check "a GPT-2 for conversations builds" "$sinter" build "$tune/gpt2_tune.sinter" $tiny -e tune,generate -o "$tune/gpt_tune"
+check "it is trained" "$tune/gpt_tune" tune -m "$tune/base" --data "$tune/chat.jsonl" --tokenizer byte --chat-template alpaca --steps 60 -q --out "$tune/gpt_tune.run"
+before=$(loss_of "$tune/gpt_tune" eval -m "$tune/base" --data "$tune/valid.jsonl" --chat-template alpaca)
+after=$(loss_of "$tune/gpt_tune" eval -m "$tune/gpt_tune.run" --data "$tune/valid.jsonl")
+check "the loss falls ($before to $after)" less "$after" "$before" 0.8
+
 # --- a trained model on a text that it does not know
 data=${SINTER_TEST_DATA:-../shared/data}
 if [ -e "$data/stories260K/stories260K.bin" ]; then
