@@ -30,7 +30,9 @@ static bool holds(const json_t *j)
 /* What of the config would change results, and is not done here. */
 static int check_config(const SnAdapter *a)
 {
-	static const char *const others[] = {"use_dora", "modules_to_save", "lora_bias", "trainable_token_indices", "layer_replication", "megatron_config"};
+	static const char *const others[] = {"use_dora", "modules_to_save", "lora_bias", "trainable_token_indices", "layer_replication", "megatron_config",
+		"alora_invocation_tokens", "use_qalora", "arrow_config", "target_parameters"};
+	static const char *const starts[] = {"gaussian", "eva", "orthogonal"};   /* others (pissa, olora, ..) change the weights beneath, too */
 	const char *type = json_string_value(json_object_get(a->config, "peft_type")), *bias = json_string_value(json_object_get(a->config, "bias"));
 	if (!type || strcmp(type, "LORA"))
 		return sn_fail(SN_DATA, "%s: an adapter of the type %s is not supported: LORA is", a->path, type ? type : "null");
@@ -39,6 +41,16 @@ static int check_config(const SnAdapter *a)
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (holds(json_object_get(a->config, others[i])))
 			return sn_fail(SN_DATA, "%s: %s is not supported", a->path, others[i]);
+	const char *init = json_string_value(json_object_get(a->config, "init_lora_weights")), *key;
+	for (size_t i = 0; init && i < sizeof starts / sizeof *starts; i++)
+		if (!strcmp(init, starts[i]))
+			init = NULL;
+	if (init)
+		return sn_fail(SN_DATA, "%s: init_lora_weights \"%s\" is not supported: the adapter belongs to other weights than the model's", a->path, init);
+	json_t *value;
+	json_object_foreach(json_object_get(a->config, "alpha_pattern"), key, value)
+		if (!json_is_number(value) || strpbrk(key, "^$*+?()[]{}|\\"))
+			return sn_fail(SN_DATA, "%s: alpha_pattern \"%s\" is not supported: a layer's name, or the end of one, and a number are", a->path, key);
 	if (!json_is_number(json_object_get(a->config, "lora_alpha")))
 		return sn_fail(SN_DATA, "%s: %s has no number lora_alpha", a->path, config_name);
 	return SN_OK;

@@ -86,10 +86,16 @@ adapter() {  # DIR CONFIG [TENSOR DTYPE SHAPE VALUES] ..
 	printf '{%s"r":1,"lora_alpha":3}\n' "${2:-\"peft_type\":\"LORA\",}" > "$tune/$1/adapter_config.json"
 }
 p=base_model.model
+"$sinter" build tests/inputs/line.sinter -o "$tune/line" > "$tmp/out" 2>&1
+st x.st x F32 2,3 1,0,0,0,1,1
 adapter hand '' $p.w.lora_A.weight F32 1,3 1,2,4 $p.w.lora_B.weight F32 1,1 0.5
 for type in F32 F16 BF16; do
 	st line.st w.weight $type 1,3 1,-1,0.5 w.bias F32 1 0.25
 	check "merged by hand, $type" sh -c "'$sinter' merge '$tune/line.st' -a '$tune/hand' -o '$tune/out.safetensors' && '$tensors' print '$tune/out.safetensors' w.weight | grep -x 'w.weight $type \\[1,3\\] 2.5 2 6.5'"
+done
+for type in F16 BF16 F32; do
+	st line.st w.weight $type 1,3 1,-1,0.5 w.bias F32 1 0.25
+	exits "a program adds the same to $type" 0 '^\{"result":\[2.75,8.75\]\}$' "$tune/line" predict -m "$tune/line.st" --adapter "$tune/hand" -i "$tune/x.st" -q
 done
 check "what is not adapted stays" test "$(value_of "$tune/out.safetensors" w.bias)" = 0.25
 adapter turned '"peft_type":"LORA","fan_in_fan_out":true,' $p.model.w.lora_A.weight BF16 1,3 1,2,4 $p.model.w.lora_B.weight F16 2,1 0.5,-1
@@ -98,9 +104,6 @@ check "stored [in,out], a prefix more" sh -c "'$sinter' merge '$tune/turned.st' 
 adapter pattern '"peft_type":"LORA","alpha_pattern":{"w":8},"use_rslora":true,' $p.w.lora_A.weight F32 4,3 1,2,4,0,0,0 $p.w.lora_B.weight F32 1,4 0.5,0,0,0
 st line.st w.weight F32 1,3 1,-1,0.5 w.bias F32 1 0.25
 check "8 / sqrt(4) by pattern" sh -c "'$sinter' merge '$tune/line.st' -a '$tune/pattern' -o '$tune/out.safetensors' && '$tensors' print '$tune/out.safetensors' w.weight | grep -x 'w.weight F32 \\[1,3\\] 3 3 8.5'"
-"$sinter" build tests/inputs/line.sinter -o "$tune/line" > "$tmp/out" 2>&1
-st x.st x F32 2,3 1,0,0,0,1,1
-exits "a program adds the same" 0 '^\{"result":\[2.75,8.75\]\}$' "$tune/line" predict -m "$tune/line.st" --adapter "$tune/hand" -i "$tune/x.st" -q
 
 # what can't be done is named
 refuse() {  # WHAT PATTERN CONFIG [TENSOR ..]: by a program and by merge
@@ -112,6 +115,8 @@ A="$p.w.lora_A.weight F32 1,3 1" B="$p.w.lora_B.weight F32 1,1 1"
 refuse "DoRA" "use_dora is not supported" '"peft_type":"LORA","use_dora":true,' $A $B
 refuse "biases" 'bias "all" is not supported' '"peft_type":"LORA","bias":"all",' $A $B
 refuse "layers saved whole" "modules_to_save is not supported" '"peft_type":"LORA","modules_to_save":["w"],' $A $B
+refuse "weights beneath that were changed" 'init_lora_weights "pissa" is not supported' '"peft_type":"LORA","init_lora_weights":"pissa",' $A $B
+refuse "scales by regular expressions" 'alpha_pattern ".*" is not supported' '"peft_type":"LORA","alpha_pattern":{"^w$":2},' $A $B
 refuse "another method" "of the type IA3 is not supported" '"peft_type":"IA3",' $A $B
 refuse "a vector of magnitudes" "lora_magnitude_vector.* is not supported" '' $A $B $p.w.lora_magnitude_vector F32 1 1
 refuse "a layer by another name" "wt: the model has no such layer; nearest: w.weight" '' $p.wt.lora_A.weight F32 1,3 1 $p.wt.lora_B.weight F32 1,1 1
