@@ -335,7 +335,7 @@ static json_t *config_of(const SnEntry *e, const char *prefix, const char *base,
 		add_once(targets, target(e, prefix, t[i].name, n));
 		free(layer);
 	}
-	json_t *j = json_pack("{s:s, s:I, s:o, s:f, s:s, s:b, s:o, s:o, s:o, s:b, s:b, s:b}", "peft_type", "LORA", "r", (json_int_t)r, "lora_alpha", number(alpha),
+	json_t *j = sn_json_pack("{s:s, s:I, s:o, s:f, s:s, s:b, s:o, s:o, s:o, s:b, s:b, s:b}", "peft_type", "LORA", "r", (json_int_t)r, "lora_alpha", number(alpha),
 	                      "lora_dropout", dropout ? dropout->num : 0.0, "bias", "none", "fan_in_fan_out", in_out, "target_modules", targets, "rank_pattern", ranks,
 	                      "alpha_pattern", alphas, "use_rslora", 0, "use_dora", 0, "inference_mode", 1);
 	json_object_set_new(j, "modules_to_save", json_null());

@@ -36,7 +36,7 @@ static json_t *config_json(const SnProgram *p)
 	const SnSetting *s = p->config;
 	for (int64_t i = 0; i < p->nconfig; i++)
 		json_object_set_new(j, s[i].key, s[i].is_num ? json_real(s[i].num) : s[i].str ? json_string(s[i].str) : json_null());
-	return json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
+	return sn_json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
 }
 
 int sn_checkpoint_config(const SnProgram *p, const char *dir)
@@ -69,13 +69,13 @@ static uint64_t state_sum(const json_t *state)
 static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums, const SnSession *based)
 {
 	char buf[HEX];
-	json_t *best = isfinite(st->best_loss) ? json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
-	json_t *j = json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
+	json_t *best = isfinite(st->best_loss) ? sn_json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
+	json_t *j = sn_json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
 	                      "data", hex(buf, st->data_hash), "tokenizer", t ? sn_tokenizer_kind(t) : "", "options", st->options, "sums", sums);
 	json_object_set_new(j, "stale", json_integer(st->stale));
 	json_object_set_new(j, "examples", json_integer(st->examples));
 	if (based)
-		json_object_set_new(j, "base", json_pack("{s:s, s:s}", "file", based->base, "sum", hex(buf, based->base_sum)));
+		json_object_set_new(j, "base", sn_json_pack("{s:s, s:s}", "file", based->base, "sum", hex(buf, based->base_sum)));
 	json_object_set_new(j, "sum", json_string(hex(buf, state_sum(j))));
 	return j;
 }

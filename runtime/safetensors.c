@@ -341,14 +341,14 @@ static int64_t part_bytes(const SnStPart *p)
 
 static char *header_text(const SnStPart *parts, int n)
 {
-	json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+	json_t *root = sn_json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
 	int64_t at = 0;
 	for (int i = 0; i < n; i++) {
 		json_t *shape = json_array();
 		for (int k = 0; k < parts[i].rank; k++)
 			json_array_append_new(shape, json_integer(parts[i].shape[k]));
 		int64_t end = at + part_bytes(&parts[i]);
-		json_object_set_new(root, parts[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_text(parts[i].dtype), "shape", shape,
+		json_object_set_new(root, parts[i].name, sn_json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_text(parts[i].dtype), "shape", shape,
 		                    "data_offsets", (json_int_t)at, (json_int_t)end));
 		at = end;
 	}

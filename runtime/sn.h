@@ -58,6 +58,8 @@ int sn_writer_close(SnWriter *);                              /* writes, fsyncs,
 int sn_file_write(const char *path, const char *text, size_t n);      /* writer open, put, close */
 int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
 json_t *sn_json_read(const char *path);                       /* NULL after a message with line and column */
+/* What json_pack makes of {, [, s, i, I, f, b, n, o and O, without the 10 KB that it brings into an executable. */
+json_t *sn_json_pack(const char *fmt, ...);
 bool sn_exists(const char *path);
 /* What is inside the executable (`sinter build --embed`): paths that begin with SN_INSIDE are files of it, for the functions above that
  * read. Behind the program's own bytes lie the files, each from a multiple of SN_INSIDE_ALIGN on, then a table of SnInside, then SnInsideEnd. */
