@@ -100,24 +100,6 @@ static int add_all(Merge *m)
 	return m->trouble ? sn_fail(SN_DATA, "%s: %d of the adapter's %d layers don't fit %s", m->adapter.path, m->trouble, m->adapter.n, m->base.path) : SN_OK;
 }
 
-static int copy_files(const char *from, const char *to)
-{
-	static const char *const names[] = { "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-		"added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja" };
-	int code = SN_OK;
-	for (size_t i = 0; i < sizeof names / sizeof *names && !code; i++) {
-		char *source = sn_format("%s/%s", from, names[i]), *target = sn_format("%s/%s", to, names[i]);
-		SnFile f;
-		if (sn_exists(source) && (code = sn_file_map(&f, source)) == SN_OK) {
-			code = sn_file_write(target, f.at, f.n);
-			sn_file_unmap(&f);
-		}
-		free(source);
-		free(target);
-	}
-	return code;
-}
-
 /* A directory appears whole: made beside, then renamed. */
 static int write_dir(const Merge *m, const char *from, const char *out)
 {
@@ -127,7 +109,7 @@ static int write_dir(const Merge *m, const char *from, const char *out)
 	if (!code)
 		code = sn_st_put(model, m->parts, m->base.n, &sum);
 	if (!code && from)
-		code = copy_files(from, beside);
+		code = sn_checkpoint_copy(from, beside);
 	if (!code)
 		code = sn_sync_dir(beside);
 	if (!code && rename(beside, out) < 0)

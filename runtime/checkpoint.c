@@ -44,6 +44,24 @@ int sn_checkpoint_config(const SnProgram *p, const char *dir)
 	return write_json(dir, "config.json", config_json(p));
 }
 
+int sn_checkpoint_copy(const char *from, const char *to)
+{
+	static const char *const names[] = {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+		"tokenizer.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"};
+	int code = SN_OK;
+	for (size_t i = 0; i < sizeof names / sizeof *names && !code; i++) {
+		char *source = sn_format("%s/%s", from, names[i]), *target = sn_format("%s/%s", to, names[i]);
+		SnFile f;
+		if (sn_exists(source) && !sn_exists(target) && !(code = sn_file_map(&f, source))) {
+			code = sn_file_write(target, f.at, f.n);
+			sn_file_unmap(&f);
+		}
+		free(source);
+		free(target);
+	}
+	return code;
+}
+
 static const char model_name[] = "model.safetensors", adapter_name[] = "adapter_model.safetensors", states_name[] = "optimizer.safetensors", state_name[] = "state.json";
 enum { FORMAT = 2, HEX = 17 };
 
@@ -96,7 +114,8 @@ static void add_sum(json_t *sums, const char *name, uint64_t sum)
 	json_object_set_new(sums, name, json_string(hex(buf, sum)));
 }
 
-static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best)
+/* from: the directory of the checkpoint before; NULL: none. */
+static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *from, const char *dir, bool best)
 {
 	static const char *const states_of[] = {"m.", "v.", "ema."};
 	char *model = sn_format("%s/%s", dir, model_name), *states = sn_format("%s/%s", dir, states_name), *tok = sn_format("%s/tokenizer.json", dir);
@@ -116,8 +135,12 @@ static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer
 	}
 	if (!code && t)
 		code = sn_tokenizer_save(t, tok);
-	if (!code)
+	if (!code && from)
+		code = sn_checkpoint_copy(from, dir);
+	char *config = sn_format("%s/config.json", dir);
+	if (!code && !sn_exists(config))
 		code = sn_checkpoint_config(p, dir);
+	free(config);
 	if (!code)
 		code = write_json(dir, state_name, state_json(st, t, json_incref(sums), alone ? s : NULL));
 	if (!code)
@@ -189,9 +212,11 @@ int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer
 	const char *family = best ? "best" : "ckpt";
 	char *name = free_name(dir, family, st->step), *path = sn_format("%s/%s", dir, name), *beside = sn_format("%s/%s%s", dir, temporary, name);
 	sn_remove_tree(beside);
+	char *last = sn_format("%s/last", dir);
 	int code = sn_mkdirs(beside);
 	if (!code)
-		code = write_files(s, p, t, st, beside, best);
+		code = write_files(s, p, t, st, sn_exists(last) ? last : st->from, beside, best);
+	free(last);
 	if (!code && rename(beside, path) < 0)
 		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
 	if (!code)

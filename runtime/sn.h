@@ -355,7 +355,10 @@ typedef struct SnState {
 	double seconds;               /* of training so far */
 	uint64_t data_hash;
 	json_t *options;              /* owned */
+	const char *from;             /* the directory that the run's first weights came from; NULL */
 } SnState;
+/* What lies beside a model's weights and says how it is used (configuration, tokenizer, chat template), where it is there and not yet in `to`. */
+int sn_checkpoint_copy(const char *from, const char *to);     /* SN_DATA, SN_FAIL */
 int sn_checkpoint_save(const SnSession *, const SnProgram *, const SnTokenizer *, const SnState *, const char *dir, bool best);
 /* Where a checkpoint's files are: dir itself, or what dir/last (or dir/best, where `best` is wanted and there) names.
  * malloc'ed; NULL after a message. */

@@ -447,6 +447,7 @@ static int prepare_and_run(Train *t)
 	} else if (!code && model) {
 		initial = sn_checkpoint_find(model, true);
 		code = initial ? SN_OK : SN_DATA;
+		t->state.from = initial && sn_is_dir(initial) ? initial : NULL;
 	}
 	if (!code)
 		code = read_settings(t);

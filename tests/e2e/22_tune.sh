@@ -217,6 +217,10 @@ j = json.load(sys.stdin); print(j[\"adapters\"], j[\"parameters\"]); assert j[\"
 	"$tune/story" $say -m "$tune/stories.merged" > "$tune/one" 2> /dev/null
 	"$tune/story" $say -m "$tune/stories" --adapter "$tune/story_lora.run" > "$tune/two" 2> /dev/null
 	"$tune/story" $say -m "$tune/stories" > "$tune/base.txt" 2> /dev/null
+	for d in story.run/last story.run/best story_lora.run/best stories.merged; do
+		check "what lies beside the weights goes with them: $d" cmp "$tune/stories/config.json" "$tune/$d/config.json"
+	done
+	check "so that others can read it" "$sinter" export "$tune/story.run/best" -o "$tune/story.gguf"
 	check "says what the adapter says" cmp "$tune/one" "$tune/two"
 	check "at length" test "$(wc -c < "$tune/one")" -ge 200
 	check "and not what the base says" sh -c "! cmp '$tune/one' '$tune/base.txt'"
