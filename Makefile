@@ -61,7 +61,7 @@ $(BUILD)/sinter: $(driver_obj) $(libs) $(BUILD)/libsinter_rt.a
 # The runtime is compiled for users' executables: small but for what goes through texts and tensors, sections to drop, no baked-in target.
 rt_obj := $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
 $(BUILD)/runtime/%.o: OPT = -Os
-rt_fast := merges trie weights packed random checksum sample stepper
+rt_fast := merges trie lora weights packed random checksum sample stepper
 $(patsubst %,$(BUILD)/runtime/%.o,$(rt_fast)): OPT = -O2
 $(BUILD)/runtime/%.o: CFLAGS += -ffunction-sections -fdata-sections -fno-plt -fno-asynchronous-unwind-tables
 # Tables of Unicode, in a tenth of the library's size.

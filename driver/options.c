@@ -3,7 +3,7 @@
 
 FrontendOptions options_of(Arena *a, const Flags *f)
 {
-	FrontendOptions o = {.preset = flag(f, "preset"), .config_json = flag(f, "config")};
+	FrontendOptions o = {.preset = flag(f, "preset"), .config_json = flag(f, "config"), .adapter = flag(f, "adapter")};
 	o.nsets = flag_all(a, f, "set", &o.sets);
 	return o;
 }

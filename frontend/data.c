@@ -12,7 +12,7 @@ typedef struct DataCall {
 static const DataCall calls[] = {
 	{ "text", true, true, "file | valid tokenizer field max" },
 	{ "inputs", true, true, "inputs |" },
-	{ "chat", true, false, "file | valid tokenizer field max" },
+	{ "chat", true, true, "file | valid tokenizer field max" },
 	{ "pairs", true, false, "file | valid tokenizer max" },
 	{ "captions", true, false, "file | valid tokenizer max" },
 	{ "interactions", true, false, "file | valid user item time rating" },
@@ -21,7 +21,7 @@ static const DataCall calls[] = {
 	{ "speech", true, false, "file | valid tokenizer rate" },
 	{ "audio", true, false, "| rate" },
 	{ "pack", false, true, "length |" },
-	{ "labels_on", false, false, "role |" },
+	{ "labels_on", false, true, "role |" },
 	{ "sentence_pairs", false, false, "length |" },
 	{ "mask_tokens", false, false, "share |" },
 	{ "leave_one_out", false, false, "length | split" },

@@ -314,6 +314,8 @@ void adapters_collect(Elab *, Item *entry);                 /* before models are
 void adapter_add(Elab *, Layer *, const Dim *in, const Dim *out);           /* to a linear layer, if an entry wants it */
 void adapters_freeze(Elab *, Item *, Entry *);              /* those of others than this train entry */
 bool adapter_is_of(Elab *, const Weight *, const Item *entry);
+bool adapters_refused(const Elab *);                           /* by --adapter none */
+void adapters_settings(Elab *, const Item *, Entry *);         /* adapter.rank, .alpha, .dropout of a train entry that has one */
 Value *adapter_merge(Elab *, Layer *, Value *w);
 Value *adapter_apply(Elab *, Layer *, Value *x, Value *y);
 

@@ -408,6 +408,7 @@ static void flatten(Elab *e, Item *it, Entry *entry)
 	for (Stmt *s = it->body; s; s = s->next)
 		if (s->kind == S_SETTING)
 			setting_flatten(e, entry, s);
+	adapters_settings(e, it, entry);
 	if (e->symbolic)
 		batch_fits(e, it, entry, MAX(batch_of(entry), 1));
 	else

@@ -11,6 +11,7 @@ typedef Source *ReadFile(void *ctx, Arena *, const char *path);
 typedef struct FrontendOptions {
 	const char *preset;              /* NULL: none */
 	const char *const *sets; int nsets;   /* "D=256", "train.micro=4" */
+	const char *adapter;             /* "lora(rank=8) on \"*.q_proj\"", of all train entries, or "none"; NULL: as the file says */
 	const char *config_json;         /* path of a config.json; NULL */
 	const char *const *entries; int nentries;  /* entries wanted; 0: all */
 	ReadFile *read; void *read_ctx;  /* how model files are read; NULL: from disk */

@@ -125,10 +125,9 @@ static int64_t trained_by(Elab *e, Item *it)
 	for (Stmt *s = it->body; s; s = s->next)
 		if (s->kind == S_SETTING && strcmp(s->setting, "freeze") == 0)
 			weights_freeze(e, &own, s);
+	adapters_freeze(e, it, &own);
 	for (int i = 0; i < m->params.len; i++) {
 		int64_t n = 0;
-		if (m->params.at[i].adapter && !adapter_is_of(e, e->weights.at[i], it))
-			continue;
 		dim_is_const(type_elems(m->params.at[i].type), &n);
 		total += entry_freezes(m, &own, &m->params.at[i]) ? 0 : n;
 	}

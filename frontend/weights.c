@@ -364,7 +364,7 @@ void weights_freeze(Elab *e, Entry *entry, Stmt *s)
 	if (!globs_of(e, s->on, &globs))
 		return;
 	warn_unmatched(e, s->on);
-	for (int i = 0; i < e->mod->params.len; i++) {
+	for (int i = 0; i < e->mod->params.len && !(entry && adapters_refused(e)); i++) {
 		if (e->weights.at[i]->role == WR_ADAPTER || !selected(&globs, e->mod->params.at[i].name))
 			continue;   /* what an adapter adds is what is trained */
 		if (entry)

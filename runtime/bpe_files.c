@@ -39,8 +39,8 @@ json_t *sn_bpe_compose(const char *vocab_path, const char *merges_path)
 	}
 	json_t *added = json_array(), *end = json_object_get(vocab, "<|endoftext|>");
 	if (json_is_integer(end))
-		json_array_append_new(added, json_pack("{s:O, s:s, s:b}", "id", end, "content", "<|endoftext|>", "special", 1));
-	return json_pack("{s:s, s:o, s:n, s:{s:s, s:b}, s:n, s:{s:s, s:b}, s:{s:s, s:o, s:o}}", "version", "1.0", "added_tokens", added,
+		json_array_append_new(added, sn_json_pack("{s:O, s:s, s:b}", "id", end, "content", "<|endoftext|>", "special", 1));
+	return sn_json_pack("{s:s, s:o, s:n, s:{s:s, s:b}, s:n, s:{s:s, s:b}, s:{s:s, s:o, s:o}}", "version", "1.0", "added_tokens", added,
 	                 "normalizer", "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "post_processor",
 	                 "decoder", "type", "ByteLevel", "add_prefix_space", 0, "model", "type", "BPE", "vocab", vocab, "merges", merges);
 }

@@ -1,6 +1,7 @@
 /* checkpoint.c: a run directory.
  *
- *   DIR/ckpt-00000100/   model.safetensors optimizer.safetensors state.json config.json tokenizer.json
+ *   DIR/ckpt-00000100/   model.safetensors optimizer.safetensors state.json config.json tokenizer.json; where an adapter is trained
+ *                        adapter_model.safetensors and adapter_config.json, in place of model.safetensors if nothing else is
  *   DIR/last             symbolic link to the newest of them
  *   DIR/best-00000080/   the same without optimizer.safetensors; DIR/best links to it
  *   DIR/metrics.jsonl, DIR/loss.svg
@@ -35,7 +36,7 @@ static json_t *config_json(const SnProgram *p)
 	const SnSetting *s = p->config;
 	for (int64_t i = 0; i < p->nconfig; i++)
 		json_object_set_new(j, s[i].key, s[i].is_num ? json_real(s[i].num) : s[i].str ? json_string(s[i].str) : json_null());
-	return json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
+	return sn_json_pack("{s:s, s:s, s:o}", "program", sn_text(p->name), "version", p->version ? sn_text(p->version) : "", "config", j);
 }
 
 int sn_checkpoint_config(const SnProgram *p, const char *dir)
@@ -43,7 +44,25 @@ int sn_checkpoint_config(const SnProgram *p, const char *dir)
 	return write_json(dir, "config.json", config_json(p));
 }
 
-static const char model_name[] = "model.safetensors", states_name[] = "optimizer.safetensors", state_name[] = "state.json";
+int sn_checkpoint_copy(const char *from, const char *to)
+{
+	static const char *const names[] = {"config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+		"tokenizer.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"};
+	int code = SN_OK;
+	for (size_t i = 0; i < sizeof names / sizeof *names && !code; i++) {
+		char *source = sn_format("%s/%s", from, names[i]), *target = sn_format("%s/%s", to, names[i]);
+		SnFile f;
+		if (sn_exists(source) && !sn_exists(target) && !(code = sn_file_map(&f, source))) {
+			code = sn_file_write(target, f.at, f.n);
+			sn_file_unmap(&f);
+		}
+		free(source);
+		free(target);
+	}
+	return code;
+}
+
+static const char model_name[] = "model.safetensors", adapter_name[] = "adapter_model.safetensors", states_name[] = "optimizer.safetensors", state_name[] = "state.json";
 enum { FORMAT = 2, HEX = 17 };
 
 static const char *hex(char buf[HEX], uint64_t x)
@@ -64,37 +83,66 @@ static uint64_t state_sum(const json_t *state)
 	return sum;
 }
 
-/* Takes over sums: the files' checksums by name. */
-static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums)
+/* Takes over sums: the files' checksums by name. based: whose weights are elsewhere; NULL: they are here. */
+static json_t *state_json(const SnState *st, const SnTokenizer *t, json_t *sums, const SnSession *based)
 {
 	char buf[HEX];
-	json_t *best = isfinite(st->best_loss) ? json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
-	json_t *j = json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
+	json_t *best = isfinite(st->best_loss) ? sn_json_pack("{s:I, s:f}", "step", (json_int_t)st->best_step, "loss", st->best_loss) : json_null();
+	json_t *j = sn_json_pack("{s:i, s:I, s:o, s:f, s:s, s:s, s:O, s:o}", "format", FORMAT, "step", (json_int_t)st->step, "best", best, "seconds", st->seconds,
 	                      "data", hex(buf, st->data_hash), "tokenizer", t ? sn_tokenizer_kind(t) : "", "options", st->options, "sums", sums);
 	json_object_set_new(j, "stale", json_integer(st->stale));
 	json_object_set_new(j, "examples", json_integer(st->examples));
+	if (based)
+		json_object_set_new(j, "base", sn_json_pack("{s:s, s:s}", "file", based->base, "sum", hex(buf, based->base_sum)));
 	json_object_set_new(j, "sum", json_string(hex(buf, state_sum(j))));
 	return j;
 }
 
-static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *dir, bool best)
+/* All that is not an adapter's is as it is in the file that the state names. */
+static bool is_base_alone(const SnSession *s)
+{
+	const SnTensor *t = s->entry->tensors;
+	bool alone = s->base && s->base_sum && !s->altered;
+	for (int64_t i = 0; i < s->entry->ntensor && alone; i++)
+		alone = t[i].kind || t[i].adapter || t[i].frozen;
+	return alone;
+}
+
+static void add_sum(json_t *sums, const char *name, uint64_t sum)
+{
+	char buf[HEX];
+	json_object_set_new(sums, name, json_string(hex(buf, sum)));
+}
+
+/* from: the directory of the checkpoint before; NULL: none. */
+static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *from, const char *dir, bool best)
 {
 	static const char *const states_of[] = {"m.", "v.", "ema."};
-	char *model = sn_format("%s/%s", dir, model_name), *states = sn_format("%s/%s", dir, states_name), *tok = sn_format("%s/tokenizer.json", dir), buf[HEX];
+	char *model = sn_format("%s/%s", dir, model_name), *states = sn_format("%s/%s", dir, states_name), *tok = sn_format("%s/tokenizer.json", dir);
 	json_t *sums = json_object();
 	uint64_t sum = 0;
-	int code = sn_st_write(model, s, 0, NULL, 0, &sum);
-	json_object_set_new(sums, model_name, json_string(hex(buf, sum)));
+	bool adapts = sn_adapter_trains(s->entry), alone = adapts && is_base_alone(s);
+	int code = adapts ? sn_adapter_save(s, p, dir, t != NULL, &sum) : SN_OK;
+	if (adapts)
+		add_sum(sums, adapter_name, sum);
+	if (!code && !alone) {
+		code = sn_st_write(model, s, 0, NULL, 0, &sum);
+		add_sum(sums, model_name, sum);
+	}
 	if (!code && !best) {
 		code = sn_st_write(states, s, 1, states_of, 3, &sum);
-		json_object_set_new(sums, states_name, json_string(hex(buf, sum)));
+		add_sum(sums, states_name, sum);
 	}
 	if (!code && t)
 		code = sn_tokenizer_save(t, tok);
-	if (!code)
+	if (!code && from)
+		code = sn_checkpoint_copy(from, dir);
+	char *config = sn_format("%s/config.json", dir);
+	if (!code && !sn_exists(config))
 		code = sn_checkpoint_config(p, dir);
+	free(config);
 	if (!code)
-		code = write_json(dir, state_name, state_json(st, t, json_incref(sums)));
+		code = write_json(dir, state_name, state_json(st, t, json_incref(sums), alone ? s : NULL));
 	if (!code)
 		code = sn_sync_dir(dir);
 	json_decref(sums);
@@ -164,9 +212,11 @@ int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer
 	const char *family = best ? "best" : "ckpt";
 	char *name = free_name(dir, family, st->step), *path = sn_format("%s/%s", dir, name), *beside = sn_format("%s/%s%s", dir, temporary, name);
 	sn_remove_tree(beside);
+	char *last = sn_format("%s/last", dir);
 	int code = sn_mkdirs(beside);
 	if (!code)
-		code = write_files(s, p, t, st, beside, best);
+		code = write_files(s, p, t, st, sn_exists(last) ? last : st->from, beside, best);
+	free(last);
 	if (!code && rename(beside, path) < 0)
 		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
 	if (!code)
@@ -197,7 +247,7 @@ static char *with_model(const char *dir, const char *link)   /* link NULL: dir i
 {
 	char *path = link ? sn_format("%s/%s", dir, link) : sn_format("%s", dir), *model = sn_weights_file(path);
 	free(model);
-	if (model)
+	if (model || sn_adapter_is(path))
 		return path;
 	free(path);
 	return NULL;
@@ -269,6 +319,25 @@ int sn_checkpoint_verify(const char *path, const SnFile *f, bool required)
 	json_decref(j);
 	free(beside);
 	return code;
+}
+
+char *sn_checkpoint_base(const char *dir, uint64_t *sum)
+{
+	char *path = sn_format("%s/%s", dir, state_name), *config = sn_format("%s/adapter_config.json", dir), *found = NULL;
+	bool ours = sn_exists(path);
+	json_t *j = ours ? read_state(path) : sn_json_read(config), *base = ours ? json_object_get(j, "base") : NULL;
+	const char *file = json_string_value(ours ? json_object_get(base, "file") : json_object_get(j, "base_model_name_or_path"));
+	*sum = ours && file ? strtoull(json_string_value(json_object_get(base, "sum")), NULL, 16) : 0;
+	if (file && sn_is_dir(file))
+		found = sn_weights_file(file);
+	else if (file && sn_exists(file))
+		found = sn_format("%s", file);
+	if (j && !found)
+		sn_fail(SN_DATA, "%s is an adapter, and %s, which it was trained upon, is not here: give -m MODEL --adapter %s", dir, file ? file : "the model", dir);
+	json_decref(j);
+	free(config);
+	free(path);
+	return found;
 }
 
 int sn_state_read(SnState *st, const char *checkpoint)

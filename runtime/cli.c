@@ -34,13 +34,16 @@ static void add(Commands *c, const char *name, int kind, const SnEntry *e)
 
 static Commands commands_of(const SnProgram *p)
 {
+	static char evals[MAX_COMMANDS][64];   /* names of those that are not called eval alone */
 	Commands c = {0};
 	const SnEntry *e = p->entries;
 	for (int i = 0; i < p->nentry; i++)
 		add(&c, e[i].name, (int)e[i].kind, &e[i]);
-	for (int i = 0; i < p->nentry; i++)
-		if (e[i].kind == SN_TRAIN && sn_function(&e[i], "eval"))
-			add(&c, "eval", SN_EVAL, &e[i]);
+	for (int i = 0; i < p->nentry && c.n < MAX_COMMANDS; i++)   /* of the first train entry, and of others by their names */
+		if (e[i].kind == SN_TRAIN && sn_function(&e[i], "eval")) {
+			snprintf(evals[c.n], sizeof evals[0], "eval-%s", sn_text(e[i].name));
+			add(&c, has(&c, "eval") ? evals[c.n] : "eval", SN_EVAL, &e[i]);
+		}
 	add(&c, "init", SN_INIT, NULL);
 	add(&c, "info", SN_INFO, NULL);
 	return c;

@@ -39,7 +39,7 @@ static int extract(Text *t, const char *path, const char *field, const char *bet
 }
 
 /* A model file's `field=` speaks of json lines; a plain text given in their place is read as it is. */
-static int is_json_lines(const char *path)
+bool sn_is_json_lines(const char *path)
 {
 	const char *dot = strrchr(path, '.');
 	return dot && (strcmp(dot, ".jsonl") == 0 || strcmp(dot, ".ndjson") == 0 || strcmp(dot, ".json") == 0);
@@ -54,8 +54,8 @@ static int text_open(Text *t, const SnOptions *o, const char *path, const SnToke
 		return code;
 	t->at = t->file.at;
 	t->n = t->file.n;
-	const char *field = sn_str(o, "data.field", NULL);
-	if (field && is_json_lines(path))
+	const char *field = sn_str(o, "data.field", strstr(path, ".jsonl") ? "text" : NULL);
+	if (field && sn_is_json_lines(path))
 		code = extract(t, path, field, tokenizer && sn_special(tokenizer, end_of_text) >= 0 ? end_of_text : "\n");
 	if (!code && !t->n)
 		code = sn_fail(SN_DATA, "%s: is empty", path);
@@ -82,7 +82,7 @@ static char *tokenizer_spec(const SnOptions *o, const char *checkpoint)
 	return sn_format("%s", sn_str(o, "data.tokenizer", V && V < 256 ? "char" : "byte"));
 }
 
-static int check_ids(const SnOptions *o, const SnTokenizer *t, const SnIds *ids, const char *path)
+int sn_data_check(const SnOptions *o, const SnTokenizer *t, const SnIds *ids, const char *path)
 {
 	int64_t V = sn_vocabulary(o->program);
 	int32_t largest = 0;
@@ -101,10 +101,10 @@ static int encode_file(SnData *d, const SnOptions *o, const char *path, SnIds *o
 	if (!code)
 		code = sn_encode(d->tokenizer, t.at, t.n, path, out);
 	text_close(&t);
-	return code ? code : check_ids(o, d->tokenizer, out, path);
+	return code ? code : sn_data_check(o, d->tokenizer, out, path);
 }
 
-static int open_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint, const char *path)
+int sn_data_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint, const char *path)
 {
 	char *spec = tokenizer_spec(o, checkpoint);
 	Text t = {0};
@@ -126,13 +126,16 @@ static void split(SnData *d, double share)
 	d->train.n = kept;
 }
 
+const char *sn_data_valid(const SnOptions *o)
+{
+	bool paired = sn_overridden(o, "data.valid") || !sn_overridden(o, "data.file");
+	return paired ? sn_str(o, "data.valid", NULL) : NULL;
+}
+
 int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eval)
 {
 	*d = (SnData){0};
-	const char *path = sn_str(o, "data.file", NULL);
-	/* The model file's validation text belongs to the model file's data. */
-	bool paired = sn_overridden(o, "data.valid") || !sn_overridden(o, "data.file");
-	const char *valid = paired ? sn_str(o, "data.valid", NULL) : NULL;
+	const char *path = sn_str(o, "data.file", NULL), *valid = sn_data_valid(o);
 	if (sn_num(o, "data.max", 0) > 0)
 		return sn_fail(SN_USAGE, "data text(max=..) is not supported: windows are cut from the whole text");
 	if (eval && valid && !sn_given(o, "data.file"))
@@ -143,7 +146,7 @@ int sn_data_open(SnData *d, const SnOptions *o, const char *checkpoint, bool eva
 		return sn_fail(SN_DATA, "the model file's text %s is not here: give another with --data FILE", path);
 	if (!eval && valid && !sn_overridden(o, "data.valid") && !sn_exists(valid))
 		return sn_fail(SN_DATA, "the model file's text to validate on, %s, is not here: give another with --valid FILE", valid);
-	int code = open_tokenizer(d, o, checkpoint, path);
+	int code = sn_data_tokenizer(d, o, checkpoint, path);
 	if (!code)
 		code = encode_file(d, o, path, eval ? &d->valid : &d->train);
 	if (!code && !eval && valid)

@@ -104,7 +104,7 @@ static json_t *slots_json(const SnEntry *e, bool output)
 		json_t *shape = json_array(), *slot;
 		for (int64_t k = 0; axes && k < s.at[i]->rank; k++)
 			json_array_append_new(shape, axes[k].sym == -1 ? json_integer(axes[k].offset) : text_json(axes[k].text));
-		slot = json_pack("{s:s, s:s, s:o}", "name", sn_text(s.at[i]->name), "dtype", dtypes[s.at[i]->dtype], "shape", shape);
+		slot = sn_json_pack("{s:s, s:s, s:o}", "name", sn_text(s.at[i]->name), "dtype", dtypes[s.at[i]->dtype], "shape", shape);
 		if (s.at[i]->rows)
 			json_object_set_new(slot, "ids_below", json_integer(s.at[i]->rows));
 		if (s.at[i]->rows)
@@ -123,7 +123,7 @@ static json_t *entry_json(const SnEntry *e, int threads)
 		json_object_set_new(bounds, syms[i].name, json_integer(syms[i].bound));
 	for (int64_t i = 0; i < e->nfunction; i++)
 		json_object_set_new(functions, f[i].name, json_integer(f[i].nlaunch));
-	json_t *out = json_pack("{s:s, s:s, s:o}", "name", sn_text(e->name), "kind", kinds[e->kind & 3], "doc", text_json(e->doc));
+	json_t *out = sn_json_pack("{s:s, s:s, s:o}", "name", sn_text(e->name), "kind", kinds[e->kind & 3], "doc", text_json(e->doc));
 	json_object_set_new(out, "memory_bytes", json_integer(e->arena_bytes + e->scratch_bytes * threads));
 	json_object_set_new(out, "bounds", bounds);
 	json_object_set_new(out, "inputs", slots_json(e, false));
@@ -145,7 +145,7 @@ static json_t *tensors_json(const SnEntry *e, int64_t *elems)
 		json_t *shape = json_array();
 		for (int64_t k = 0; k < t[i].rank; k++)
 			json_array_append_new(shape, json_integer(dims[k]));
-		json_array_append_new(out, json_pack("{s:s, s:o, s:b, s:b}", "name", sn_text(t[i].name), "shape", shape, "decay", (int)t[i].decay, "frozen", (int)t[i].frozen));
+		json_array_append_new(out, sn_json_pack("{s:s, s:o, s:b, s:b}", "name", sn_text(t[i].name), "shape", shape, "decay", (int)t[i].decay, "frozen", (int)t[i].frozen));
 		*elems += sn_tensor_elems(&t[i]);
 	}
 	return out;
@@ -158,7 +158,7 @@ int sn_info_json(FILE *out, const SnProgram *p, const SnEntry *full, int threads
 	json_t *all = full ? tensors_json(full, &elems) : json_array(), *entries = json_array();
 	for (int64_t i = 0; i < p->nentry; i++)
 		json_array_append_new(entries, entry_json(&e[i], threads));
-	json_t *j = json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "name", sn_text(p->name), "doc", text_json(p->doc), "version", text_json(p->version),
+	json_t *j = sn_json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "name", sn_text(p->name), "doc", text_json(p->doc), "version", text_json(p->version),
 	                      "target", text_json(p->target), "parameters", (json_int_t)elems, "tensors", (json_int_t)json_array_size(all), "config",
 	                      settings_json(p->config, p->nconfig));
 	json_object_set_new(j, "entries", entries);

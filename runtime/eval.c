@@ -73,6 +73,15 @@ void sn_evaluate_text(SnSession *s, const SnFunction *f, const SnIds *ids, int64
 		batch(&w, whole * w.stride, 1, rest);
 }
 
+/* Labels that count, of so many examples. */
+static double labels_in(const SnInputs *in, int64_t first, int64_t n)
+{
+	int64_t T = in->file.tensors[0].shape[1], count = 0;
+	for (int64_t i = first * T; i < (first + n) * T; i++)
+		count += in->labels[i] >= 0;
+	return (double)count;
+}
+
 void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *m)
 {
 	int64_t *pick = sn_alloc(sizeof *pick * (size_t)rows);
@@ -84,13 +93,14 @@ void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, i
 			pick[i] = first + done + i;
 		sn_inputs_fill(in, s, pick, now);
 		sn_call(s, f);
-		sn_means_add(m, s, (double)now);
+		sn_means_add(m, s, in->labels ? labels_in(in, first + done, now) : (double)now);
 	}
 	free(pick);
 }
 
-int sn_batch_read(SnBatch *b, const SnOptions *o, bool inputs)
+int sn_batch_read(SnBatch *b, const SnOptions *o, SnFed fed)
 {
+	bool inputs = fed == SN_FED_INPUTS;
 	int64_t micro = sn_bound(o->entry, "B"), bound = sn_bound(o->entry, "T"), batch;
 	if (!inputs && (micro < 1 || bound < 1))
 		return sn_fail(SN_FAIL, "%s has no dimensions B and T", sn_text(o->entry->name));
@@ -124,8 +134,17 @@ int sn_model_find(const SnOptions *o, char **checkpoint)
 
 int sn_model_load(SnSession *s, const SnOptions *o, const char *checkpoint)
 {
+	char *adapter = NULL;
+	if (sn_given(o, "adapter") && !checkpoint)
+		return sn_fail(SN_USAGE, "--adapter adds to the weights of -m");
+	if (sn_given(o, "adapter") && !(adapter = sn_checkpoint_find(sn_str(o, "adapter", ""), true)))
+		return SN_DATA;
+	s->adapter = adapter;
+	int code = checkpoint ? sn_weights_load(s, o->program, checkpoint) : SN_OK;
+	s->adapter = NULL;
+	free(adapter);
 	if (checkpoint)
-		return sn_weights_load(s, o->program, checkpoint);
+		return code;
 	sn_init_params(s, (uint32_t)sn_num(o, "seed", 1));
 	return SN_OK;
 }
@@ -137,8 +156,9 @@ typedef struct Eval {
 	const SnFunction *f;
 	SnSession s;
 	SnBatch b;
-	bool inputs;
-	SnData text;
+	SnFed fed;
+	bool tokens;                  /* what is counted; else examples */
+	SnTalk text;
 	SnInputs file;
 	SnMeans means;
 	int64_t count;                /* tokens predicted, or examples */
@@ -146,11 +166,13 @@ typedef struct Eval {
 
 static int open_data(Eval *e, const char *checkpoint)
 {
-	if (e->inputs)
-		return sn_inputs_open(&e->file, e->o->entry, e->f, sn_str(e->o, "data.inputs", NULL), NULL);
-	int code = sn_data_open(&e->text, e->o, checkpoint, true);
-	if (!code && e->text.valid.n < 2)
-		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)e->text.valid.n);
+	if (e->fed != SN_FED_TEXT) {
+		bool valid = e->fed == SN_FED_TALK && sn_data_valid(e->o) && !sn_given(e->o, "data.file");
+		return sn_source_examples(&e->file, &e->text, e->o, e->o->entry, e->f, e->fed, valid, checkpoint, e->b.context);
+	}
+	int code = sn_data_open(&e->text.data, e->o, checkpoint, true);
+	if (!code && e->text.data.valid.n < 2)
+		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)e->text.data.valid.n);
 	return code;
 }
 
@@ -158,10 +180,10 @@ static void measure(Eval *e)
 {
 	int64_t batches = (int64_t)sn_num(e->o, "eval.batches", 0);
 	sn_means_open(&e->means, e->f);
-	if (e->inputs)
+	if (e->fed != SN_FED_TEXT)
 		sn_evaluate_inputs(&e->s, e->f, &e->file, 0, e->file.examples, e->b.rows, batches, &e->means);
 	else
-		sn_evaluate_text(&e->s, e->f, &e->text.valid, e->b.rows, e->b.context, batches, &e->means);
+		sn_evaluate_text(&e->s, e->f, &e->text.data.valid, e->b.rows, e->b.context, batches, &e->means);
 	e->count = (int64_t)e->means.weight;
 }
 
@@ -169,8 +191,8 @@ static void print(const Eval *e)
 {
 	SnStr s = {0};
 	double loss = sn_means_find(&e->means, "loss");
-	const char *unit = e->inputs ? "examples" : "tokens";
-	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && !e->inputs && !sn_slot(e->f, "perplexity", true);
+	const char *unit = e->tokens ? "tokens" : "examples";
+	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && e->tokens && !sn_slot(e->f, "perplexity", true);
 	if (json) {
 		sn_str_printf(&s, "{");
 		sn_means_json(&s, &e->means, NULL);
@@ -208,7 +230,7 @@ static int evaluate(Eval *e, const char *checkpoint)
 	double seconds = sn_clock() - started;
 	print(e);
 	if (!sn_given(e->o, "quiet"))
-		sn_note("%.2f s, %.0f %s/s", seconds, (double)e->count / seconds, e->inputs ? "examples" : "tokens");
+		sn_note("%.2f s, %.0f %s/s", seconds, (double)e->count / seconds, e->tokens ? "tokens" : "examples");
 	if (sn_slot(e->f, "loss", true) && !isfinite(sn_means_find(&e->means, "loss")))
 		return sn_fail(SN_FAIL, "the loss is not finite");
 	return SN_OK;
@@ -220,14 +242,15 @@ int sn_eval_main(const SnOptions *o)
 	if (!e.f)
 		return sn_fail(SN_FAIL, "%s has no eval function", sn_text(o->entry->name));
 	char *checkpoint = NULL;
-	int code = sn_source_kind(o, e.f, &e.inputs);
+	int code = sn_source_kind(o, e.f, &e.fed);
+	e.tokens = e.fed != SN_FED_INPUTS;
 	if (!code)
-		code = sn_batch_read(&e.b, o, e.inputs);
+		code = sn_batch_read(&e.b, o, e.fed);
 	if (!code)
 		code = sn_model_find(o, &checkpoint);
 	if (!code)
 		code = evaluate(&e, checkpoint);
-	sn_data_close(&e.text);
+	sn_data_close(&e.text.data);
 	sn_inputs_close(&e.file);
 	sn_session_close(&e.s);
 	free(checkpoint);

@@ -52,6 +52,18 @@ bool sn_is_elsewhere(const SnSession *s, const SnTensor *t)
 	return s->externals && s->externals->at[index_of(s, t)];
 }
 
+float *sn_external_own(SnSession *s, const SnTensor *t)
+{
+	const char *at = t->external && s->externals ? s->externals->at[index_of(s, t)] : NULL;
+	if (t->external)
+		sn_external_room(s);
+	if (at) {
+		memcpy(sn_param(s, t), at, (size_t)t->bytes);
+		sn_external_at(s, t, NULL);
+	}
+	return sn_param(s, t);
+}
+
 void sn_external_room(SnSession *s)
 {
 	SnExternals *x = externals(s);

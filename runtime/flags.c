@@ -23,7 +23,7 @@ typedef struct Flag {
 } Flag;
 
 static const Flag flags[] = {
-	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text to train or evaluate on"},
+	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text, or json lines of conversations, to train or evaluate on"},
 	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
 	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
 	{"inputs", 'i', T_PATH, "data.inputs", F_KEPT | F_RUN, "FILE", "safetensors file with the entry's inputs by name"},
@@ -31,6 +31,7 @@ static const Flag flags[] = {
 	{"valid-inputs", 0, T_PATH, "data.valid_inputs", F_KEPT, "FILE", "such a file to validate on (without: the last part of --inputs)"},
 	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_KEPT | F_TEXT, "NAME", "byte, char, a tokenizer.json, a merges.txt, or their directory"},
 	{"weights", 'm', T_STR, "model", F_RUN, "DIR", "run directory, or a directory or file of safetensors"},
+	{"adapter", 0, T_STR, "adapter", F_RUN, "DIR", "LoRA adapter (PEFT's form, or a run's) of the weights"},
 	{"pack-cache", 0, T_STR, "pack_cache", F_EVAL | F_GENERATE | F_INFER, "FILE", "keep weights in the order that kernels read in FILE, and take them from there"},
 	{"out", 'o', T_STR, "out", F_TRAIN | F_INIT, "DIR", "where checkpoints, metrics and curves go (run)"},
 	{"out", 'o', T_STR, "output", F_INFER, "FILE", "safetensors file for the results (without: JSON on standard output)"},
@@ -59,7 +60,7 @@ static const Flag flags[] = {
 	{"prompt-ids", 0, T_STR, "prompt_ids", F_GENERATE, "N,N,..", "token ids to go on from, in place of a text"},
 	{"prompts", 0, T_PATH, "prompts", F_GENERATE, "FILE", "a prompt a line (of .jsonl: \"prompt\"), several at a time; - reads standard input"},
 	{"chat", 0, T_SWITCH, "chat", F_GENERATE, NULL, "a conversation, or each prompt as a question, by the checkpoint's chat template"},
-	{"chat-template", 0, T_STR, "chat_template", F_GENERATE, "NAME", "chatml, llama3, gemma, phi3, zephyr, llama2, mistral, vicuna or alpaca"},
+	{"chat-template", 0, T_STR, "chat_template", F_KEPT | F_EVAL | F_GENERATE, "NAME", "chatml, llama3, gemma, phi3, zephyr, llama2, mistral, vicuna or alpaca"},
 	{"system", 0, T_STR, "system", F_GENERATE, "TEXT", "what stands before a conversation"},
 	{"draft", 0, T_PATH, "draft_program", F_GENERATE, "FILE", "a program of Sinter's, of a smaller model, that proposes tokens (of one built with --set generate.draft=N)"},
 	{"draft-model", 0, T_STR, "draft_model", F_GENERATE, "DIR", "its weights"},

@@ -215,10 +215,10 @@ int sn_infer_main(const SnOptions *o)
 {
 	Infer f = {.o = o, .run = sn_function(o->entry, "run")};
 	char *checkpoint = NULL;
-	bool inputs;
+	SnFed fed;
 	if (!f.run)
 		return sn_fail(SN_FAIL, "%s has no run function", sn_text(o->entry->name));
-	int code = sn_source_kind(o, f.run, &inputs);
+	int code = sn_source_kind(o, f.run, &fed);
 	if (!code)
 		code = sn_model_find(o, &checkpoint);
 	if (!code)

@@ -315,17 +315,25 @@ static int match(Check *c, const char *const *except)
 	return c->trouble ? sn_fail(SN_DATA, "%s does not fit the inputs of %s", c->in->file.path, sn_text(c->e->name)) : SN_OK;
 }
 
+static int match_or_close(SnInputs *in, const SnEntry *e, const SnFunction *f, const char *const *except)
+{
+	Check c = {.in = in, .e = e, .f = f};
+	int code = match(&c, except);
+	if (code)
+		sn_inputs_close(in);
+	return code;
+}
+
+int sn_inputs_match(SnInputs *in, const SnEntry *e, const SnFunction *f)
+{
+	return match_or_close(in, e, f, NULL);
+}
+
 int sn_inputs_open(SnInputs *in, const SnEntry *e, const SnFunction *f, const char *path, const char *const *except)
 {
 	*in = (SnInputs){.batch = -1};
 	int code = sn_st_open(&in->file, path);
-	if (code)
-		return code;
-	Check c = {.in = in, .e = e, .f = f};
-	code = match(&c, except);
-	if (code)
-		sn_inputs_close(in);
-	return code;
+	return code ? code : match_or_close(in, e, f, except);
 }
 
 void sn_inputs_close(SnInputs *in)

@@ -305,7 +305,7 @@ int64_t sn_st_integer(const SnStTensor *t, int64_t i)
 
 static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int n)
 {
-	if (t->kind != kind || t->dtype != SN_F32)
+	if (t->kind != kind || t->dtype != SN_F32 || t->adapter)
 		return false;
 	for (int i = 0; i < n; i++)
 		if (!strncmp(t->name, prefixes[i], strlen(prefixes[i])))
@@ -315,9 +315,25 @@ static bool wanted(const SnTensor *t, int kind, const char *const *prefixes, int
 
 static const char *const dtype_name[] = {[SN_F32] = "F32", [SN_I32] = "I32", [SN_BOOL] = "BOOL"};
 
+/* A part's dtype beyond these: a row of dtypes. */
+enum { STORED = 16 };
+
+int sn_st_dtype(const SnStTensor *t)
+{
+	int i = 0;
+	while (strcmp(dtypes[i].name, t->dtype))   /* which was found there when the file was read */
+		i++;
+	return STORED + i;
+}
+
+static const char *dtype_text(int dtype)
+{
+	return dtype >= STORED ? dtypes[dtype - STORED].name : dtype_name[dtype];
+}
+
 static int64_t part_bytes(const SnStPart *p)
 {
-	int64_t n = p->dtype == SN_BOOL ? 1 : 4;
+	int64_t n = p->dtype >= STORED ? dtypes[p->dtype - STORED].size : p->dtype == SN_BOOL ? 1 : 4;
 	for (int i = 0; i < p->rank; i++)
 		n *= p->shape[i];
 	return n;
@@ -325,14 +341,14 @@ static int64_t part_bytes(const SnStPart *p)
 
 static char *header_text(const SnStPart *parts, int n)
 {
-	json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+	json_t *root = sn_json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
 	int64_t at = 0;
 	for (int i = 0; i < n; i++) {
 		json_t *shape = json_array();
 		for (int k = 0; k < parts[i].rank; k++)
 			json_array_append_new(shape, json_integer(parts[i].shape[k]));
 		int64_t end = at + part_bytes(&parts[i]);
-		json_object_set_new(root, parts[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name[parts[i].dtype], "shape", shape,
+		json_object_set_new(root, parts[i].name, sn_json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_text(parts[i].dtype), "shape", shape,
 		                    "data_offsets", (json_int_t)at, (json_int_t)end));
 		at = end;
 	}
@@ -341,7 +357,7 @@ static char *header_text(const SnStPart *parts, int n)
 	return text;
 }
 
-static int write_parts(const char *path, const SnStPart *parts, int nparts, uint64_t *sum)
+int sn_st_put(const char *path, const SnStPart *parts, int nparts, uint64_t *sum)
 {
 	char *header = header_text(parts, nparts);
 	if (!header)
@@ -374,7 +390,7 @@ int sn_st_write(const char *path, const SnSession *s, int kind, const char *cons
 	for (int64_t i = 0; i < s->entry->ntensor; i++)
 		if (wanted(&t[i], kind, prefixes, nprefix))
 			parts[n++] = (SnStPart){t[i].name, SN_F32, (int)t[i].rank, t[i].dims, s->arena + t[i].offset};
-	int code = write_parts(path, parts, n, sum);
+	int code = sn_st_put(path, parts, n, sum);
 	free(parts);
 	return code;
 }
@@ -385,9 +401,9 @@ int sn_st_write_parts(const char *path, const SnStPart *parts, int n)
 	struct stat st;
 	uint64_t sum;
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return write_parts(path, parts, n, &sum);
+		return sn_st_put(path, parts, n, &sum);
 	char *real = realpath(path, NULL), *beside = sn_format("%s.tmp-%d", real ? real : path, (int)getpid());
-	int code = write_parts(beside, parts, n, &sum);
+	int code = sn_st_put(beside, parts, n, &sum);
 	if (!code && rename(beside, real ? real : path) < 0)
 		code = sn_fail(SN_FAIL, "%s: %s", path, strerror(errno));
 	if (code)

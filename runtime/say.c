@@ -163,3 +163,48 @@ const char *sn_bytes_text(char buf[32], double bytes)
 	snprintf(buf, 32, u ? "%.1f %s" : "%.0f %s", bytes, unit[u]);
 	return buf;
 }
+
+/* --- JSON from a form of it */
+
+typedef struct Pack { const char *at; va_list ap; } Pack;
+
+static void skip(Pack *p)
+{
+	p->at += strspn(p->at, " ,:");
+}
+
+static json_t *value_of(Pack *p)
+{
+	json_t *j;
+	skip(p);
+	switch (*p->at++) {
+	case 's': return json_string(va_arg(p->ap, const char *));
+	case 'i': return json_integer(va_arg(p->ap, int));
+	case 'I': return json_integer(va_arg(p->ap, json_int_t));
+	case 'f': return json_real(va_arg(p->ap, double));
+	case 'b': return json_boolean(va_arg(p->ap, int));
+	case 'o': return va_arg(p->ap, json_t *);
+	case 'O': return json_incref(va_arg(p->ap, json_t *));
+	case '[':
+		for (j = json_array(), skip(p); *p->at != ']'; skip(p))
+			json_array_append_new(j, value_of(p));
+		p->at++;
+		return j;
+	case '{':
+		for (j = json_object(), skip(p); *p->at++ != '}'; skip(p)) {   /* an s */
+			const char *key = va_arg(p->ap, const char *);
+			json_object_set_new(j, key, value_of(p));
+		}
+		return j;
+	default: return json_null();
+	}
+}
+
+json_t *sn_json_pack(const char *fmt, ...)
+{
+	Pack p = {.at = fmt};
+	va_start(p.ap, fmt);
+	json_t *j = value_of(&p);
+	va_end(p.ap);
+	return j;
+}

@@ -88,6 +88,7 @@ void sn_session_close(SnSession *s)
 	sn_externals_close(s);
 	free(s->alone);
 	free(s->costs);
+	free(s->base);
 	if (s->mapping)
 		munmap(s->mapping, s->mapped);
 	*s = (SnSession){0};

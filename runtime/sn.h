@@ -58,6 +58,8 @@ int sn_writer_close(SnWriter *);                              /* writes, fsyncs,
 int sn_file_write(const char *path, const char *text, size_t n);      /* writer open, put, close */
 int sn_file_replace(const char *path, const char *text, size_t n);    /* atomically: beside, then renamed */
 json_t *sn_json_read(const char *path);                       /* NULL after a message with line and column */
+/* What json_pack makes of {, [, s, i, I, f, b, n, o and O, without the 10 KB that it brings into an executable. */
+json_t *sn_json_pack(const char *fmt, ...);
 bool sn_exists(const char *path);
 /* What is inside the executable (`sinter build --embed`): paths that begin with SN_INSIDE are files of it, for the functions above that
  * read. Behind the program's own bytes lie the files, each from a multiple of SN_INSIDE_ALIGN on, then a table of SnInside, then SnInsideEnd. */
@@ -108,6 +110,10 @@ struct SnSession {
 	SnProfile *profile;           /* NULL: nobody asked */
 	SnExternals *externals;       /* external.c's; NULL: nothing to know yet */
 	uint64_t weights;             /* which checkpoint's; 0: none's */
+	const char *adapter;          /* the directory of one to be loaded with the weights; NULL: what the checkpoint has itself */
+	char *base;                   /* the file that the weights came from, or is to be taken for an adapter's; owned; NULL */
+	uint64_t base_sum;            /* its checksum, where an adapter is trained */
+	bool altered;                 /* some weights are not the file's: an adapter was added to them */
 	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
 	int64_t *costs, nalone;       /* of the call at hand; room in both */
 };
@@ -132,6 +138,7 @@ float *sn_param(const SnSession *, const SnTensor *);         /* where to write 
 void sn_external_room(SnSession *);                           /* never fails: says so and exits with 1 */
 void sn_external_at(SnSession *, const SnTensor *, const void *at);   /* it is read there, until the session closes or another is said */
 bool sn_is_elsewhere(const SnSession *, const SnTensor *);    /* by the above */
+float *sn_external_own(SnSession *, const SnTensor *);        /* where the parameter lies in memory that can be written to, with its values */
 void sn_external_keep(SnSession *, SnFile *);                 /* takes over the mapping that it is in */
 /* The weights are where they are to be: places are told to all launches, and what depends on weights alone is computed, or taken from
  * the cache that the options (NULL: none) name. Once, unless all external ones are elsewhere. SN_USAGE, SN_DATA */
@@ -226,7 +233,7 @@ int sn_matcher_next(SnMatcher *, const char *s, size_t n, size_t at, size_t *fro
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;
-enum { SN_MAX_FLAGS = 64 };
+enum { SN_MAX_FLAGS = 96 };
 struct SnOptions {
 	const SnProgram *program;
 	const SnEntry *entry;         /* NULL for info */
@@ -274,11 +281,13 @@ bool sn_st_is_integer(const SnStTensor *);
 /* Element i of an integer or bool tensor; a U64 beyond int64_t is INT64_MAX. */
 int64_t sn_st_integer(const SnStTensor *, int64_t i);
 /* Writes tensors of the entry of `kind` whose names start with prefix ("" for all). *sum: the file's checksum. */
-int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix, uint64_t *sum);
+int sn_st_write(const char *path, const SnSession *, int kind, const char *const *prefixes, int nprefix, uint64_t *sum);   /* no adapters' */
 
 /* Tensors of one's own as a file, written beside and renamed. dtype: SN_F32, SN_I32 or SN_BOOL. SN_FAIL */
 typedef struct SnStPart { const char *name; int dtype, rank; const int64_t *shape; const void *at; } SnStPart;
 int sn_st_write_parts(const char *path, const SnStPart *, int n);
+int sn_st_dtype(const SnStTensor *);                          /* for a part whose bytes are as the tensor's */
+int sn_st_put(const char *path, const SnStPart *, int n, uint64_t *sum);   /* the same into the file itself; *sum: its checksum */
 
 /* inputs.c: named tensors of a safetensors file as the inputs of a function. The axis B counts examples: it may be longer in
  * the file than its bound, who runs the function takes as many at a time as fit. All else is checked when opened. */
@@ -296,11 +305,13 @@ typedef struct SnInputs {
 	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
 	int64_t examples;
 	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
+	const int32_t *labels;        /* of conversations: (examples,T), -100 where there is none; else NULL */
 } SnInputs;
 /* Opens path for function f of entry e: every input but the compiler's own scalars and the names of `except` (NULL-
  * terminated; NULL: none) is in the file with its dtype and shape, within the bounds, ids within their tables. Lists all
  * that does not fit on stderr. SN_DATA. Keeps path. */
 int sn_inputs_open(SnInputs *, const SnEntry *e, const SnFunction *f, const char *path, const char *const *except);
+int sn_inputs_match(SnInputs *, const SnEntry *, const SnFunction *);   /* the same where in->file is made already; closes it where it does not fit */
 void sn_inputs_close(SnInputs *);
 /* Copies n examples (their numbers; NULL: 0..n-1) into the inputs' places and sets the symbols the file has: B to n. */
 void sn_inputs_fill(const SnInputs *, SnSession *, const int64_t *examples, int64_t n);
@@ -317,6 +328,23 @@ int sn_weights_check(const SnEntry *, const SnProgram *, const char *path);   /*
 char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 
+/* adapter.c: LoRA adapters in PEFT's form */
+typedef struct SnLora {
+	char *layer;                  /* without base_model.model. */
+	const SnStTensor *A, *B;      /* [r,in], [out,r] */
+	double scale;
+} SnLora;
+typedef struct SnAdapter { SnSafetensors file; json_t *config; char *path; bool in_out; SnLora *at; int n; } SnAdapter;   /* in_out: weights are stored [in,out] */
+bool sn_adapter_is(const char *dir);                          /* there is an adapter in it */
+int sn_adapter_open(SnAdapter *, const char *dir);            /* checks all of it; SN_DATA */
+void sn_adapter_close(SnAdapter *);
+/* lora.c. Is a weight of this shape the layer's? *in_out: what is believed where both ways fit; then which it is. */
+bool sn_lora_fits(const SnLora *, int rank, const int64_t *shape, bool *in_out);
+void sn_lora_add(const SnLora *, float *w, bool in_out, SnPool *);   /* scale B A, summed in double, rounded once; pool NULL: by this thread */
+int sn_adapter_load(SnSession *, const SnProgram *, const char *dir);   /* behind sn_weights_load; SN_DATA */
+bool sn_adapter_trains(const SnEntry *);                      /* it is a train entry that has one of its own */
+int sn_adapter_save(const SnSession *, const SnProgram *, const char *dir, bool texts, uint64_t *sum);   /* texts: of a causal language model */
+
 /* checkpoint.c: a run directory. See docs/runtime.md for the layout. */
 typedef struct SnState {
 	int64_t step;                 /* optimiser steps done */
@@ -327,13 +355,19 @@ typedef struct SnState {
 	double seconds;               /* of training so far */
 	uint64_t data_hash;
 	json_t *options;              /* owned */
+	const char *from;             /* the directory that the run's first weights came from; NULL */
 } SnState;
+/* What lies beside a model's weights and says how it is used (configuration, tokenizer, chat template), where it is there and not yet in `to`. */
+int sn_checkpoint_copy(const char *from, const char *to);     /* SN_DATA, SN_FAIL */
 int sn_checkpoint_save(const SnSession *, const SnProgram *, const SnTokenizer *, const SnState *, const char *dir, bool best);
 /* Where a checkpoint's files are: dir itself, or what dir/last (or dir/best, where `best` is wanted and there) names.
  * malloc'ed; NULL after a message. */
 char *sn_checkpoint_find(const char *dir, bool best);
 int sn_checkpoint_config(const SnProgram *, const char *dir); /* writes config.json */
 bool sn_checkpoint_is_run(const char *dir);
+/* The file that the adapter in dir belongs to: what its state.json says, else its adapter_config.json; malloc'ed. *sum: its checksum, 0 where
+ * that is not known. NULL after a message. */
+char *sn_checkpoint_base(const char *dir, uint64_t *sum);
 int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA; also where its checksum does not fit */
 /* A checkpoint's file, as mapped, against the checksum in the state.json beside it. Without a state.json it is no
  * checkpoint's file: SN_OK. A state.json that does not name the file is SN_OK unless `required`. */
@@ -344,6 +378,11 @@ typedef struct SnData { SnTokenizer *tokenizer; SnIds train, valid; uint64_t has
 /* Reads and tokenises what the options name; checks ids against the vocabulary. `checkpoint` may bring the
  * tokenizer. eval: everything goes to `valid`. */
 int sn_data_open(SnData *, const SnOptions *, const char *checkpoint, bool eval);
+int sn_data_tokenizer(SnData *, const SnOptions *, const char *checkpoint, const char *path);   /* the tokenizer alone; path: the text it is for */
+int sn_data_check(const SnOptions *, const SnTokenizer *, const SnIds *, const char *path);      /* are the ids within the vocabulary? SN_DATA */
+bool sn_is_json_lines(const char *path);
+/* The file to validate on, or NULL: what the model file says goes with the data that it names. */
+const char *sn_data_valid(const SnOptions *);
 void sn_data_close(SnData *);
 /* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
 void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
@@ -362,26 +401,34 @@ void sn_means_json(SnStr *, const SnMeans *, const char *without);
 void sn_json_number(SnStr *, double);                         /* null where not finite */
 void sn_json_string(SnStr *, const char *);
 
+/* dialog.c: conversations as rows of tokens and labels */
+typedef struct SnChat SnChat;
+typedef struct SnTalk { SnData data; const SnChat *chat; } SnTalk;   /* its tokenizer; the family, once it was asked for */
+/* path: json lines of conversations, prompts and completions or texts, or a text. Opens the tokenizer where there is none yet. */
+int sn_talk_open(SnTalk *, SnInputs *, const SnOptions *, const SnEntry *, const SnFunction *, const char *path, const char *checkpoint, int64_t T);
+
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
+typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_TALK } SnFed;   /* ids of a text; a file of inputs; conversations, as tokens and labels */
 typedef struct SnBatch { int64_t rows, context, accumulate; } SnBatch;   /* sequences a call, T (of a text), calls a step */
-int sn_batch_read(SnBatch *, const SnOptions *, bool inputs); /* SN_USAGE where the options don't fit the bounds */
+int sn_batch_read(SnBatch *, const SnOptions *, SnFed); /* SN_USAGE where the options don't fit the bounds */
 /* Where -m's weights are, malloc'ed, or NULL for --random. SN_USAGE without one of the two or with both; SN_DATA. */
 int sn_model_find(const SnOptions *, char **checkpoint);
 
 /* The means over ids, weighted by tokens predicted, in windows of context T that follow one another; all of them, or the first `batches`
  * batches. */
 void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches, SnMeans *);
-/* The same over n examples from `first` on, `rows` a call, weighted by examples. */
+/* The same over n examples from `first` on, `rows` a call, weighted by examples, or by labels of conversations. */
 void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
 int sn_eval_main(const SnOptions *);
-/* Weights from the checkpoint, or random where it is NULL. */
+/* Weights from the checkpoint, with the adapter that the options name, or random where it is NULL. */
 int sn_model_load(SnSession *, const SnOptions *, const char *checkpoint);
 const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] input; NULL after a message */
 
 /* source.c: where training's examples come from */
 typedef struct SnSource {
-	bool inputs;                  /* a file of inputs; else a text */
-	SnData data;                  /* of a text */
+	SnFed fed;
+	bool inputs;                  /* there are examples: not a text */
+	SnTalk talk;                  /* of a text data alone */
 	const SnSlot *tokens;
 	int64_t context, len;         /* T; tokens of a sequence with the one predicted */
 	SnInputs in;                  /* of a file: the first ntrain examples are trained on, the others validate */
@@ -393,8 +440,11 @@ typedef struct SnSource {
 	uint32_t seed;
 	uint64_t hash;
 } SnSource;
-/* Whether function f is fed from --inputs or from a text. SN_USAGE where neither can be. */
-int sn_source_kind(const SnOptions *, const SnFunction *f, bool *inputs);
+/* How function f is fed. SN_USAGE where it can't be. */
+int sn_source_kind(const SnOptions *, const SnFunction *f, SnFed *);
+const SnSlot *sn_labels_slot(const SnFunction *, bool labels);   /* of an entry that conversations can feed, its tokens or labels; NULL */
+/* Examples of a file of inputs or of conversations: those to train or evaluate on, or (valid) to validate on. */
+int sn_source_examples(SnInputs *, SnTalk *, const SnOptions *, const SnEntry *, const SnFunction *, SnFed, bool valid, const char *checkpoint, int64_t T);
 bool sn_takes_text(const SnOptions *, const SnFunction *);     /* --data can feed it */
 int sn_source_open(SnSource *, SnSession *, const SnOptions *, const SnFunction *, const char *checkpoint, const SnBatch *);
 void sn_source_close(SnSource *);
@@ -414,7 +464,7 @@ typedef struct SnValidation {
 	const char *best;             /* the output that decides which weights are best */
 	bool grows;
 } SnValidation;
-int sn_validation_open(SnValidation *, SnSession *, const SnOptions *, SnSource *, const SnBatch *);
+int sn_validation_open(SnValidation *, SnSession *, const SnOptions *, SnSource *, const SnBatch *, const char *checkpoint);
 void sn_validation_close(SnValidation *);
 bool sn_validation_possible(const SnValidation *);            /* there is something to validate on */
 bool sn_validation_run(SnValidation *, SnMeans *);            /* false if not */
@@ -555,11 +605,16 @@ void sn_prompts_close(SnPrompts *);
 char *sn_read_stdin(size_t *n);                               /* all of it, NUL-terminated; malloc'ed */
 
 /* chat.c: conversations as text, by the family of the checkpoint's chat template */
-typedef struct SnChat SnChat;
 int sn_chat_find(const SnOptions *, const char *checkpoint, const SnChat **);   /* SN_USAGE, SN_DATA */
 const char *sn_chat_stop(const SnChat *);                     /* the text that ends an answer */
 /* Adds what stands between the last answer (or nothing: `first`) and the next one. system: NULL or empty: none */
 void sn_chat_ask(SnStr *, const SnChat *, const char *system, const char *user, bool first);
+const char *sn_chat_name(const SnChat *);
+bool sn_chat_ends(const SnChat *);                            /* an answer ends with the stop */
+/* A whole conversation as text. cuts (room for n): where each of the assistant's turns begins and where it ends, with what ends it. What follows
+ * the last of them is left out. NULL, or what is wrong with the order. */
+typedef struct SnTurn { const char *role, *text; } SnTurn;
+const char *sn_chat_render(SnStr *, const SnChat *, const SnTurn *, int n, size_t *cuts, int *ncuts);
 
 /* beam.c: beam search; scores are sums of log-probabilities divided by length (Wu et al. 2016, sec. 7, alpha = 1). */
 typedef struct SnBeam {

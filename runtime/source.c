@@ -1,4 +1,4 @@
-/* source.c: where a training entry's examples come from: windows of a text, or a file of named inputs. Of a file the
+/* source.c: where a training entry's examples come from: windows of a text, a file of named inputs, or conversations (dialog.c). Of a file the
  * examples come in an order shuffled anew for each pass, a function of the seed and the pass's number alone; passes follow
  * one another without a break, so that each step is a whole batch and each example is seen equally often. */
 #include "runtime/sn.h"
@@ -32,32 +32,53 @@ static bool takes_text(const SnFunction *f)
 	return fits && n == 1 && sn_slot(f, "loss", true);
 }
 
-bool sn_takes_text(const SnOptions *o, const SnFunction *f)
+const SnSlot *sn_labels_slot(const SnFunction *f, bool labels)
 {
-	return takes_text(f) && !strcmp(sn_str(o, "data.kind", "text"), "text");
+	const SnSlot *s = f->slots, *found[2] = {NULL, NULL};
+	for (int64_t i = 0; i < f->nslot; i++) {
+		if (!sn_slot_is_fed(&s[i]))
+			continue;
+		if (s[i].dtype != SN_I32 || s[i].rank != 2 || found[s[i].optional != 0])
+			return NULL;
+		found[s[i].optional != 0] = &s[i];
+	}
+	return found[0] && found[1] && sn_slot(f, "loss", true) ? found[labels] : NULL;
 }
 
-int sn_source_kind(const SnOptions *o, const SnFunction *f, bool *inputs)
+static bool takes_talk(const SnOptions *o, const SnFunction *f)
+{
+	const char *kind = sn_str(o, "data.kind", "text");
+	return sn_labels_slot(f, true) && (!strcmp(kind, "chat") || !strcmp(kind, "text") || !strcmp(kind, "inputs"));
+}
+
+bool sn_takes_text(const SnOptions *o, const SnFunction *f)
+{
+	return takes_talk(o, f) || (takes_text(f) && !strcmp(sn_str(o, "data.kind", "text"), "text"));
+}
+
+int sn_source_kind(const SnOptions *o, const SnFunction *f, SnFed *fed)
 {
 	const char *kind = sn_str(o, "data.kind", "text");
 	if (sn_given(o, "data.inputs") && sn_given(o, "data.file"))
 		return sn_fail(SN_USAGE, "--inputs and --data exclude each other");
-	*inputs = sn_str(o, "data.inputs", NULL) && !sn_given(o, "data.file");
-	if (sn_given(o, *inputs ? "data.valid" : "data.valid_inputs"))
-		return sn_fail(SN_USAGE, *inputs ? "--valid is a text: --inputs goes with --valid-inputs" : "--valid-inputs goes with --inputs");
-	const char *path = *inputs ? sn_str(o, "data.inputs", NULL) : NULL;
+	bool inputs = sn_str(o, "data.inputs", NULL) && !sn_given(o, "data.file");
+	*fed = inputs ? SN_FED_INPUTS : takes_talk(o, f) ? SN_FED_TALK : SN_FED_TEXT;
+	if (sn_given(o, inputs ? "data.valid" : "data.valid_inputs"))
+		return sn_fail(SN_USAGE, inputs ? "--valid is a text: --inputs goes with --valid-inputs" : "--valid-inputs goes with --inputs");
+	const char *path = inputs ? sn_str(o, "data.inputs", NULL) : NULL;
 	if (path && !sn_overridden(o, "data.inputs") && !sn_exists(path))
 		return sn_fail(SN_DATA, "the model file's inputs %s are not here: give others with --inputs FILE", path);
-	if (*inputs)
+	if (inputs || (*fed == SN_FED_TALK && sn_str(o, "data.file", NULL)))
 		return SN_OK;
-	if (strcmp(kind, "text") && strcmp(kind, "inputs"))
+	if (strcmp(kind, "text") && strcmp(kind, "inputs") && strcmp(kind, "chat"))
 		return sn_fail(SN_USAGE, "data source `%s` is not in this version: give --inputs FILE", kind);
-	if (sn_takes_text(o, f))
+	if (*fed == SN_FED_TEXT && sn_takes_text(o, f))
 		return SN_OK;
 	SnStr s = {0};
 	inputs_text(&s, f);
 	int code = sn_fail(SN_USAGE, "%s %s: give --inputs FILE with %s", sn_text(o->entry->name),
-	                   sn_given(o, "data.file") ? "can't be fed from a text" : "has nothing to run on", s.s ? s.s : "nothing");
+	                   *fed == SN_FED_TALK ? "has no data (--data FILE of conversations)" : sn_given(o, "data.file") ? "can't be fed from a text" : "has nothing to run on",
+	                   s.s ? s.s : "nothing");
 	free(s.s);
 	return code;
 }
@@ -66,7 +87,8 @@ int sn_source_kind(const SnOptions *o, const SnFunction *f, bool *inputs)
 
 static int open_text(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
 {
-	int code = sn_data_open(&src->data, o, checkpoint, false);
+	SnData *data = &src->talk.data;
+	int code = sn_data_open(data, o, checkpoint, false);
 	if (code)
 		return code;
 	int64_t shape[SN_MAX_RANK] = {0}, *B = sn_dim(s, "B"), *T = sn_dim(s, "T");
@@ -76,26 +98,37 @@ static int open_text(SnSource *src, SnSession *s, const SnOptions *o, const SnFu
 	sn_slot_shape(s, f, src->tokens, shape);
 	src->context = b->context;
 	src->len = shape[1];
-	src->hash = src->data.hash;
+	src->hash = data->hash;
 	if (shape[0] != b->rows || src->len < 2)
 		return sn_fail(SN_FAIL, "the input %s is [%lld,%lld]: not sequences of 2 or more tokens", sn_text(src->tokens->name), (long long)shape[0], (long long)shape[1]);
-	if (src->data.train.n < src->len)
-		return sn_fail(SN_DATA, "the training text has %lld tokens; one sequence needs %lld (or give a smaller --context)", (long long)src->data.train.n, (long long)src->len);
+	if (data->train.n < src->len)
+		return sn_fail(SN_DATA, "the training text has %lld tokens; one sequence needs %lld (or give a smaller --context)", (long long)data->train.n, (long long)src->len);
 	src->unit = "tok";
 	src->units = b->rows * (src->len - 1);
-	src->pass = src->data.train.n / (src->len - 1);
+	src->pass = data->train.n / (src->len - 1);
 	return SN_OK;
 }
 
-/* --- a file of inputs */
+/* --- examples */
 
-static int open_inputs(SnSource *src, const SnOptions *o, const SnFunction *f, const SnBatch *b)
+int sn_source_examples(SnInputs *in, SnTalk *t, const SnOptions *o, const SnEntry *e, const SnFunction *f, SnFed fed, bool valid, const char *checkpoint, int64_t T)
+{
+	const char *path = sn_str(o, "data.file", NULL);
+	if (fed == SN_FED_INPUTS)
+		return sn_inputs_open(in, e, f, sn_str(o, valid ? "data.valid_inputs" : "data.inputs", NULL), NULL);
+	if (!valid && !sn_overridden(o, "data.file") && !sn_exists(path))
+		return sn_fail(SN_DATA, "the model file's %s is not here: give other conversations with --data FILE", path);
+	return sn_talk_open(t, in, o, e, f, valid ? sn_data_valid(o) : path, checkpoint, T);
+}
+
+static int open_examples(SnSource *src, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
 {
 	int64_t wanted = b->rows * b->accumulate;
-	int code = sn_inputs_open(&src->in, o->entry, f, sn_str(o, "data.inputs", NULL), NULL);
+	int code = sn_source_examples(&src->in, &src->talk, o, o->entry, f, src->fed, false, checkpoint, b->context);
 	if (code)
 		return code;
-	double share = sn_str(o, "data.valid_inputs", NULL) ? 0 : sn_num(o, "data.valid_fraction", 0.1);
+	bool valid = src->fed == SN_FED_TALK ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL);
+	double share = valid ? 0 : sn_num(o, "data.valid_fraction", 0.1);
 	src->ntrain = src->in.examples - (int64_t)((double)src->in.examples * share);
 	if (src->ntrain < 1)
 		return sn_fail(SN_DATA, "%s: all %lld examples are kept for validation", src->in.file.path, (long long)src->in.examples);
@@ -130,10 +163,11 @@ static void shuffle(SnSource *src, int64_t epoch)
 int sn_source_open(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
 {
 	*src = (SnSource){.rows = b->rows, .seed = (uint32_t)sn_num(o, "seed", 1), .epoch = -1};
-	int code = sn_source_kind(o, f, &src->inputs);
+	int code = sn_source_kind(o, f, &src->fed);
+	src->inputs = src->fed != SN_FED_TEXT;
 	if (code)
 		return code;
-	return src->inputs ? open_inputs(src, o, f, b) : open_text(src, s, o, f, checkpoint, b);
+	return src->inputs ? open_examples(src, o, f, checkpoint, b) : open_text(src, s, o, f, checkpoint, b);
 }
 
 void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
@@ -141,7 +175,7 @@ void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
 	if (!src->inputs) {
 		*sn_dim(s, "B") = src->rows;
 		*sn_dim(s, "T") = src->context;
-		sn_data_batch(&src->data.train, (int32_t *)(s->arena + src->tokens->offset), src->rows, src->len, src->seed, micro);
+		sn_data_batch(&src->talk.data.train, (int32_t *)(s->arena + src->tokens->offset), src->rows, src->len, src->seed, micro);
 		return;
 	}
 	for (int64_t i = 0; i < src->rows; i++) {
@@ -155,7 +189,7 @@ void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
 
 void sn_source_close(SnSource *src)
 {
-	sn_data_close(&src->data);
+	sn_data_close(&src->talk.data);
 	sn_inputs_close(&src->in);
 	free(src->order);
 	free(src->pick);

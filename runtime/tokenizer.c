@@ -310,7 +310,7 @@ int32_t sn_eos(const SnTokenizer *t)
 
 static char *own_json(const SnTokenizer *t)
 {
-	json_t *root = json_pack("{s:s}", "sinter", kind_name[t->kind]), *codes = json_array();
+	json_t *root = sn_json_pack("{s:s}", "sinter", kind_name[t->kind]), *codes = json_array();
 	for (int32_t i = 0; t->kind == CHAR && i < t->size; i++) {
 		uint32_t code = 0;
 		sn_utf8_read(t->pieces[i].at, (size_t)t->pieces[i].n, &code);

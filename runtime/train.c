@@ -114,13 +114,13 @@ static int read_settings(Train *t)
 	t->validate_every = (int64_t)sn_num(o, "validate.every", 0);
 	t->save_every = (int64_t)sn_num(o, "save.every", 0);
 	t->patience = (int64_t)sn_num(o, "stop.patience", 0);
-	bool inputs;
+	SnFed fed;
 	int code = read_schedule(t);
 	if (!code)
 		code = read_average(t);
 	if (!code)
-		code = sn_source_kind(o, t->step, &inputs);
-	return code ? code : sn_batch_read(&t->batch, o, inputs);
+		code = sn_source_kind(o, t->step, &fed);
+	return code ? code : sn_batch_read(&t->batch, o, fed);
 }
 
 /* --- opening */
@@ -151,12 +151,17 @@ static int open_dir(Train *t)
 static int load_resumed(Train *t, const char *checkpoint)
 {
 	char *path = sn_format("%s/optimizer.safetensors", checkpoint);
-	int code = sn_weights_load(&t->s, t->o->program, checkpoint);
+	const char *moved = sn_str(t->o, "model", NULL);   /* what an adapter is trained upon lies elsewhere now */
+	char *base = moved ? sn_checkpoint_find(moved, true) : NULL;
+	t->s.base = base && sn_is_dir(base) ? sn_weights_file(base) : base ? sn_format("%s", base) : NULL;
+	int code = moved && !t->s.base ? SN_DATA : sn_weights_load(&t->s, t->o->program, checkpoint);
+	free(base);
+	t->s.adapter = NULL;
 	if (!code)
 		code = sn_states_load(&t->s, path);
 	free(path);
 	if (!code && t->state.data_hash != t->source.hash) {
-		bool inputs = t->source.inputs;
+		bool inputs = t->source.fed == SN_FED_INPUTS;
 		if (!sn_given(t->o, inputs ? "data.inputs" : "data.file"))
 			return sn_fail(SN_DATA, "the training data is not what this run began with; give it with --%s to go on all the same", inputs ? "inputs" : "data");
 		sn_note("the training data is not what this run began with");
@@ -172,7 +177,7 @@ static int open_data(Train *t, const char *checkpoint)
 	if (!code)
 		code = count_steps(t);
 	if (!code)
-		code = sn_validation_open(&t->validation, &t->s, t->o, &t->source, &t->batch);
+		code = sn_validation_open(&t->validation, &t->s, t->o, &t->source, &t->batch, checkpoint);
 	if (code)
 		return code;
 	if (t->patience && (!t->validate_every || !sn_validation_possible(&t->validation)))
@@ -211,13 +216,15 @@ static int open_all(Train *t, const char *resumed, const char *initial)
 	if (resumed)
 		code = load_resumed(t, resumed);
 	else if (initial)
-		code = sn_weights_load(&t->s, t->o->program, initial);
+		code = sn_model_load(&t->s, t->o, initial);
 	else
 		sn_init_params(&t->s, t->seed);
 	if (!code && !resumed && t->averaged)
 		begin_averages(t);
 	t->state.data_hash = t->source.hash;
 	json_t *options = sn_options_save(t->o);
+	if (t->source.talk.chat)
+		json_object_set_new(options, "chat_template", json_string(sn_chat_name(t->source.talk.chat)));
 	json_decref(t->state.options);
 	t->state.options = options;
 	if (!code)
@@ -337,7 +344,7 @@ static int validate_now(Train *t)
 	t->state.best_loss = value;
 	t->state.best_step = t->state.step;
 	keep_time(t);
-	return sn_checkpoint_save(&t->s, t->o->program, t->source.data.tokenizer, &t->state, t->dir, true);
+	return sn_checkpoint_save(&t->s, t->o->program, t->source.talk.data.tokenizer, &t->state, t->dir, true);
 }
 
 static int validate(Train *t)
@@ -358,7 +365,7 @@ static int save(Train *t)
 	if (t->saved == t->state.step)
 		return SN_OK;
 	keep_time(t);
-	int code = sn_checkpoint_save(&t->s, t->o->program, t->source.data.tokenizer, &t->state, t->dir, false);
+	int code = sn_checkpoint_save(&t->s, t->o->program, t->source.talk.data.tokenizer, &t->state, t->dir, false);
 	if (code)
 		return code;
 	t->saved = t->state.step;
@@ -440,6 +447,7 @@ static int prepare_and_run(Train *t)
 	} else if (!code && model) {
 		initial = sn_checkpoint_find(model, true);
 		code = initial ? SN_OK : SN_DATA;
+		t->state.from = initial && sn_is_dir(initial) ? initial : NULL;
 	}
 	if (!code)
 		code = read_settings(t);

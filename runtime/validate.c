@@ -84,16 +84,15 @@ static void copy_weights(SnValidation *v)
 
 /* --- opening */
 
-static int open_file(SnValidation *v, const SnOptions *o, SnSource *src)
+static int open_file(SnValidation *v, const SnOptions *o, SnSource *src, const char *checkpoint)
 {
-	const char *path = sn_str(o, "data.valid_inputs", NULL);
-	if (!path) {
+	if (!(src->fed == SN_FED_TALK ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL))) {
 		v->in = &src->in;
 		v->first = src->ntrain;
 		v->n = src->in.examples - src->ntrain;
 		return SN_OK;
 	}
-	int code = sn_inputs_open(&v->file, v->apart ? v->own.entry : o->entry, v->eval, path, NULL);
+	int code = sn_source_examples(&v->file, &src->talk, o, v->apart ? v->own.entry : o->entry, v->eval, src->fed, true, checkpoint, v->batch.context);
 	v->in = &v->file;
 	v->n = code ? 0 : v->file.examples;
 	return code;
@@ -118,12 +117,12 @@ static int choose(SnValidation *v, const SnOptions *o, const SnSource *src)
 	return SN_OK;
 }
 
-int sn_validation_open(SnValidation *v, SnSession *s, const SnOptions *o, SnSource *src, const SnBatch *b)
+int sn_validation_open(SnValidation *v, SnSession *s, const SnOptions *o, SnSource *src, const SnBatch *b, const char *checkpoint)
 {
 	*v = (SnValidation){.trained = s, .src = src, .batch = *b, .batches = (int64_t)sn_num(o, "eval.batches", 0)};
 	int code = choose(v, o, src);
 	if (!code && src->inputs)
-		code = open_file(v, o, src);
+		code = open_file(v, o, src, checkpoint);
 	v->grows = sn_metric_grows(v->best);
 	int64_t bound = sn_bound(v->apart ? v->own.entry : o->entry, "B");
 	v->rows = v->apart ? (bound ? bound : 1) : b->rows;
@@ -132,7 +131,7 @@ int sn_validation_open(SnValidation *v, SnSession *s, const SnOptions *o, SnSour
 
 bool sn_validation_possible(const SnValidation *v)
 {
-	return v->eval && (v->src->inputs ? v->n > 0 : v->src->data.valid.n >= 2);
+	return v->eval && (v->src->inputs ? v->n > 0 : v->src->talk.data.valid.n >= 2);
 }
 
 bool sn_validation_run(SnValidation *v, SnMeans *m)
@@ -146,7 +145,7 @@ bool sn_validation_run(SnValidation *v, SnMeans *m)
 	if (v->src->inputs)
 		sn_evaluate_inputs(s, v->eval, v->in, v->first, v->n, v->rows, v->batches, m);
 	else
-		sn_evaluate_text(s, v->eval, &v->src->data.valid, v->rows, v->batch.context, v->batches, m);
+		sn_evaluate_text(s, v->eval, &v->src->talk.data.valid, v->rows, v->batch.context, v->batches, m);
 	return true;
 }
 

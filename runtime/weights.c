@@ -230,7 +230,7 @@ static void report_match(const Match *m)
 	for (int i = 0; i < m->nparam; i++)
 		matched += m->found[i] != NULL;
 	char fresh[64] = "";
-	if (matched < m->nparam)
+	if (matched < m->nparam && !(m->s && m->s->adapter))
 		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", m->nparam - matched);
 	sn_note("%d/%d tensors matched%s%s%s", matched, matched, prefix, renamed, fresh);
 }
@@ -385,14 +385,35 @@ static int take_renamed(SnSession *s, const SnEntry *e, const SnProgram *program
 	return code;
 }
 
-static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path)
+/* Of what an adapter is trained upon, checkpoints keep the name alone: the file must stay what it is. */
+static int remember_base(SnSession *s, const SnSafetensors *f, uint64_t wanted)
+{
+	if (!wanted && !sn_adapter_trains(s->entry))
+		return SN_OK;
+	free(s->base);
+	s->base = realpath(f->path, NULL);
+	s->base_sum = 0;
+	for (int i = 0; i < f->nshard; i++)
+		s->base_sum = s->base_sum * 31 + sn_sum(f->shards[i].file.at, f->shards[i].file.n);
+	return !wanted || wanted == s->base_sum ? SN_OK : sn_fail(SN_DATA, "%s: not the weights that the adapter was trained upon (its checksum is another)", f->path);
+}
+
+static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path, uint64_t wanted)
 {
 	SnSafetensors file;
 	int code = open_verified(&file, path, false), count = 0;
 	if (code)
 		return code;
+	code = remember_base(s, &file, wanted);
+	if (code) {
+		sn_st_close(&file);
+		return code;
+	}
 	char **names = sn_alloc(sizeof *names * (size_t)(file.n + 1));
-	code = rename_all(&file, program, names, &count);
+	if (s)
+		code = remember_base(s, &file, wanted);
+	if (!code)
+		code = rename_all(&file, program, names, &count);
 	if (!code)
 		code = take_renamed(s, e, program, &file, count);
 	for (int i = 0; i < file.n; i++)
@@ -402,19 +423,39 @@ static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, c
 	return code;
 }
 
-static int take(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path)
+/* The file in the directory, or the one that its adapter was trained upon. */
+static int take_dir(SnSession *s, const SnEntry *e, const SnProgram *program, const char *dir)
 {
-	if (!sn_is_dir(path))
-		return take_file(s, e, program, path);
-	char *file = sn_weights_file(path);
-	int code = file ? take_file(s, e, program, file) : sn_fail(SN_DATA, "%s: no model.safetensors in it", path);
+	uint64_t sum = 0;
+	char *file = sn_weights_file(dir);
+	if (!file && sn_adapter_is(dir)) {
+		file = sn_checkpoint_base(dir, &sum);
+		if (s && s->base) {
+			free(file);
+			file = sn_format("%s", s->base);
+		}
+		if (!file)
+			return SN_DATA;
+	}
+	int code = file ? take_file(s, e, program, file, sum) : sn_fail(SN_DATA, "%s: no model.safetensors in it", dir);
 	free(file);
 	return code;
 }
 
+static int take(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path)
+{
+	return sn_is_dir(path) ? take_dir(s, e, program, path) : take_file(s, e, program, path, 0);
+}
+
 int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
 {
-	return take(s, s->entry, program, path);
+	bool adapts = sn_is_dir(path) && sn_adapter_is(path);
+	if (adapts && s->adapter)
+		return sn_fail(SN_USAGE, "%s has an adapter of its own: --adapter goes with the model that both were trained upon", path);
+	if (adapts)
+		s->adapter = path;
+	int code = take(s, s->entry, program, path);
+	return code || !s->adapter ? code : sn_adapter_load(s, program, s->adapter);
 }
 
 int sn_weights_check(const SnEntry *e, const SnProgram *program, const char *path)
