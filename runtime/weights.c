@@ -404,11 +404,6 @@ static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, c
 	int code = open_verified(&file, path, false), count = 0;
 	if (code)
 		return code;
-	code = remember_base(s, &file, wanted);
-	if (code) {
-		sn_st_close(&file);
-		return code;
-	}
 	char **names = sn_alloc(sizeof *names * (size_t)(file.n + 1));
 	if (s)
 		code = remember_base(s, &file, wanted);
