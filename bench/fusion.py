@@ -86,7 +86,7 @@ def llama(b, rounds):
 
 
 def records(b):
-    yield from train(b, 4, 64, b.rounds(7))
+    yield from train(b, 4, 64, b.rounds(7, 3))
     if not b.quick:
         yield from train(b, 1, 1024, 3)
-    yield from llama(b, b.rounds(7))
+    yield from llama(b, b.rounds(7, 3))

@@ -180,7 +180,7 @@ def both(b, bench, s, kind, program):
         sides = [measure.Side("sinter", lambda: mine(b, program))]
         if bench:
             sides.append(measure.Side("llama.cpp", lambda: theirs(b, bench, path, *flags)))
-        yield b.compare(what, f"{s.text}, {kind}", "tokens/s", sides, b.rounds(3), less=False,
+        yield b.compare(what, f"{s.text}, {kind}", "tokens/s", sides, b.rounds(5, 3), less=False,
                         limit=(limit, lambda rate, most: rate * each / (most * 1e9)))
     if bench:
         os.remove(path)
