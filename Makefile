@@ -245,4 +245,4 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
--include $(wildcard $(BUILD)/*/*.d $(BUILD)/aarch64/*/*.d)
+-include $(filter-out %.a.d,$(wildcard $(BUILD)/*/*.d $(BUILD)/aarch64/*/*.d))

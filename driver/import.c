@@ -3,10 +3,13 @@
 #include "convert/convert.h"
 #include "driver/driver.h"
 
+#include <sys/stat.h>
+
 static bool is_gguf(const char *path)
 {
 	char magic[4] = "";
-	FILE *f = fopen(path, "rb");
+	struct stat st;
+	FILE *f = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL;
 	bool is = f && fread(magic, 1, sizeof magic, f) == sizeof magic && memcmp(magic, "GGUF", 4) == 0;
 	if (f)
 		fclose(f);

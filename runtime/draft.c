@@ -75,7 +75,7 @@ static void become(const SnOptions *o, const char *exe, int fd)
 	int n = 4;
 	if (model)
 		argv[n++] = "-m", argv[n++] = model;
-	else
+	else if (sn_given(o, "random"))
 		argv[n++] = "--random";
 	if (threads)
 		argv[n++] = "-t", argv[n++] = threads;
@@ -83,6 +83,8 @@ static void become(const SnOptions *o, const char *exe, int fd)
 		argv[n++] = "--tokenizer", argv[n++] = tokenizer;
 	if (sn_given(o, "ids") && sn_given(o, "prompt_ids"))
 		argv[n++] = "--ids", argv[n++] = "--prompt-ids", argv[n++] = "0";
+	if (sn_given(o, "chat"))
+		signal(SIGINT, SIG_IGN);            /* it ends an answer there, and reaches both */
 	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		_exit(SN_FAIL);
 	execvp(exe, (char **)argv);
@@ -129,6 +131,7 @@ void sn_draft_close(SnDraft *d)
 	if (d->pid <= 0)
 		return;
 	close(d->fd);
+	kill(d->pid, SIGTERM);                      /* a program of another's may not care for the end of its input */
 	while (waitpid(d->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	d->pid = 0;

@@ -69,7 +69,7 @@ static int range_of(int fd, const struct stat *st, const char *path, SnInside *r
 int sn_file_open(SnFile *f, const char *path, int *opened)
 {
 	*f = (SnFile){.at = ""};
-	int fd = *opened = open(inside_name(path) ? "/proc/self/exe" : path, O_RDONLY | O_CLOEXEC);
+	int fd = *opened = open(inside_name(path) ? "/proc/self/exe" : path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   /* a FIFO is refused, not waited for */
 	if (fd < 0)
 		return sn_fail(SN_DATA, "%s: %s", path, strerror(errno));
 	struct stat st;

@@ -46,7 +46,7 @@ static int32_t start_id(const SnTokenizer *t)
 	return id < 0 ? 0 : id;
 }
 
-static int encode_text(const Generator *g, const char *text, SnIds *ids)
+static int encode_text(const Generator *g, const char *text, const char *which, SnIds *ids)
 {
 	int32_t bos = sn_bos(g->tokenizer);
 	SnStr turn = {0};
@@ -56,7 +56,7 @@ static int encode_text(const Generator *g, const char *text, SnIds *ids)
 		sn_chat_ask(&turn, g->chat, sn_str(g->o, "system", NULL), text, true);
 		text = turn.s;
 	}
-	int code = sn_encode(g->tokenizer, text, strlen(text), "the prompt", ids);
+	int code = sn_encode(g->tokenizer, text, strlen(text), which, ids);
 	if (!code && bos >= 0 && ids->n > 1 && ids->at[1] == bos)
 		memmove(ids->at, ids->at + 1, sizeof *ids->at * (size_t)--ids->n);
 	if (!code && !ids->n)
@@ -98,7 +98,7 @@ static int ask(const Generator *g, const char *text, const char *which, SnAnswer
 {
 	const char *given = text ? NULL : sn_str(g->o, "prompt_ids", NULL);
 	SnIds ids = {0};
-	int code = given ? read_ids(given, &ids) : encode_text(g, text ? text : "", &ids);
+	int code = given ? read_ids(given, &ids) : encode_text(g, text ? text : "", which, &ids);
 	if (!code)
 		code = check_ids(g, &ids, which, given != NULL);
 	if (!code)
@@ -415,8 +415,7 @@ static int talk(Generator *g)
 	g->q.interrupted = &interrupted;
 	g->q.said = stream;
 	sn_stepper_restart(&g->m, 1);
-	while (!code && (line = read_line(asks))) {
-		interrupted = 0;
+	while (!code && (interrupted = 0, line = read_line(asks))) {
 		if (!strcmp(line, "/clear")) {
 			a.ids.n = 0;
 			sn_stepper_restart(&g->m, 1);

@@ -56,6 +56,8 @@ exits "--prompts beside -p" 2 'excludes' $rows --prompts "$tmp/prompts.txt" -p x
 exits "too many log-probabilities" 2 'from 0 to 64' $rows -p x --logprobs 65
 
 # A conversation is what its turns say in one text.
+mkfifo "$tmp/fifo"
+exits "a FIFO is refused, not waited for" 3 'not a regular file' timeout 20 "$tmp/gpt_rows" generate -m "$tmp/run1" --tokenizer byte --prompts "$tmp/fifo"
 mkdir -p "$tmp/chatty"; cp -rL "$tmp/run1/best/." "$tmp/chatty" 2> /dev/null || cp -rL "$tmp/run1/last/." "$tmp/chatty"
 chat="$tmp/gpt_rows generate -m $tmp/chatty --tokenizer byte --temp 0 -n 4 --chat"
 exits "a chat without a template" 3 'chatml, llama3' $chat -p hi
