@@ -246,6 +246,8 @@ static int export(Export *x)
 	if (!x->config)
 		return SN_DATA;
 	const char *type = json_string_value(json_object_get(x->config, "model_type"));
+	if (!type && json_object_get(x->config, "program"))
+		return sn_fail(SN_DATA, "%s is what a program of Sinter's writes of itself: export wants a config.json in Hugging Face's form there, as an imported model has", path);
 	bool mistral = type && strcmp(type, "mistral") == 0;   /* GGUF has it as llama */
 	x->family = family_named(NULL, mistral ? "llama" : type);
 	if (!x->family || x->family->bert)

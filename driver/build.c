@@ -195,10 +195,23 @@ static bool compilable(const Module *m)
 	return diag_errors() == 0;
 }
 
+/* A train entry's validation is a command, too, which a user might take for an entry. */
+static void tell_of_eval(const Module *m, const char *flag)
+{
+	bool train = false, eval = false;
+	for (int i = 0; i < m->entries.len; i++) {
+		train |= m->entries.at[i]->kind == ENTRY_TRAIN;
+		eval |= m->entries.at[i]->kind == ENTRY_EVAL;
+	}
+	if (flag && train && !eval)
+		diag_note((Loc){0}, "the file has no eval entry, which would have weights in %s: the program's `eval` is the train entry's, in f32", flag);
+}
+
 /* What the flag says for every entry that trains nothing, else what the file says for each. */
 static bool quantize(Module *m, const char *flag)
 {
 	bool some = !flag;
+	tell_of_eval(m, flag);
 	for (int i = 0; i < m->entries.len; i++) {
 		Entry *e = m->entries.at[i];
 		const Setting *s = entry_setting(e, "quantize");

@@ -108,7 +108,7 @@ static int start(SnDraft *d, const SnOptions *o)
 
 int sn_draft_open(SnDraft *d, const SnOptions *o, const SnTokenizer *t, int64_t V, int64_t most)
 {
-	*d = (SnDraft){.fd = -1, .most = most};
+	*d = (SnDraft){.fd = -1, .most = most, .V = V};
 	if (!sn_given(o, "draft_program"))
 		return sn_given(o, "draft_model") ? sn_fail(SN_USAGE, "--draft-model is the weights of --draft PROGRAM") : SN_OK;
 	if (!most)
@@ -146,6 +146,9 @@ int sn_draft_propose(SnDraft *d, const SnIds *ids, int64_t want, int32_t *out, i
 	bool good = put(d->fd, &ask, sizeof ask) && put(d->fd, ids->at + ask.keep, sizeof *out * (size_t)ask.n) && get(d->fd, count, sizeof *count);
 	if (!good || *count < 0 || *count > want || !get(d->fd, out, sizeof *out * (size_t)*count))
 		return sn_fail(SN_FAIL, "the program that proposes drafts has ended");
+	for (int64_t i = 0; i < *count; i++)
+		if (out[i] < 0 || out[i] >= d->V)
+			return sn_fail(SN_FAIL, "the program that proposes drafts proposes id %d, but the vocabulary is %lld", out[i], (long long)d->V);
 	d->theirs.n = ask.keep;
 	for (int64_t i = ask.keep; i < ids->n && *count; i++)
 		sn_ids_add(&d->theirs, ids->at[i]);

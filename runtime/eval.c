@@ -118,6 +118,16 @@ int sn_batch_read(SnBatch *b, const SnOptions *o, SnFed fed)
 	return SN_OK;
 }
 
+static bool is_gguf(const char *path)
+{
+	char magic[4] = "";
+	FILE *f = sn_is_dir(path) ? NULL : fopen(path, "rb");
+	bool is = f && fread(magic, 1, 4, f) == 4 && !memcmp(magic, "GGUF", 4);
+	if (f)
+		fclose(f);
+	return is;
+}
+
 int sn_model_find(const SnOptions *o, char **checkpoint)
 {
 	const char *model = sn_str(o, "model", NULL);
@@ -129,6 +139,8 @@ int sn_model_find(const SnOptions *o, char **checkpoint)
 	if (!model && !sn_given(o, "random"))
 		return sn_fail(SN_USAGE, "no weights: train first, then give the run directory (or other safetensors) with -m DIR");
 	*checkpoint = model ? sn_checkpoint_find(model, true) : NULL;
+	if (*checkpoint && is_gguf(*checkpoint))
+		return sn_fail(SN_DATA, "%s is a GGUF file: `sinter import %s -o DIR` makes a folder of it for -m", model, model);
 	return model && !*checkpoint ? SN_DATA : SN_OK;
 }
 

@@ -405,7 +405,7 @@ static int talk(Generator *g)
 	struct sigaction act = {.sa_handler = on_interrupt}, old;
 	SnAnswer a = {0}, *row = &a;
 	bool asks = isatty(STDIN_FILENO);
-	int code = SN_OK;
+	int code = SN_OK, refused = SN_OK;
 	char *line;
 	if (g->m.encode)
 		return sn_fail(SN_USAGE, "%s reads a source beside its prompt: it can't chat", sn_text(g->o->entry->name));
@@ -421,9 +421,11 @@ static int talk(Generator *g)
 			sn_stepper_restart(&g->m, 1);
 		} else if (*line) {
 			g->left = 0;
-			code = say(g, &a, line);
-			if (!code)
-				code = sn_sequences_run(&g->q, &row, 1);
+			if ((refused = say(g, &a, line))) {     /* said why; what was said before still counts */
+				free(line);
+				continue;
+			}
+			code = sn_sequences_run(&g->q, &row, 1);
 			if (!code && g->json)
 				print_json(g, &a, line);
 			else if (!code)
@@ -435,7 +437,7 @@ static int talk(Generator *g)
 	}
 	sigaction(SIGINT, &old, NULL);
 	sn_answer_close(&a);
-	return code ? code : interrupted ? SN_INTERRUPTED : SN_OK;
+	return code ? code : interrupted ? SN_INTERRUPTED : refused;
 }
 
 /* --- opening */

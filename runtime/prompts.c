@@ -47,7 +47,8 @@ static int add_lines(SnPrompts *p, const char *s, size_t n, const char *path, bo
 {
 	long number = 0;
 	int code = SN_OK;
-	for (size_t at = 0; at < n && !code;) {
+	bool marked = n >= 3 && !memcmp(s, "\xEF\xBB\xBF", 3);   /* as some editors mark UTF-8 */
+	for (size_t at = marked ? 3 : 0; at < n && !code;) {
 		const char *end = memchr(s + at, '\n', n - at);
 		size_t len = end ? (size_t)(end - s) - at : n - at, text = len;
 		number++;

@@ -571,7 +571,7 @@ json_t *sn_answer_json(const SnAnswer *, const char *prompt, bool texts, bool id
 /* draft.c: another program that proposes tokens */
 typedef struct SnDraft {
 	int pid, fd;
-	int64_t most;                 /* tokens at a time */
+	int64_t most, V;              /* tokens at a time; ids that there are */
 	int64_t proposed, taken;      /* so far */
 	SnIds theirs;                 /* what it has cached */
 } SnDraft;

@@ -230,7 +230,7 @@ static void report_match(const Match *m)
 	for (int i = 0; i < m->nparam; i++)
 		matched += m->found[i] != NULL;
 	char fresh[64] = "";
-	if (matched < m->nparam && !(m->s && m->s->adapter))
+	if (matched < m->nparam && m->s && m->s->entry->kind == SN_TRAIN && !m->s->adapter)
 		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", m->nparam - matched);
 	sn_note("%d/%d tensors matched%s%s%s", matched, matched, prefix, renamed, fresh);
 }
