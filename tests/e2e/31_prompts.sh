@@ -69,8 +69,8 @@ exits "what is asked must fit" 3 "context is 32" $chat -p hello
 cp "$tmp/chatty/tokenizer_config.json" "$tmp/long_weights"
 chat="$tmp/gpt_long generate -m $tmp/long_weights --tokenizer byte --temp 0 -n 5 -q"
 printf 'hello\n' | $chat --chat --system sys > "$tmp/turn1" 2> "$tmp/err"
-$chat --no-echo -p - < <(printf 'sys\n\n### Instruction:\nhello\n\n### Response:\n') > "$tmp/whole" 2> /dev/null
-check "a first turn is the template's text" cmp "$tmp/turn1" "$tmp/whole"
+$chat --no-echo -p - < <(printf 'sys\n\n### Instruction:\nhello\n\n### Response:\n') > "$tmp/whole_turn" 2> /dev/null
+check "a first turn is the template's text" cmp "$tmp/turn1" "$tmp/whole_turn"
 printf 'hello\nagain\n' | $chat --chat --system sys --json --ids > "$tmp/turns" 2> "$tmp/err"
 check "a second turn goes on from the first" python3 - "$tmp/turns" "$chat" <<'PY'
 import json, subprocess, sys

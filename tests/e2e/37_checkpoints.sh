@@ -19,6 +19,24 @@ if [ -d "$stories" ]; then
 		done
 		"$ck/llama" eval -m "$ck/$form" --data "$stories/expected-greedy-200.txt" --context 32 --json > "$ck/eval-$form" 2> "$ck/err"
 	done
+	{ cat models/llama.sinter; cat << 'END'
+
+eval held(tokens: id(V)[B,T+1]) {
+  data  text("held.txt", tokenizer="tokenizer.json")
+  loss  cross_entropy(Llama(tokens[:, :-1]), tokens[:, 1:])
+  batch 4, micro=4, T=64
+}
+END
+	} > "$ck/held.sinter"
+	head -c 30000 "$data/text/tinyshakespeare.txt" > "$ck/held.txt"
+	for form in f32 q8_0 q4_0; do
+		blocks=""; [ $form = f32 ] || blocks="--quantize $form"
+		check "an eval entry in $form" "$sinter" build "$ck/held.sinter" --config "$ck/bin/config.json" --precision f32 $blocks -e held -o "$ck/held-$form"
+		"$ck/held-$form" held -m "$ck/bin" --data "$ck/held.txt" --json 2> "$ck/err" | sed -nE 's/.*"loss": ?([0-9.]+).*/\1/p' > "$ck/loss-$form"
+	done
+	off() { awk -v at="$(cat "$ck/loss-f32")" -v now="$(cat "$ck/loss-$1")" 'BEGIN { printf "%.4f", exp(now - at) - 1 }'; }
+	check "perplexity of q8_0 is $(off q8_0) off that of f32, less than 1%" awk -v x="$(off q8_0)" 'BEGIN { exit !(x != 0 && x < 0.01 && x > -0.01) }'
+	check "and of q4_0 $(off q4_0), less than 15%" awk -v x="$(off q4_0)" 'BEGIN { exit !(x != 0 && x < 0.15 && x > -0.15) }'
 	check "perplexities are the same" sh -c "cmp $ck/eval-bin $ck/eval-gguf && cmp $ck/eval-bin $ck/eval-again && grep -q loss $ck/eval-bin"
 	check "weights and tokenizer go inside" "$sinter" build models/llama.sinter --config "$ck/bin/config.json" --precision f32 --entry generate \
 		--weights "$ck/bin" --embed -o "$ck/one"
