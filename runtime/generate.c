@@ -235,8 +235,8 @@ static int beam_width(const Generator *g, int64_t *width)
 	if (*width > 1 && *width > g->m.width)
 		return sn_fail(SN_USAGE, "--beam %lld: this program was compiled for %lld sequences at most: build it with --set %s.B=%lld",
 		               (long long)*width, (long long)g->m.width, sn_text(g->o->entry->name), (long long)*width);
-	if (*width > 1 && (sn_given(g->o, "prompts") || g->chat || g->q.logprobs >= 0))
-		return sn_fail(SN_USAGE, "--beam goes with one prompt, and without --logprobs");
+	if (*width > 1 && (sn_given(g->o, "prompts") || g->chat || g->q.logprobs >= 0 || g->q.draft))
+		return sn_fail(SN_USAGE, "--beam goes with one prompt, and without --logprobs and --draft");
 	return SN_OK;
 }
 
@@ -591,9 +591,13 @@ static int run(Generator *g, const SnPrompts *p)
 	if (!g->tokenizer || (sn_given(g->o, "prompt_ids") && !sn_given(g->o, "prompt")))
 		return one(g, NULL);
 	const char *prompt = sn_str(g->o, "prompt", "");
+	if (strcmp(prompt, "-"))
+		return one(g, prompt);
 	size_t n;
-	char *piped = !strcmp(prompt, "-") ? sn_read_stdin(&n) : NULL;
-	int code = one(g, piped ? piped : prompt);
+	char *piped = sn_read_stdin(&n);
+	if (!piped)
+		return SN_DATA;
+	int code = strlen(piped) == n ? one(g, piped) : sn_fail(SN_DATA, "standard input has a zero byte");
 	free(piped);
 	return code;
 }

@@ -1,6 +1,7 @@
 /* prompts.c: what generation begins with: one prompt of the command line, or a file of them. */
 #include "runtime/sn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,10 +11,15 @@ char *sn_read_stdin(size_t *n)
 	SnStr s = {0};
 	char buf[4096];
 	sn_str_add(&s, "", 0);
-	for (ssize_t got; (got = read(STDIN_FILENO, buf, sizeof buf)) > 0;)
+	ssize_t got;
+	while ((got = read(STDIN_FILENO, buf, sizeof buf)) > 0)
 		sn_str_add(&s, buf, (size_t)got);
 	*n = s.n;
-	return s.s;
+	if (got == 0)
+		return s.s;
+	sn_fail(SN_DATA, "standard input: %s", strerror(errno));
+	free(s.s);
+	return NULL;
 }
 
 static void add(SnPrompts *p, char *text)
@@ -72,6 +78,8 @@ int sn_prompts_read(SnPrompts *p, const char *path)
 	if (!strcmp(path, "-")) {
 		size_t n;
 		char *s = sn_read_stdin(&n);
+		if (!s)
+			return SN_DATA;
 		code = add_lines(p, s, n, "standard input", *s == '{');
 		free(s);
 	} else {

@@ -602,7 +602,7 @@ int sn_sequences_run(SnSequences *, SnAnswer **row, int64_t n);
 typedef struct SnPrompts { char **at; int64_t n, cap; } SnPrompts;
 int sn_prompts_read(SnPrompts *, const char *path);           /* a file's, or standard input's for "-"; SN_DATA */
 void sn_prompts_close(SnPrompts *);
-char *sn_read_stdin(size_t *n);                               /* all of it, NUL-terminated; malloc'ed */
+char *sn_read_stdin(size_t *n);                               /* all of it, NUL-terminated; malloc'ed; NULL after a message */
 
 /* chat.c: conversations as text, by the family of the checkpoint's chat template */
 int sn_chat_find(const SnOptions *, const char *checkpoint, const SnChat **);   /* SN_USAGE, SN_DATA */

@@ -52,6 +52,8 @@ printf '{"prompt": 5}\n' > "$tmp/bad.jsonl"; : > "$tmp/no_prompts"; printf 'a\n%
 exits "a prompt that is no text" 3 'bad.jsonl:1: wants an object' $rows --prompts "$tmp/bad.jsonl"
 exits "no prompts" 3 'has no prompts' $rows --prompts "$tmp/no_prompts"
 exits "a prompt beyond the context" 3 'prompt 2 has .* tokens; the model.s context is 32' $rows --prompts "$tmp/long_prompt"
+exits "a prompt that can't be read" 3 "standard input: Is a directory" sh -c "$rows -p - < /tmp"
+exits "a zero byte in a prompt" 3 "zero byte" sh -c "printf 'a\\0b' | $rows -p -"
 exits "--prompts beside -p" 2 'excludes' $rows --prompts "$tmp/prompts.txt" -p x
 exits "too many log-probabilities" 2 'from 0 to 64' $rows -p x --logprobs 65
 
