@@ -2,7 +2,7 @@
  *
  *   <e>.forward --copy-> raise simplify cse dce -> flash autodiff -> .. -----+
  *        |                (train: <e>.step)       (expands)                  |
- *        +-----copy-> raise incremental -+  (generate: step, verify, encode)|
+ *        +-----copy-> raise incremental -+  (generate: step, verify, encode) |
  *        +-----copy-------------------+  |  (eval: <e>.eval, infer: <e>.run) |
  *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
