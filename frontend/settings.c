@@ -60,7 +60,7 @@ static const struct { const char *key, *doc; Range range; } docs[] = {
 	{ "chunk", "tokens of a prompt that go through the model at a time", R_COUNT },
 	{ "prompt", "text before the user's", R_ANY },
 	{ "precision", "what contractions read: f32, or bf16 (docs/language.md)", R_ANY },
-	{ "cache", "how keys and values of earlier tokens are kept: f32, or bf16 in half the memory", R_ANY },
+	{ "cache", "how keys and values of earlier tokens are kept: f32, bf16 or f16 in half the memory, q8_0 in a good quarter", R_ANY },
 	{ "quantize", "how weights are kept: blocks of q8_0 or q4_0 (docs/language.md)", R_ANY },
 };
 
@@ -330,12 +330,21 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
 }
 
+static bool is_cache(const char *name)
+{
+	static const char *const kinds[] = { "f32", "bf16", "f16", "q8_0" };
+	for (int i = 0; i < COUNT(kinds); i++)
+		if (strcmp(name, kinds[i]) == 0)
+			return true;
+	return false;
+}
+
 static void take_cache(Elab *e, Entry *entry, Stmt *s)
 {
 	Expr *x = s->args ? s->args->value : NULL;
 	const char *name = x && x->kind == E_NAME ? x->name : "";
-	if (strcmp(name, "bf16") != 0 && strcmp(name, "f32") != 0)
-		err(e, s->loc, "E0620", "`cache` is f32 or bf16");
+	if (!is_cache(name))
+		err(e, s->loc, "E0620", "`cache` is f32, bf16, f16 or q8_0");
 	else if (entry->kind != ENTRY_GENERATE)
 		err(e, s->loc, "E0620", "`cache` is for generate entries: others keep no keys and values");
 	else
@@ -436,8 +445,8 @@ static void override(Elab *e, Entry *entry, const char *key, const char *text)
 		err(e, (Loc){0}, "E0620", "--set %s.quantize: q8_0 or q4_0 is wanted, of an entry that trains nothing, got \"%s\"", entry->name, text);
 		return;
 	}
-	if (strcmp(key, "cache") == 0 && ((strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0) || entry->kind != ENTRY_GENERATE)) {
-		err(e, (Loc){0}, "E0620", "--set %s.cache: f32 or bf16 is wanted, of a generate entry, got \"%s\"", entry->name, text);
+	if (strcmp(key, "cache") == 0 && (!is_cache(text) || entry->kind != ENTRY_GENERATE)) {
+		err(e, (Loc){0}, "E0620", "--set %s.cache: f32, bf16, f16 or q8_0 is wanted, of a generate entry, got \"%s\"", entry->name, text);
 		return;
 	}
 	if (wants_string(entry, key)) {

@@ -18,7 +18,7 @@
 
 enum { SN_OK = 0, SN_FAIL = 1, SN_USAGE = 2, SN_DATA = 3, SN_INTERRUPTED = 130 };   /* exit codes */
 enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER };                                   /* SnEntry.kind */
-enum { SN_F32, SN_I32, SN_BOOL, SN_BF16 };                                           /* dtypes; bf16: of what lives between calls alone */
+enum { SN_F32, SN_I32, SN_BOOL, SN_BF16, SN_F16, SN_I8 };                            /* dtypes; from bf16 on: of what lives between calls alone */
 enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16384, SN_MAX_LIST = 16 };
 
 /* cli.c: everything main() does; argv as main's. Returns the exit code. */
