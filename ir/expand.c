@@ -150,6 +150,19 @@ static Value *expand_attention(Builder *b, Value *v)
 	return b_reshape(b, b_contract(b, x, val, "bgrts,bsgk->btgrk"), v->type);
 }
 
+Value *attention_weights(Builder *b, Value *v)
+{
+	Value *q = v->in[0], *k = widened(b, v->in[1]);
+	Type t = q->type;
+	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
+	if (H == G)
+		return attend(b, v, b_contract(b, q, k, "bthk,bshk->bhts"), (Heads){.T = t.dim[1], .S = S});
+	const Dim *R = dim_div_exact(H, G);
+	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
+	Value *p = attend(b, v, b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts"), (Heads){t.dim[1], S, G, R});
+	return b_reshape(b, p, type_make(DT_F32, 4, (const Dim *[]){t.dim[0], H, t.dim[1], S}));
+}
+
 static Heads heads_of(const Value *v)
 {
 	Type q = v->in[0]->type, k = v->in[1]->type;

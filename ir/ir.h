@@ -252,6 +252,7 @@ void counted_uses(const Counted *, const Value *v, CountedUse *, void *ctx);
 
 /* expand.c: the meaning of tier-two ops in primitives. Appends to b->g; returns the value of v. */
 Value *expand_op(Builder *, Value *v);
+Value *attention_weights(Builder *, Value *attention);         /* f32[B,H,T,S]: what its expansion multiplies the values by */
 
 /* print.c, parse.c: the textual form; parse(print(g)) prints the same text. */
 void graph_print(Str *, const Graph *);
@@ -346,7 +347,7 @@ typedef struct Param {
 	bool adapter;                    /* files need not have it: it is then as `init` says */
 } Param;
 typedef struct Setting { const char *key, *str; double num; bool is_num; const char *doc; } Setting;
-typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_COUNT } EntryKind;
+typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_EXPLAIN, ENTRY_COUNT } EntryKind;
 typedef struct EntryInput { const char *name; int64_t rows; bool optional; } EntryInput;   /* ids: rows of their table, -100 allowed; rows 0: no ids */
 typedef struct Entry {
 	EntryKind kind;
@@ -374,7 +375,7 @@ bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all en
 Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 void entry_set(Module *, Entry *, const char *key, const char *text);
-void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries, whatever the file says */
+void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries but explain, whatever the file says */
 void entry_quantize(Module *, Entry *, Quant);                  /* what it contracts with parameters; setting `quantize` */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
 bool graph_is_function(const Graph *);                         /* compiled: all but "<entry>.forward", what others are made of */
