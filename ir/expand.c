@@ -134,33 +134,29 @@ static Value *widened(Builder *b, const Value *v, int operand)
 	return x->type.dt == DT_F32 ? x : b_unary(b, OP_TO_F32, x);
 }
 
-static Value *expand_attention(Builder *b, Value *v)
+/* [B,H,T,S], or [B,G,R,T,S] where R query heads share a key head */
+static Value *probabilities(Builder *b, Value *v)
 {
-	Value *q = v->in[0], *k = widened(b, v, 1), *val = widened(b, v, 2);
-	Type t = q->type;
-	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
-	if (H == G) {
-		Value *x = b_contract(b, q, k, "bthk,bshk->bhts");
-		return b_contract(b, attend(b, v, x, (Heads){.T = t.dim[1], .S = S}), val, "bhts,bshk->bthk");
-	}
-	const Dim *R = dim_div_exact(H, G);
-	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
-	Value *x = b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts");
-	x = attend(b, v, x, (Heads){t.dim[1], S, G, R});
-	return b_reshape(b, b_contract(b, x, val, "bgrts,bsgk->btgrk"), v->type);
-}
-
-Value *attention_weights(Builder *b, Value *v)
-{
-	Value *q = v->in[0], *k = widened(b, v->in[1]);
+	Value *q = v->in[0], *k = widened(b, v, 1);
 	Type t = q->type;
 	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
 	if (H == G)
 		return attend(b, v, b_contract(b, q, k, "bthk,bshk->bhts"), (Heads){.T = t.dim[1], .S = S});
 	const Dim *R = dim_div_exact(H, G);
 	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
-	Value *p = attend(b, v, b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts"), (Heads){t.dim[1], S, G, R});
-	return b_reshape(b, p, type_make(DT_F32, 4, (const Dim *[]){t.dim[0], H, t.dim[1], S}));
+	return attend(b, v, b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts"), (Heads){t.dim[1], S, G, R});
+}
+
+static Value *expand_attention(Builder *b, Value *v)
+{
+	Value *p = probabilities(b, v), *x = widened(b, v, 2);
+	return p->type.rank == 4 ? b_contract(b, p, x, "bhts,bshk->bthk") : b_reshape(b, b_contract(b, p, x, "bgrts,bsgk->btgrk"), v->type);
+}
+
+Value *attention_weights(Builder *b, Value *v)
+{
+	Type q = v->in[0]->type;
+	return b_reshape(b, probabilities(b, v), type_make(DT_F32, 4, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1], v->in[1]->type.dim[1]}));
 }
 
 static Heads heads_of(const Value *v)
