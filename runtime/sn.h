@@ -184,6 +184,12 @@ bool sn_tokenizer_is_builtin(const char *spec);               /* "byte" or "char
 int32_t sn_tokenizer_size(const SnTokenizer *);               /* largest id + 1 */
 /* Appends the ids of text, without what a post-processor adds; SN_DATA with the place (in `what`) where the text can't be encoded. */
 int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what, SnIds *out);
+/* The same for many texts, with working memory that is made once. */
+typedef struct SnEncoder SnEncoder;
+SnEncoder *sn_encoder_open(const SnTokenizer *);              /* the tokenizer stays open as long */
+void sn_encoder_close(SnEncoder *);                           /* NULL: nothing */
+int sn_encoder_add(SnEncoder *, const char *text, size_t n, const char *what, SnIds *out);
+bool sn_is_special(const SnTokenizer *, int32_t id);          /* an added token that is no text */
 /* A text's ids, or two texts' (b not NULL), with what the post-processor adds, appended to ids; their type ids to types. */
 void sn_post_process(const SnTokenizer *, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types);
 /* Appends the text of ids: of all a text's; special tokens where not skipped. SN_DATA */
