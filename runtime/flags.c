@@ -26,6 +26,7 @@ static const Flag flags[] = {
 	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text, or json lines of conversations, to train or evaluate on"},
 	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
 	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
+	{"mask-prob", 0, T_SHARE, "data.mask_tokens.share", F_KEPT | F_EVAL, "X", "part of the tokens that pre-training masks"},
 	{"inputs", 'i', T_PATH, "data.inputs", F_KEPT | F_RUN, "FILE", "safetensors file with the entry's inputs by name"},
 	{"example-inputs", 0, T_STR, "example", F_RUN, "FILE", "run nothing: write random inputs of this command's shapes, as --inputs takes them"},
 	{"valid-inputs", 0, T_PATH, "data.valid_inputs", F_KEPT, "FILE", "such a file to validate on (without: the last part of --inputs)"},

@@ -311,6 +311,8 @@ struct SnInputs {
 	int n;
 	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
 	int64_t examples;
+	int64_t trained;              /* the first of them, to train on, where that is not a share of them; 0: it is */
+	uint64_t hash;                /* of a feeder's data */
 	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
 	/* Of a feeder's; NULL each: what the file has is copied, an example weighs 1 */
 	void (*fill)(const SnInputs *, SnSession *, const int64_t *pick, int64_t n, int64_t drawn);
@@ -438,7 +440,40 @@ typedef struct SnFeeder {
 	const char *wants;            /* for messages: "conversations" */
 	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
 } SnFeeder;
+extern const SnFeeder sn_feeder_pretrain;                     /* pretrain.c: raw texts as masked words and pairs of sentences */
 extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */
+
+/* corpus.c: raw texts as documents of sentences */
+typedef struct SnCorpus {
+	SnIds ids;                    /* of all sentences, one behind the other */
+	int64_t *sentence, nsentence; /* (nsentence + 1) where each begins in ids, and the end */
+	int64_t *document, ndocument; /* (ndocument + 1) each one's first sentence, and the end */
+} SnCorpus;
+int sn_corpus_read(SnCorpus *, const SnTokenizer *, const char *path);   /* adds those of a file, of a directory's, or of a pattern's; SN_DATA */
+void sn_corpus_close(SnCorpus *);
+size_t sn_sentence(const char *s, size_t n);                  /* bytes of a paragraph's first sentence; n > 0 */
+
+/* pairs.c: the examples that BERT is pre-trained on */
+typedef struct SnDraws { uint32_t at, stream, key; } SnDraws; /* random numbers of one example */
+SnDraws sn_draws(uint32_t key, int64_t number);
+typedef struct SnPairs {
+	const SnCorpus *corpus;
+	int64_t from, to;             /* its documents */
+	int64_t room;                 /* tokens of A and B together */
+	bool single;                  /* there is no B */
+	int64_t *first, n;            /* of each example, the chunk's first sentence */
+	int64_t alone;                /* those of documents of one sentence, which nothing follows */
+} SnPairs;
+/* from..to: two documents at least, unless single; room: two tokens at least */
+void sn_pairs_plan(SnPairs *, const SnCorpus *, int64_t from, int64_t to, int64_t room, bool single, uint32_t key);
+void sn_pairs_close(SnPairs *);
+typedef struct SnStretch { int64_t at, n; } SnStretch;        /* of the corpus' ids */
+typedef struct SnPairDrawn { SnStretch a, b; bool other; } SnPairDrawn;   /* other: B is of another document */
+SnPairDrawn sn_pairs_draw(const SnPairs *, int64_t example, SnDraws *);
+typedef struct SnMasking { int32_t mask, *words; int64_t nword; bool *special; } SnMasking;   /* [MASK]; the ids that are no special tokens; of each id, is it one? */
+/* Of nplace places (which it shuffles) in a row `want`, but one at least: labels become the tokens there, and those [MASK] (80%), any word
+ * (10%), or stay. */
+void sn_mask(const SnMasking *, int32_t *tokens, int32_t *labels, int32_t *places, int64_t nplace, int64_t want, SnDraws *);
 
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
 typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_FEEDER } SnFed;   /* ids of a text; a file of inputs; by the entry's feeder */
