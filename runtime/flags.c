@@ -238,6 +238,25 @@ static int take(SnOptions *o, const Flag *f, const char *text)
 	return SN_OK;
 }
 
+const SnSetting *sn_setting(const SnSetting *s, int64_t n, const char *key)
+{
+	for (int64_t i = 0; i < n; i++)
+		if (!strcmp(s[i].key, key))
+			return &s[i];
+	return NULL;
+}
+
+static const SnSetting *entry_setting(const SnOptions *o, const char *key)
+{
+	return o->entry ? sn_setting(o->entry->settings, o->entry->nsetting, key) : NULL;
+}
+
+/* Of data that the entry doesn't have. */
+static bool is_others(const SnOptions *o, const Flag *f)
+{
+	return !strcmp(f->key, "data.mask_tokens.share") && !entry_setting(o, f->key);
+}
+
 /* One argument, or a flag and its value; returns how many were taken, or -1 after a message. */
 static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv)
 {
@@ -255,6 +274,10 @@ static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv)
 	} else {
 		f = by_letter(arg[1], kind);
 		value = arg[2] ? arg + 2 : NULL;
+	}
+	if (f && is_others(o, f)) {
+		sn_fail(SN_USAGE, "%s: --%s is for data with mask_tokens", c->name, f->name);
+		return -1;
 	}
 	if (!f) {
 		unknown(o, arg, c);
@@ -286,19 +309,6 @@ int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv)
 	}
 	o->help = sn_given(o, "help");
 	return SN_OK;
-}
-
-const SnSetting *sn_setting(const SnSetting *s, int64_t n, const char *key)
-{
-	for (int64_t i = 0; i < n; i++)
-		if (!strcmp(s[i].key, key))
-			return &s[i];
-	return NULL;
-}
-
-static const SnSetting *entry_setting(const SnOptions *o, const char *key)
-{
-	return o->entry ? sn_setting(o->entry->settings, o->entry->nsetting, key) : NULL;
 }
 
 bool sn_given(const SnOptions *o, const char *key)
@@ -394,7 +404,7 @@ void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 	fprintf(out, "\nFlags (in parentheses: the default; in brackets: what the model file sets)\n");
 	for (int i = 0; i < NFLAGS; i++) {
 		const Flag *f = &flags[i];
-		if (!(f->kinds & 1u << c->kind) || is_idle(o, c, f))
+		if (!(f->kinds & 1u << c->kind) || is_idle(o, c, f) || is_others(o, f))
 			continue;
 		char brief[8] = "    ", left[40];
 		if (f->brief)

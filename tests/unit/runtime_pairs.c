@@ -28,7 +28,7 @@ static void sentences(void **state) {
 	static const char *const cases[] = {
 		"One.| Two!| Three?| Four", "No cut before small letters. like here.", "Mr. Smith met J. Doe of the U.S. Army.| They spoke.", "\"Is it?\"| He said so.",
 		"He said so (twice).| Then he left.", "It costs 3.50 in all.| 7 of them.", "3. The third.| 4. The fourth.", "Wait...| What?!| Yes.", "See Fig. 2 and No. 3.| There.",
-		"\u4F60\u597D\u3002|\u518D\u89C1\uFF01|\u597D", "\u201CSo.\u201D| Thus.", "a.b.c", "", "...", "End. ",
+		"\u4F60\u597D\u3002|\u518D\u89C1\uFF01|\u597D", "\u201CSo.\u201D| Thus.", "a.b.c", "", "...",
 	};
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		char text[200], got[200];
