@@ -273,4 +273,4 @@ static const SnFlag flags[] = {
 	{"log-probability", 0, SN_T_SWITCH, "log_probability", SN_F_EXPLAIN, NULL, "attribute the logarithm of the probability, not the score"},
 };
 
-const SnRunner sn_runner_explain = {"say why: attention, attributions of tokens, what each layer knows", explain_main, flags, sizeof flags / sizeof *flags, 2};
+const SnRunner sn_runner_explain = {"say why: attention, attributions of tokens, what each layer knows", explain_main, {flags, sizeof flags / sizeof *flags, 2}};

@@ -101,28 +101,27 @@ static bool fits(SnFlagType type, double x)
 	}
 }
 
-/* The table, and behind it the flags of the entry's own runner. */
+/* The table, and behind it the flags of the entry's own runner, or of its feeder. */
 
-static const SnRunner *runner_of(const SnOptions *o)
+static const SnExtras *extras_of(const SnOptions *o)
 {
-	return o->entry ? o->entry->runner : NULL;
+	static const SnExtras none;
+	const SnRunner *r = o->entry ? o->entry->runner : NULL;
+	const SnFeeder *f = o->entry ? o->entry->feeder : NULL;
+	return r ? &r->extras : f ? &f->extras : &none;
 }
 
-static int count(const SnOptions *o)
-{
-	const SnRunner *r = runner_of(o);
-	return NFLAGS + (r ? r->nflags : 0);
-}
+static int count(const SnOptions *o) { return NFLAGS + extras_of(o)->nflags; }
 
 static const SnFlag *at(const SnOptions *o, int i)
 {
-	return i < NFLAGS ? &flags[i] : &runner_of(o)->flags[i - NFLAGS];
+	return i < NFLAGS ? &flags[i] : &extras_of(o)->flags[i - NFLAGS];
 }
 
 static SnValue *value_of(const SnOptions *o, const SnFlag *f)
 {
 	bool own = f >= flags && f < flags + NFLAGS;
-	return (SnValue *)&o->flag[own ? f - flags : NFLAGS + (f - runner_of(o)->flags)];
+	return (SnValue *)&o->flag[own ? f - flags : NFLAGS + (f - extras_of(o)->flags)];
 }
 
 static const SnFlag *by_name(const SnOptions *o, const char *name, size_t n, unsigned kinds)
@@ -252,11 +251,15 @@ static int take(SnOptions *o, const SnFlag *f, const char *text)
 	return SN_OK;
 }
 
+static int texts_of(const SnOptions *o, const SnCommand *c)
+{
+	return c->kind == SN_INFER || c->kind == SN_EXPLAIN ? extras_of(o)->texts : 0;
+}
+
 /* Of commands that read texts. "-": standard input. */
 static int take_text(SnOptions *o, const SnCommand *c, const char *text)
 {
-	const SnRunner *r = runner_of(o);
-	if (o->ntext < (r ? r->texts : 0)) {
+	if (o->ntext < texts_of(o, c)) {
 		o->text[o->ntext++] = text;
 		return SN_OK;
 	}
@@ -417,8 +420,7 @@ static bool is_idle(const SnOptions *o, const SnCommand *c, const SnFlag *f)
 
 void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 {
-	const SnRunner *r = runner_of(o);
-	fprintf(out, "Usage: %s %s %s[flags]\n", program_invocation_short_name, c->name, r && r->texts ? "TEXT [TEXT] " : "");
+	fprintf(out, "Usage: %s %s %s[flags]\n", program_invocation_short_name, c->name, texts_of(o, c) ? "TEXT [TEXT] " : "");
 	if (c->entry && c->entry->doc && *sn_text(c->entry->doc))
 		fprintf(out, "\n%s\n", sn_text(c->entry->doc));
 	fprintf(out, "\nFlags (in parentheses: the default; in brackets: what the model file sets)\n");
@@ -434,6 +436,6 @@ void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 		print_default(out, o, f);
 		fputc('\n', out);
 	}
-	if (c->entry && !r)
+	if (c->entry && !c->entry->runner)
 		sn_inputs_help(out, c->entry);
 }

@@ -185,6 +185,12 @@ bool sn_tokenizer_is_builtin(const char *spec);               /* "byte" or "char
 int32_t sn_tokenizer_size(const SnTokenizer *);               /* largest id + 1 */
 /* Appends the ids of text, without what a post-processor adds; SN_DATA with the place (in `what`) where the text can't be encoded. */
 int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what, SnIds *out);
+/* The same for many texts, with working memory that is made once. */
+typedef struct SnEncoder SnEncoder;
+SnEncoder *sn_encoder_open(const SnTokenizer *);              /* the tokenizer stays open as long */
+void sn_encoder_close(SnEncoder *);                           /* NULL: nothing */
+int sn_encoder_add(SnEncoder *, const char *text, size_t n, const char *what, SnIds *out);
+bool sn_is_special(const SnTokenizer *, int32_t id);          /* an added token that is no text */
 /* A text's ids, or two texts' (b not NULL), with what the post-processor adds, appended to ids; their type ids to types. */
 void sn_post_process(const SnTokenizer *, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types);
 /* Appends the text of ids: of all a text's; special tokens where not skipped. SN_DATA */
@@ -265,13 +271,14 @@ typedef struct SnFlag {
 	unsigned kinds;               /* subcommands that have it; SN_F_SAVED: a resumed run takes it over */
 	const char *arg, *help;
 } SnFlag;
+/* What a command takes beside the table's flags: more of them, and arguments that are none, at most so many. */
+typedef struct SnExtras { const SnFlag *flags; int nflags, texts; } SnExtras;
 /* What runs an entry that the runtime's own kinds do not: an object of its own, `sn_runner_<name>`, listed in rt.def; the records of entries
  * that need it point to it, so that other programs do not have it linked. */
 typedef struct SnRunner {
 	const char *help;             /* a line about the command */
 	int (*run)(const SnOptions *);
-	const SnFlag *flags;          /* beside the table's */
-	int nflags, texts;            /* texts: arguments it takes that are no flags, at most */
+	SnExtras extras;
 } SnRunner;
 extern const SnRunner sn_runner_explain;
 int sn_flags_parse(SnOptions *, const SnCommand *, int argc, char **argv);
@@ -333,6 +340,8 @@ struct SnInputs {
 	int n;
 	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
 	int64_t examples;
+	int64_t trained;              /* the first of them, to train on, where that is not a share of them; 0: it is */
+	uint64_t hash;                /* of a feeder's data */
 	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
 	/* Of a feeder's; NULL each: what the file has is copied, an example weighs 1 */
 	void (*fill)(const SnInputs *, SnSession *, const int64_t *pick, int64_t n, int64_t drawn);
@@ -466,8 +475,42 @@ typedef struct SnAsked {
 typedef struct SnFeeder {
 	const char *wants;            /* for messages: "conversations" */
 	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
+	SnExtras extras;
 } SnFeeder;
+extern const SnFeeder sn_feeder_pretrain;                     /* pretrain.c: raw texts as masked words and pairs of sentences */
 extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */
+
+/* corpus.c: raw texts as documents of sentences */
+typedef struct SnCorpus {
+	SnIds ids;                    /* of all sentences, one behind the other */
+	int64_t *sentence, nsentence; /* (nsentence + 1) where each begins in ids, and the end */
+	int64_t *document, ndocument; /* (ndocument + 1) each one's first sentence, and the end */
+} SnCorpus;
+int sn_corpus_read(SnCorpus *, const SnTokenizer *, const char *path);   /* adds those of a file, of a directory's, or of a pattern's; SN_DATA */
+void sn_corpus_close(SnCorpus *);
+size_t sn_sentence(const char *s, size_t n);                  /* bytes of a paragraph's first sentence; n > 0 */
+
+/* pairs.c: the examples that BERT is pre-trained on */
+typedef struct SnDraws { uint32_t at, stream, key; } SnDraws; /* random numbers of one example */
+SnDraws sn_draws(uint32_t key, int64_t number);
+typedef struct SnPairs {
+	const SnCorpus *corpus;
+	int64_t from, to;             /* its documents */
+	int64_t room;                 /* tokens of A and B together */
+	bool single;                  /* there is no B */
+	int64_t *first, n;            /* of each example, the chunk's first sentence */
+	int64_t alone;                /* those of documents of one sentence, which nothing follows */
+} SnPairs;
+/* from..to: two documents at least, unless single; room: two tokens at least */
+void sn_pairs_plan(SnPairs *, const SnCorpus *, int64_t from, int64_t to, int64_t room, bool single, uint32_t key);
+void sn_pairs_close(SnPairs *);
+typedef struct SnStretch { int64_t at, n; } SnStretch;        /* of the corpus' ids */
+typedef struct SnPairDrawn { SnStretch a, b; bool other; } SnPairDrawn;   /* other: B is of another document */
+SnPairDrawn sn_pairs_draw(const SnPairs *, int64_t example, SnDraws *);
+typedef struct SnMasking { int32_t mask, *words; int64_t nword; bool *special; } SnMasking;   /* [MASK]; the ids that are no special tokens; of each id, is it one? */
+/* Of nplace places (which it shuffles) in a row `want`, but one at least: labels become the tokens there, and those [MASK] (80%), any word
+ * (10%), or stay. */
+void sn_mask(const SnMasking *, int32_t *tokens, int32_t *labels, int32_t *places, int64_t nplace, int64_t want, SnDraws *);
 
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
 typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_FEEDER } SnFed;   /* ids of a text; a file of inputs; by the entry's feeder */
