@@ -327,4 +327,8 @@ static int open_pretrain(SnInputs *in, const SnAsked *a)
 	return code;
 }
 
-const SnFeeder sn_feeder_pretrain = {"texts", open_pretrain};
+static const SnFlag flags[] = {
+	{"mask-prob", 0, SN_T_SHARE, "data.mask_tokens.share", SN_F_KEPT | SN_F_EVAL, "X", "part of the tokens that is masked (0.15)"},
+};
+
+const SnFeeder sn_feeder_pretrain = {"texts", open_pretrain, flags, sizeof flags / sizeof *flags};

@@ -15,10 +15,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { SN_OK = 0, SN_FAIL = 1, SN_USAGE = 2, SN_DATA = 3, SN_INTERRUPTED = 130 };   /* exit codes */
-enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER };                                   /* SnEntry.kind */
-enum { SN_F32, SN_I32, SN_BOOL, SN_BF16 };                                           /* dtypes; bf16: of what lives between calls alone */
+enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER, SN_EXPLAIN };                       /* SnEntry.kind */
+enum { SN_F32, SN_I32, SN_BOOL, SN_BF16, SN_F16, SN_I8 };                            /* dtypes; from bf16 on: of what lives between calls alone */
 enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16384, SN_MAX_LIST = 16 };
 
 /* cli.c: everything main() does; argv as main's. Returns the exit code. */
@@ -239,19 +240,46 @@ int sn_matcher_next(SnMatcher *, const char *s, size_t n, size_t at, size_t *fro
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;
-enum { SN_MAX_FLAGS = 96 };
+enum { SN_MAX_FLAGS = 112, SN_MAX_TEXTS = 2 };
 struct SnOptions {
 	const SnProgram *program;
 	const SnEntry *entry;         /* NULL for info */
 	SnValue flag[SN_MAX_FLAGS];
 	const char *stop[SN_MAX_LIST];
 	int nstop;
+	const char *text[SN_MAX_TEXTS];   /* arguments that are no flags */
+	int ntext;
 	json_t *saved;                /* a resumed run's options: below flags, above the entry's settings; owned */
 	double began;                 /* the clock when the program did */
 	bool help;
 };
 typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
-enum { SN_INFO = 4, SN_INIT = 5 };
+enum { SN_INFO = 5, SN_INIT = 6 };
+typedef enum SnFlagType {
+	SN_T_STR, SN_T_PATH, SN_T_TOKENIZER, SN_T_LIST, SN_T_NUM, SN_T_ABOVE, SN_T_SHARE, SN_T_DECAY, SN_T_COUNT, SN_T_LIKELIEST, SN_T_POSITIVE,
+	SN_T_SEED, SN_T_SWITCH
+} SnFlagType;
+enum { SN_F_TRAIN = 1 << SN_TRAIN, SN_F_EVAL = 1 << SN_EVAL, SN_F_GENERATE = 1 << SN_GENERATE, SN_F_INFER = 1 << SN_INFER, SN_F_EXPLAIN = 1 << SN_EXPLAIN,
+	SN_F_INFO = 1 << SN_INFO, SN_F_INIT = 1 << SN_INIT, SN_F_SAVED = 256 };
+enum { SN_F_RUN = SN_F_TRAIN | SN_F_EVAL | SN_F_GENERATE | SN_F_INFER, SN_F_ALL = SN_F_RUN | SN_F_EXPLAIN | SN_F_INFO | SN_F_INIT,
+	SN_F_TEXT = SN_F_TRAIN | SN_F_EVAL | SN_F_GENERATE, SN_F_PACKED = SN_F_EVAL | SN_F_GENERATE | SN_F_INFER | SN_F_EXPLAIN, SN_F_KEPT = SN_F_TRAIN | SN_F_SAVED };
+typedef struct SnFlag {
+	const char *name;
+	char brief;                   /* one-letter form; 0: none */
+	SnFlagType type;
+	const char *key;              /* the setting it overrides */
+	unsigned kinds;               /* subcommands that have it; SN_F_SAVED: a resumed run takes it over */
+	const char *arg, *help;
+} SnFlag;
+/* What runs an entry that the runtime's own kinds do not: an object of its own, `sn_runner_<name>`, listed in rt.def; the records of entries
+ * that need it point to it, so that other programs do not have it linked. */
+typedef struct SnRunner {
+	const char *help;             /* a line about the command */
+	int (*run)(const SnOptions *);
+	const SnFlag *flags;          /* beside the table's */
+	int nflags, texts;            /* texts: arguments it takes that are no flags, at most */
+} SnRunner;
+extern const SnRunner sn_runner_explain;
 int sn_flags_parse(SnOptions *, const SnCommand *, int argc, char **argv);
 void sn_flags_help(FILE *, const SnOptions *, const SnCommand *);
 /* An option by its setting's key: flag, else resumed run, else entry's setting, else `otherwise`. */
@@ -423,6 +451,13 @@ void sn_means_json(SnStr *, const SnMeans *, const char *without);
 void sn_json_number(SnStr *, double);                         /* null where not finite */
 void sn_json_string(SnStr *, const char *);
 
+/* taps.c: outputs "tap:<name>". An entry that has some points to sn_taps_write, so that other programs do not have it linked. */
+enum { SN_TAP = 4 };                                          /* what stands before the name */
+static inline bool sn_is_tap(const SnSlot *s) { return s->output && !memcmp(s->name, "tap:", SN_TAP); }
+typedef int SnTapsWrite(const SnOptions *, const SnSession *, const SnFunction *);
+SnTapsWrite sn_taps_write;                                    /* as the last call left them, those that --tap wants, to --taps; SN_USAGE, SN_FAIL */
+bool sn_taps_asked(const SnOptions *);                        /* flags.c: by either flag; the entry has some */
+
 /* Feeders make examples of --data where it is neither a text of which windows are taken nor a file of inputs. Each is an object of its own,
  * `sn_feeder_<name>`, listed in rt.def; an entry's record points to the one that its data asks for, so that a program has no others linked. */
 typedef enum SnUse { SN_USE_TRAIN, SN_USE_VALID, SN_USE_EVAL, SN_USE_INFER } SnUse;
@@ -439,6 +474,8 @@ typedef struct SnAsked {
 typedef struct SnFeeder {
 	const char *wants;            /* for messages: "conversations" */
 	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
+	const SnFlag *flags;          /* beside the table's */
+	int nflags;
 } SnFeeder;
 extern const SnFeeder sn_feeder_pretrain;                     /* pretrain.c: raw texts as masked words and pairs of sentences */
 extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */

@@ -61,7 +61,7 @@ pre_bad "long rows" 2 "the compiled bound is 48" --context 49
 pre_bad "no masks" 2 "--mask-prob 0: a part above 0" --mask-prob 0
 pre_bad "more masks than words" 2 "--mask-prob wants a number from 0 to 1" --mask-prob 1.5
 exits "the model file's texts are not here" 3 'corpus/\*.txt: there is no file of such a name' "$pre/bert" train -q --tokenizer "$pre/tok.json" --out "$pre/never"
-exits "a flag of other data" 2 "--mask-prob is for data with mask_tokens" sh -c "cd '$pre' && '$sinter' build '$PWD/tests/models/bigram.sinter' -o bigram && ./bigram train --mask-prob 0.5"
+exits "a flag of other data" 2 "unknown flag --mask-prob" sh -c "cd '$pre' && '$sinter' build '$PWD/tests/models/bigram.sinter' -o bigram && ./bigram train --mask-prob 0.5"
 # Masked words alone, in rows of sentences that follow one another (RoBERTa's): no pairs, no label of what follows.
 sed -e 's/, sentence_pairs(T)//; s/masked: id(V)?\[B,T\], follows: id(2)\[B\])/masked: id(V)?[B,T])/; s/^  next =.*//; s/words + next/words/; s/, nsp_loss.*//' models/bert.sinter > "$pre/masked.sinter"
 check "masked words alone" sh -c "'$sinter' build $pre/masked.sinter --preset nano --set V=500 --set train.T=32 --set train.batch=32 -o $pre/masked && $pre/masked $pretrain -q --steps 5 --out $pre/run-masked"
