@@ -569,7 +569,7 @@ static LLVMValueRef renames(Program *p)
 static void program_record(Program *p, const Values *entries)
 {
 	LLVMValueRef v[SnProgram_COUNT] = { 0 }, global;
-	Values ignore = { 0 };
+	Values ignore = { 0 }, others = { 0 };
 	Module *m = p->m;
 
 	for (int i = 0; i < m->ignore.len; i++)
@@ -585,6 +585,11 @@ static void program_record(Program *p, const Values *entries)
 	v[SnProgram_nentry] = number(p, entries->len);
 	v[SnProgram_ignore] = array(p, &ignore, "ignore");
 	v[SnProgram_nignore] = number(p, ignore.len);
+	for (int i = 0; i < m->params.len; i++)
+		if (!param_is_used(m, &m->params.at[i]))
+			vec_push(p->arena, &others, text(p, m->params.at[i].name));
+	v[SnProgram_others] = array(p, &others, "others");
+	v[SnProgram_nother] = number(p, others.len);
 	v[SnProgram_renames] = renames(p);
 	v[SnProgram_nrename] = number(p, m->renames.len);
 	v[SnProgram_tiles] = number(p, p->k->tiles);

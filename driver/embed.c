@@ -10,18 +10,6 @@
 
 /* --- do they match? */
 
-static bool is_used(const Module *m, const Param *p)
-{
-	for (int i = 0; i < m->entries.len; i++)
-		for (int k = 0; k < m->entries.at[i]->graphs.len; k++) {
-			const Graph *g = m->entries.at[i]->graphs.at[k];
-			for (int j = 0; j < g->vals.len; j++)
-				if (g->vals.at[j]->op == OP_PARAM && g->vals.at[j]->a.name == p->name)
-					return true;
-		}
-	return false;
-}
-
 /* The entries' parameters as one entry of a program has them. */
 static SnEntry entry_of(Arena *a, const Module *m)
 {
@@ -32,7 +20,7 @@ static SnEntry entry_of(Arena *a, const Module *m)
 		int64_t *dims = NEW_ARRAY(a, int64_t, MAX_RANK);
 		for (int k = 0; k < p->type.rank; k++)
 			dim_is_const(p->type.dim[k], &dims[k]);
-		if (is_used(m, p))
+		if (param_is_used(m, p))
 			t[n++] = (SnTensor){.name = p->name, .rank = p->type.rank, .dims = dims, .adapter = p->adapter};
 	}
 	return (SnEntry){.tensors = t, .ntensor = n};
@@ -41,11 +29,17 @@ static SnEntry entry_of(Arena *a, const Module *m)
 int embed_check(Arena *a, const Module *m, const char *weights)
 {
 	SnEntry e = entry_of(a, m);
+	const char **others = NEW_ARRAY(a, const char *, m->params.len + 1);
+	int nother = 0;
 	SnRename *renames = NEW_ARRAY(a, SnRename, m->renames.len + 1);
 	for (int i = 0; i < m->renames.len; i++)
 		renames[i] = (SnRename){m->renames.at[i].from, m->renames.at[i].to};
+	for (int i = 0; i < m->params.len; i++)
+		if (!param_is_used(m, &m->params.at[i]))
+			others[nother++] = m->params.at[i].name;
 	SnProgram p = {
 		.prefix = m->prefix, .entries = &e, .nentry = 1, .ignore = m->ignore.at, .nignore = m->ignore.len, .renames = renames, .nrename = m->renames.len,
+		.others = others, .nother = nother,
 	};
 	char *where = sn_checkpoint_find(weights, true);
 	int code = where ? sn_weights_check(&e, &p, where) : SN_DATA;

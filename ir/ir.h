@@ -373,6 +373,7 @@ typedef struct Module {
 Module *module_new(Arena *);
 bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all entries or this one do */
 Param *module_param(Module *, const char *name);               /* NULL */
+bool param_is_used(const Module *, const Param *);            /* some function of an entry reads it */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 void entry_set(Module *, Entry *, const char *key, const char *text);
 void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries but explain, whatever the file says */

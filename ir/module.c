@@ -82,3 +82,15 @@ bool graph_is_function(const Graph *g)
 	const char *dot = strrchr(g->name, '.');
 	return !dot || strcmp(dot, ".forward") != 0;
 }
+
+bool param_is_used(const Module *m, const Param *p)
+{
+	for (int i = 0; i < m->entries.len; i++)
+		for (int k = 0; k < m->entries.at[i]->graphs.len; k++) {
+			const Graph *g = m->entries.at[i]->graphs.at[k];
+			for (int j = 0; j < g->vals.len && graph_is_function(g); j++)
+				if (g->vals.at[j]->op == OP_PARAM && g->vals.at[j]->a.name == p->name)
+					return true;
+		}
+	return false;
+}

@@ -103,11 +103,18 @@ static bool same_shape(const SnTensor *p, const SnStTensor *t)
 	return p->rank == t->rank && (!p->rank || !memcmp(p->dims, t->shape, sizeof(int64_t) * (size_t)t->rank));   /* a scalar has no dims */
 }
 
-/* Entries need not use all of a model: a head that only training has is in the checkpoint that generation reads. */
+/* Entries need not use all of a model: a head that only training has is in the checkpoint that generation reads; nor is a program built of all
+ * entries. */
 static bool of_another_entry(const Match *m, const SnStTensor *t)
 {
 	const SnEntry *entries = m->program->entries;
+	const char *const *others = m->program->others;
 	char name[512];
+	for (int64_t i = 0; i < m->program->nother; i++) {
+		const char *want = file_name(m, others[i], name, sizeof name);
+		if (want && !strcmp(want, t->name))
+			return true;
+	}
 	for (int64_t e = 0; e < m->program->nentry; e++)
 		for (int64_t i = 0; i < entries[e].ntensor; i++) {
 			const SnTensor *p = (const SnTensor *)entries[e].tensors + i;

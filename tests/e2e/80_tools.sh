@@ -13,20 +13,20 @@ counted models/vit.sinter - 86,567,656
 counted models/whisper.sinter - 72,593,920
 counted models/whisper.sinter tiny 37,760,640
 counted models/minilm.sinter - 22,565,376
+counted models/distilbert.sinter - 66,985,530
+counted models/roberta.sinter - 124,697,433
 counted models/clip.sinter - 151,277,313
 counted models/mixtral.sinter - 46,702,792,704
 counted models/t5.sinter - 60,506,624
 families=tests/models/families
 counted $families/albert.sinter - 11,683,584
 counted $families/deit.sinter - 22,436,432
-counted $families/distilbert.sinter - 66,985,530
 counted $families/gemma2.sinter - 2,614,341,888
 counted $families/gpt_neox.sinter - 70,426,624
 counted $families/mistral.sinter - 7,241,732,096
 counted $families/mlp_mixer.sinter - 59,880,472
 counted $families/phi.sinter - 2,779,683,840
 counted $families/qwen3.sinter - 596,049,920
-counted $families/roberta.sinter - 124,697,433
 
 # No weight is made: fast, and in little memory, whatever the model's size.
 TIMEFORMAT='%U %S'

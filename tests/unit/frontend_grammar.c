@@ -336,7 +336,7 @@ static void check_file(const char *path)
 
 static void models_have_sane_scopes(void **state)
 {
-	static const char *const names[] = { "gpt2", "llama", "bert", "minilm", "vit", "whisper", "sasrec", "clip", "t5", "mixtral" };
+	static const char *const names[] = { "gpt2", "llama", "bert", "roberta", "distilbert", "minilm", "vit", "whisper", "sasrec", "clip", "t5", "mixtral" };
 	for (int i = 0; i < COUNT(names); i++)
 		check_file(internf("models/%s.sinter", names[i]));
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const models[] = {"bert", "clip", "gpt2", "llama", "minilm", "mixtral", "prelude", "sasrec", "t5",
+static const char *const models[] = {"bert", "clip", "distilbert", "roberta", "gpt2", "llama", "minilm", "mixtral", "prelude", "sasrec", "t5",
                                      "vit", "whisper"};
 
 /* Parses with stderr caught; *said is what came out, to be freed. */

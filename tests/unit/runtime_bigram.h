@@ -193,7 +193,7 @@ static const SnEntry entries[] = {
 static const char *const ignore[] = {"*.mask"};
 static const SnRename renames[] = {{"tabel", "table"}, {"old.*.gamma", "model.*.weight"}};
 const SnProgram sn_program = {"Bigram", "A bigram model, by hand.", "0.1", "test", "model.", config, COUNT(config), entries, COUNT(entries),
-	ignore, COUNT(ignore), renames, COUNT(renames), 0};
+	ignore, COUNT(ignore), renames, COUNT(renames), NULL, 0, 0};
 
 /* --- running it: each run in a process of its own, output in files of the test's directory */
 
