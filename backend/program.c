@@ -475,6 +475,24 @@ static LLVMValueRef syms(Program *p, const EntryBuild *b)
 	return array(p, &all, "syms");
 }
 
+/* The runtime's object that its data asks for: who names it has it linked. */
+static LLVMValueRef feeder(Program *p, const Entry *e)
+{
+#define FEEDER_NAME(name) #name,
+	static const char *const names[] = { RT_FEEDERS(FEEDER_NAME) };
+	const Setting *s = entry_setting(e, "data.feeder");
+	const char *symbol = s ? internf("sn_feeder_%s", s->str) : NULL;
+
+	for (int i = 0; s && i < COUNT(names); i++)
+		if (strcmp(names[i], s->str) == 0) {
+			LLVMValueRef known = LLVMGetNamedGlobal(p->mod, symbol);
+			return known ? known : LLVMAddGlobal(p->mod, p->i64, symbol);
+		}
+	if (s)
+		diag_error((Loc){ 0 }, "data.feeder \"%s\" of %s is none of this version's", s->str, e->name);
+	return nothing(p);
+}
+
 static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 {
 	LLVMValueRef v[SnEntry_COUNT] = { 0 };
@@ -506,6 +524,7 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	v[SnEntry_prepared_bytes] = number(p, plan->prepared);
 	v[SnEntry_external_bytes] = number(p, plan->external);
 	v[SnEntry_looked_up_bytes] = number(p, plan->looked_up);
+	v[SnEntry_feeder] = feeder(p, e);
 	return RECORD(p, SnEntry, v);
 }
 

@@ -1,36 +1,38 @@
 /* data.c: `data source(..), step(..), ..` as flat keys. A source's arguments become data.<name>, a step's data.<step>.<name>;
- * data.kind is the source, data.steps the steps' names in order. What the executables of this version cannot read or do is
- * recorded all the same, with a warning: such an entry is fed with --inputs. */
+ * data.kind is the source, data.steps the steps' names in order, data.feeder what of the runtime makes examples of them (rt.def's
+ * RT_FEEDERS). What the executables of this version cannot read or do is recorded all the same, with a warning: such an entry is fed
+ * with --inputs. */
 #include "frontend/elab.h"
 
 typedef struct DataCall {
 	const char *name;
-	bool source, read;        /* read: the executable does it */
+	bool source;
+	const char *by;           /* what of the runtime does it: a feeder, "" its own ways; NULL: nothing in this version */
 	const char *args;         /* names in order, those before "|" positional too */
 } DataCall;
 
 static const DataCall calls[] = {
-	{ "text", true, true, "file | valid tokenizer field max" },
-	{ "inputs", true, true, "inputs |" },
-	{ "chat", true, true, "file | valid tokenizer field max" },
-	{ "pairs", true, false, "file | valid tokenizer max" },
-	{ "captions", true, false, "file | valid tokenizer max" },
-	{ "interactions", true, false, "file | valid user item time rating" },
-	{ "images", true, false, "file | valid" },
-	{ "image", true, false, "|" },
-	{ "speech", true, false, "file | valid tokenizer rate" },
-	{ "audio", true, false, "| rate" },
-	{ "pack", false, true, "length |" },
-	{ "labels_on", false, true, "role |" },
-	{ "sentence_pairs", false, false, "length |" },
-	{ "mask_tokens", false, false, "share |" },
-	{ "leave_one_out", false, false, "length | split" },
-	{ "shift", false, false, "|" },
-	{ "random_crop", false, false, "size |" },
-	{ "resize", false, false, "size |" },
-	{ "flip", false, false, "|" },
-	{ "normalize", false, false, "name | mean std" },
-	{ "log_mel", false, false, "bins | fft hop seconds" },
+	{ "text", true, "", "file | valid tokenizer field max" },
+	{ "inputs", true, "", "inputs |" },
+	{ "chat", true, "chat", "file | valid tokenizer field max" },
+	{ "pairs", true, NULL, "file | valid tokenizer max" },
+	{ "captions", true, NULL, "file | valid tokenizer max" },
+	{ "interactions", true, NULL, "file | valid user item time rating" },
+	{ "images", true, NULL, "file | valid" },
+	{ "image", true, NULL, "|" },
+	{ "speech", true, NULL, "file | valid tokenizer rate" },
+	{ "audio", true, NULL, "| rate" },
+	{ "pack", false, "", "length |" },
+	{ "labels_on", false, "", "role |" },
+	{ "sentence_pairs", false, NULL, "length |" },
+	{ "mask_tokens", false, NULL, "share |" },
+	{ "leave_one_out", false, NULL, "length | split" },
+	{ "shift", false, NULL, "|" },
+	{ "random_crop", false, NULL, "size |" },
+	{ "resize", false, NULL, "size |" },
+	{ "flip", false, NULL, "|" },
+	{ "normalize", false, NULL, "name | mean std" },
+	{ "log_mel", false, NULL, "bins | fft hop seconds" },
 };
 
 static const DataCall *call_named(const char *name)
@@ -133,11 +135,30 @@ void data_flatten(Elab *e, Entry *entry, Stmt *s)
 			setting_put_string(e, entry, "data.kind", c->name);
 		else
 			add_step(e, entry, c->name);
+		if (c->by && *c->by)
+			setting_put_string(e, entry, "data.feeder", c->by);
 		take_args(e, entry, c, x->kind == E_CALL ? x->args : NULL);
-		if (!c->read && !fed)
+		if (!c->by && !fed)
 			warn_fed(e, entry, x, c->name);
-		fed |= !c->read;
+		fed |= !c->by;
 	}
 	if (fed)
 		setting_put(e, entry, "data.fed", 1);
+}
+
+/* Tokens and a label for each: what conversations make rows of, whatever the entry says of its data. */
+void data_feeder(Elab *e, Entry *entry)
+{
+	int tokens = 0, labels = 0, others = 0;
+	const Setting *kind = entry_setting(entry, "data.kind");
+	bool judged = entry->kind == ENTRY_TRAIN || entry->kind == ENTRY_EVAL, plain = !kind || strcmp(kind->str, "text") == 0 || strcmp(kind->str, "inputs") == 0;
+	for (int i = 0; i < e->frame->vars.len; i++) {
+		const Var *v = &e->frame->vars.at[i];
+		bool row = v->param && v->val.kind == V_TENSOR && v->val.t->type.dt == DT_I32 && v->val.t->type.rank == 2;
+		tokens += row && !v->val.optional;
+		labels += row && v->val.optional;
+		others += v->param && !row;
+	}
+	if (judged && plain && tokens == 1 && labels == 1 && !others && !entry_setting(entry, "data.feeder"))
+		setting_put_string(e, entry, "data.feeder", "chat");
 }

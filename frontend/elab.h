@@ -330,6 +330,7 @@ bool setting_number(const Entry *, const char *key, double *);
 
 /* data.c */
 void data_flatten(Elab *, Entry *, Stmt *);
+void data_feeder(Elab *, Entry *);                 /* behind the entry's parameters */
 
 /* entries.c */
 Entry *entry_elaborate(Elab *, Item *);                     /* NULL after errors or if it is left out */

@@ -378,6 +378,7 @@ static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, 
 	place(e, it->loc);
 	entry_params(e, it);
 	note_inputs(e, entry);
+	data_feeder(e, entry);
 	run_values(e, it);
 	facts_frame(e, e->frame);
 	e->training = false;

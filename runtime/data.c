@@ -164,6 +164,7 @@ void sn_data_close(SnData *d)
 	sn_tokenizer_close(d->tokenizer);
 	free(d->train.at);
 	free(d->valid.at);
+	json_decref(d->said);
 	*d = (SnData){0};
 }
 

@@ -8,12 +8,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { MAX_TURNS = 1024, IGNORED = -100 };
+enum { MAX_TURNS = 1024, IGNORED = -100, LABELS = 1 };
 
 typedef struct Reader {
-	SnTalk *talk;
-	const SnOptions *o;
-	const char *path, *checkpoint;
+	const SnAsked *asked;
+	const char *path;
+	const SnChat *chat;           /* the family, once it was asked for */
 	int line;
 	bool all;                     /* every token is one to learn */
 	SnIds ids, said;              /* said: 1 where the token is */
@@ -25,7 +25,7 @@ static int add(Reader *r, const char *text, size_t n, bool said)
 	char where[32];
 	snprintf(where, sizeof where, "line %d", r->line);
 	char *what = sn_format("%s: %s", r->path, where);
-	int code = sn_encode(r->talk->data.tokenizer, text, n, what, &r->ids);
+	int code = sn_encode(r->asked->data->tokenizer, text, n, what, &r->ids);
 	free(what);
 	while (r->said.n < r->ids.n)
 		sn_ids_add(&r->said, said || r->all);
@@ -35,7 +35,7 @@ static int add(Reader *r, const char *text, size_t n, bool said)
 /* A tokenizer's own start comes first, once, whether or not the template has it, too. */
 static void begin(Reader *r)
 {
-	int32_t bos = sn_bos(r->talk->data.tokenizer);
+	int32_t bos = sn_bos(r->asked->data->tokenizer);
 	if (bos < 0)
 		return;
 	sn_ids_add(&r->ids, bos);
@@ -44,7 +44,7 @@ static void begin(Reader *r)
 
 static void drop_second_start(Reader *r, int64_t from)
 {
-	int32_t bos = sn_bos(r->talk->data.tokenizer), *at = r->ids.at + from;
+	int32_t bos = sn_bos(r->asked->data->tokenizer), *at = r->ids.at + from;
 	if (bos < 0 || r->ids.n - from < 2 || at[1] != bos)
 		return;
 	memmove(at, at + 1, sizeof *at * (size_t)(--r->ids.n - from));
@@ -89,13 +89,24 @@ static int add_pair(Reader *r, const char *prompt, const char *completion)
 	return code;
 }
 
+static int find_chat(Reader *r)
+{
+	SnData *data = r->asked->data;
+	int code = sn_chat_find(r->asked->o, r->asked->checkpoint, &r->chat);
+	if (!code && !data->said)
+		data->said = json_object();
+	if (!code)
+		json_object_set_new(data->said, "chat_template", json_string(sn_chat_name(r->chat)));
+	return code;
+}
+
 static int add_turns(Reader *r, const SnTurn *turns, int n)
 {
 	size_t cuts[MAX_TURNS];
 	int ncuts = 0;
 	SnStr text = {0};
-	int code = r->talk->chat ? SN_OK : sn_chat_find(r->o, r->checkpoint, &r->talk->chat);
-	const char *why = code ? NULL : sn_chat_render(&text, r->talk->chat, turns, n, cuts, &ncuts);
+	int code = r->chat ? SN_OK : find_chat(r);
+	const char *why = code ? NULL : sn_chat_render(&text, r->chat, turns, n, cuts, &ncuts);
 	int64_t from = r->ids.n;
 	if (why)
 		code = wrong(r, why);
@@ -109,7 +120,7 @@ static int add_turns(Reader *r, const SnTurn *turns, int n)
 			drop_second_start(r, from);
 	}
 	if (!code)
-		end(r, !sn_chat_ends(r->talk->chat));
+		end(r, !sn_chat_ends(r->chat));
 	free(text.s);
 	return code;
 }
@@ -131,7 +142,7 @@ static int add_messages(Reader *r, json_t *messages)
 
 static int add_object(Reader *r, json_t *j)
 {
-	const char *field = sn_str(r->o, "data.field", "text");
+	const char *field = sn_str(r->asked->o, "data.field", "text");
 	json_t *messages = json_object_get(j, "messages"), *text = json_object_get(j, field);
 	const char *prompt = json_string_value(json_object_get(j, "prompt")), *completion = json_string_value(json_object_get(j, "completion"));
 	if (json_is_array(messages))
@@ -176,7 +187,7 @@ static int read_file(Reader *r)
 static int find_end(Reader *r)
 {
 	static const char *const names[] = {"<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>"};
-	const SnTokenizer *t = r->talk->data.tokenizer;
+	const SnTokenizer *t = r->asked->data->tokenizer;
 	r->end = sn_eos(t);
 	for (size_t i = 0; i < sizeof names / sizeof *names && r->end < 0; i++)
 		r->end = sn_special(t, names[i]);
@@ -186,6 +197,16 @@ static int find_end(Reader *r)
 		r->end = ids.at[ids.n - 1];
 	free(ids.at);
 	return code;
+}
+
+/* The name of the entry's tokens, or of its labels. */
+static const char *input(const SnFunction *f, bool labels)
+{
+	const SnSlot *s = f->slots;
+	for (int64_t i = 0; i < f->nslot; i++)
+		if (sn_slot_is_fed(&s[i]) && s[i].optional == labels)
+			return s[i].name;
+	return "";
 }
 
 static int32_t label(const Reader *r, int64_t at)
@@ -201,10 +222,21 @@ static bool teaches(const Reader *r, int64_t from, int64_t T)
 	return false;
 }
 
-/* tokens and labels (rows,T), one behind the other in a mapping that the inputs own. */
-static int make_rows(const Reader *r, SnInputs *in, const SnEntry *e, const SnFunction *f, int64_t T)
+/* Labels that count, of so many examples. */
+static double labels_in(const SnInputs *in, int64_t first, int64_t n)
 {
-	int64_t rows = 0, n = 0;
+	const SnStTensor *t = &in->file.tensors[LABELS];
+	const int32_t *labels = (const int32_t *)t->at;
+	int64_t T = t->shape[1], count = 0;
+	for (int64_t i = first * T; i < (first + n) * T; i++)
+		count += labels[i] >= 0;
+	return (double)count;
+}
+
+/* tokens and labels (rows,T), one behind the other in a mapping that the inputs own. */
+static int make_rows(const Reader *r, SnInputs *in)
+{
+	int64_t rows = 0, n = 0, T = r->asked->T;
 	for (int64_t at = 0; at < r->ids.n; at += T)
 		rows += teaches(r, at, T);
 	if (!rows)
@@ -218,34 +250,40 @@ static int make_rows(const Reader *r, SnInputs *in, const SnEntry *e, const SnFu
 			tokens[n] = i < r->ids.n ? r->ids.at[i] : r->end;
 			labels[n] = label(r, i);
 		}
-	*in = (SnInputs){.file = {.path = r->path, .nshard = 1, .n = 2}, .labels = labels};
+	*in = (SnInputs){.file = {.path = r->path, .nshard = 1, .n = 2}};
 	in->file.shards = sn_alloc(sizeof *in->file.shards);
 	in->file.shards[0].file = (SnFile){.at = (const char *)tokens, .n = 2 * bytes};
 	in->file.tensors = sn_alloc(2 * sizeof *in->file.tensors);
 	for (int i = 0; i < 2; i++)
-		in->file.tensors[i] = (SnStTensor){.name = sn_labels_slot(f, i == 1)->name, .dtype = "I32", .kind = SN_ST_I32, .rank = 2, .shape = {rows, T},
-			.elems = rows * T, .at = (const char *)(i ? labels : tokens), .bytes = bytes};
-	return sn_inputs_match(in, e, f);
+		in->file.tensors[i] = (SnStTensor){.name = input(r->asked->f, i == LABELS), .dtype = "I32", .kind = SN_ST_I32, .rank = 2, .shape = {rows, T},
+			.elems = rows * T, .at = (const char *)(i == LABELS ? labels : tokens), .bytes = bytes};
+	int code = sn_inputs_match(in, r->asked->entry, r->asked->f);
+	in->weight = labels_in;
+	in->unit = "tokens";
+	return code;
 }
 
-int sn_talk_open(SnTalk *t, SnInputs *in, const SnOptions *o, const SnEntry *e, const SnFunction *f, const char *path, const char *checkpoint, int64_t T)
+static int open_talk(SnInputs *in, const SnAsked *a)
 {
+	const SnOptions *o = a->o;
 	const char *role = sn_str(o, "data.labels_on.role", "assistant");
-	Reader r = {.talk = t, .o = o, .path = path, .checkpoint = checkpoint, .line = 1, .all = !strcmp(role, "all")};
+	Reader r = {.asked = a, .path = a->path, .line = 1, .all = !strcmp(role, "all")};
 	if (!r.all && strcmp(role, "assistant"))
 		return sn_fail(SN_USAGE, "labels_on(\"%s\") is not supported: \"assistant\" and \"all\" are", role);
 	if (sn_num(o, "data.max", 0) > 0)
 		return sn_fail(SN_USAGE, "data chat(max=..) is not supported: rows are cut at T tokens");
-	int code = t->data.tokenizer ? SN_OK : sn_data_tokenizer(&t->data, o, checkpoint, path);
+	int code = a->data->tokenizer ? SN_OK : sn_data_tokenizer(a->data, o, a->checkpoint, a->path);
 	if (!code)
 		code = find_end(&r);
 	if (!code)
 		code = read_file(&r);
 	if (!code)
-		code = sn_data_check(o, t->data.tokenizer, &r.ids, path);
+		code = sn_data_check(o, a->data->tokenizer, &r.ids, a->path);
 	if (!code)
-		code = make_rows(&r, in, e, f, T);
+		code = make_rows(&r, in);
 	free(r.ids.at);
 	free(r.said.at);
 	return code;
 }
+
+const SnFeeder sn_feeder_chat = {"conversations", open_talk};

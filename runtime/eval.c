@@ -73,15 +73,6 @@ void sn_evaluate_text(SnSession *s, const SnFunction *f, const SnIds *ids, int64
 		batch(&w, whole * w.stride, 1, rest);
 }
 
-/* Labels that count, of so many examples. */
-static double labels_in(const SnInputs *in, int64_t first, int64_t n)
-{
-	int64_t T = in->file.tensors[0].shape[1], count = 0;
-	for (int64_t i = first * T; i < (first + n) * T; i++)
-		count += in->labels[i] >= 0;
-	return (double)count;
-}
-
 void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *m)
 {
 	int64_t *pick = sn_alloc(sizeof *pick * (size_t)rows);
@@ -91,9 +82,9 @@ void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, i
 		int64_t now = n - done < rows ? n - done : rows;
 		for (int64_t i = 0; i < now; i++)
 			pick[i] = first + done + i;
-		sn_inputs_fill(in, s, pick, now);
+		sn_inputs_fill(in, s, pick, now, SN_FIXED);
 		sn_call(s, f);
-		sn_means_add(m, s, in->labels ? labels_in(in, first + done, now) : (double)now);
+		sn_means_add(m, s, sn_inputs_weight(in, first + done, now));
 	}
 	free(pick);
 }
@@ -169,8 +160,8 @@ typedef struct Eval {
 	SnSession s;
 	SnBatch b;
 	SnFed fed;
-	bool tokens;                  /* what is counted; else examples */
-	SnTalk text;
+	const char *unit;             /* what is counted */
+	SnData data;
 	SnInputs file;
 	SnMeans means;
 	int64_t count;                /* tokens predicted, or examples */
@@ -179,12 +170,14 @@ typedef struct Eval {
 static int open_data(Eval *e, const char *checkpoint)
 {
 	if (e->fed != SN_FED_TEXT) {
-		bool valid = e->fed == SN_FED_TALK && sn_data_valid(e->o) && !sn_given(e->o, "data.file");
-		return sn_source_examples(&e->file, &e->text, e->o, e->o->entry, e->f, e->fed, valid, checkpoint, e->b.context);
+		SnAsked asked = {.o = e->o, .entry = e->o->entry, .f = e->f, .use = SN_USE_EVAL, .checkpoint = checkpoint, .T = e->b.context, .data = &e->data};
+		int code = sn_source_examples(&e->file, asked, e->fed);
+		e->unit = e->file.unit ? e->file.unit : "examples";
+		return code;
 	}
-	int code = sn_data_open(&e->text.data, e->o, checkpoint, true);
-	if (!code && e->text.data.valid.n < 2)
-		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)e->text.data.valid.n);
+	int code = sn_data_open(&e->data, e->o, checkpoint, true);
+	if (!code && e->data.valid.n < 2)
+		code = sn_fail(SN_DATA, "the text has %lld tokens; at least 2 are needed", (long long)e->data.valid.n);
 	return code;
 }
 
@@ -195,7 +188,7 @@ static void measure(Eval *e)
 	if (e->fed != SN_FED_TEXT)
 		sn_evaluate_inputs(&e->s, e->f, &e->file, 0, e->file.examples, e->b.rows, batches, &e->means);
 	else
-		sn_evaluate_text(&e->s, e->f, &e->text.data.valid, e->b.rows, e->b.context, batches, &e->means);
+		sn_evaluate_text(&e->s, e->f, &e->data.valid, e->b.rows, e->b.context, batches, &e->means);
 	e->count = (int64_t)e->means.weight;
 }
 
@@ -203,8 +196,7 @@ static void print(const Eval *e)
 {
 	SnStr s = {0};
 	double loss = sn_means_find(&e->means, "loss");
-	const char *unit = e->tokens ? "tokens" : "examples";
-	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && e->tokens && !sn_slot(e->f, "perplexity", true);
+	bool json = sn_given(e->o, "json"), has_loss = sn_slot(e->f, "loss", true), perplexity = has_loss && !strcmp(e->unit, "tokens") && !sn_slot(e->f, "perplexity", true);
 	if (json) {
 		sn_str_printf(&s, "{");
 		sn_means_json(&s, &e->means, NULL);
@@ -212,14 +204,14 @@ static void print(const Eval *e)
 			sn_str_printf(&s, ",\"perplexity\":");
 			sn_json_number(&s, exp(loss));
 		}
-		sn_str_printf(&s, "%s\"%s\":%lld}", e->means.n ? "," : "", unit, (long long)e->count);
+		sn_str_printf(&s, "%s\"%s\":%lld}", e->means.n ? "," : "", e->unit, (long long)e->count);
 	} else {
 		if (has_loss)
 			sn_str_printf(&s, "loss %.6f  ", loss);
 		if (perplexity)
 			sn_str_printf(&s, "perplexity %.4f  ", exp(loss));
 		sn_means_text(&s, &e->means, "loss", 6);
-		sn_str_printf(&s, "%s%s %lld", e->means.n > has_loss ? "  " : "", unit, (long long)e->count);
+		sn_str_printf(&s, "%s%s %lld", e->means.n > has_loss ? "  " : "", e->unit, (long long)e->count);
 	}
 	printf("%s\n", s.s);
 	free(s.s);
@@ -242,7 +234,7 @@ static int evaluate(Eval *e, const char *checkpoint)
 	double seconds = sn_clock() - started;
 	print(e);
 	if (!sn_given(e->o, "quiet"))
-		sn_note("%.2f s, %.0f %s/s", seconds, (double)e->count / seconds, e->tokens ? "tokens" : "examples");
+		sn_note("%.2f s, %.0f %s/s", seconds, (double)e->count / seconds, e->unit);
 	if (sn_slot(e->f, "loss", true) && !isfinite(sn_means_find(&e->means, "loss")))
 		return sn_fail(SN_FAIL, "the loss is not finite");
 	return SN_OK;
@@ -250,19 +242,18 @@ static int evaluate(Eval *e, const char *checkpoint)
 
 int sn_eval_main(const SnOptions *o)
 {
-	Eval e = {.o = o, .f = sn_function(o->entry, "eval")};
+	Eval e = {.o = o, .f = sn_function(o->entry, "eval"), .unit = "tokens"};
 	if (!e.f)
 		return sn_fail(SN_FAIL, "%s has no eval function", sn_text(o->entry->name));
 	char *checkpoint = NULL;
 	int code = sn_source_kind(o, e.f, &e.fed);
-	e.tokens = e.fed != SN_FED_INPUTS;
 	if (!code)
 		code = sn_batch_read(&e.b, o, e.fed);
 	if (!code)
 		code = sn_model_find(o, &checkpoint);
 	if (!code)
 		code = evaluate(&e, checkpoint);
-	sn_data_close(&e.text.data);
+	sn_data_close(&e.data);
 	sn_inputs_close(&e.file);
 	sn_session_close(&e.s);
 	free(checkpoint);

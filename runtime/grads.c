@@ -25,7 +25,7 @@ static int run(Grads *g)
 	for (int64_t done = 0; done < all; done += rows) {
 		for (int64_t i = 0; i < rows; i++)
 			pick[i] = done + i;
-		sn_inputs_fill(&g->in, &g->s, pick, rows);
+		sn_inputs_fill(&g->in, &g->s, pick, rows, SN_FIXED);
 		sn_set_i32(&g->s, g->step, "seed", (int32_t)sn_num(g->o, "seed", 1));
 		sn_set_bool(&g->s, g->step, "accumulate", done > 0);
 		sn_call(&g->s, g->step);

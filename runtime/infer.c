@@ -110,7 +110,7 @@ static void run_all(Infer *f)
 		int64_t n = f->in.examples - done < f->rows ? f->in.examples - done : f->rows;
 		for (int64_t i = 0; i < n; i++)
 			pick[i] = done + i;
-		sn_inputs_fill(&f->in, &f->s, pick, n);
+		sn_inputs_fill(&f->in, &f->s, pick, n, SN_FIXED);
 		sn_call(&f->s, f->run);
 		for (int i = 0; i < f->n; i++)
 			keep(f, &f->results[i], done, n);

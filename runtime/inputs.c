@@ -338,6 +338,8 @@ int sn_inputs_open(SnInputs *in, const SnEntry *e, const SnFunction *f, const ch
 
 void sn_inputs_close(SnInputs *in)
 {
+	if (in->close)
+		in->close(in);
 	sn_st_close(&in->file);
 	*in = (SnInputs){.batch = -1};
 }
@@ -372,8 +374,17 @@ static void fill(const SnFeed *f, char *out, int64_t examples, const int64_t *pi
 			convert(f, (o * examples + (pick ? pick[i] : i)) * piece, piece, out);
 }
 
-void sn_inputs_fill(const SnInputs *in, SnSession *s, const int64_t *examples, int64_t n)
+double sn_inputs_weight(const SnInputs *in, int64_t first, int64_t n)
 {
+	return in->weight ? in->weight(in, first, n) : (double)n;
+}
+
+void sn_inputs_fill(const SnInputs *in, SnSession *s, const int64_t *examples, int64_t n, int64_t drawn)
+{
+	if (in->fill) {
+		in->fill(in, s, examples, n, drawn);
+		return;
+	}
 	for (int64_t i = 0; i < s->entry->nsym; i++)
 		if (in->dims[i])
 			s->dims[i] = in->dims[i];

@@ -298,23 +298,32 @@ typedef struct SnFeed {
 	int axis;                     /* the one that counts examples; -1: the same for all of them */
 	int64_t width;                /* its extent for one example */
 } SnFeed;
-typedef struct SnInputs {
+typedef struct SnInputs SnInputs;
+struct SnInputs {
 	SnSafetensors file;
 	SnFeed feed[SN_MAX_INPUTS];
 	int n;
 	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
 	int64_t examples;
 	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
-	const int32_t *labels;        /* of conversations: (examples,T), -100 where there is none; else NULL */
-} SnInputs;
+	/* Of a feeder's; NULL each: what the file has is copied, an example weighs 1 */
+	void (*fill)(const SnInputs *, SnSession *, const int64_t *pick, int64_t n, int64_t drawn);
+	double (*weight)(const SnInputs *, int64_t first, int64_t n);   /* of examples in a mean; in `unit` */
+	void (*close)(SnInputs *);   /* frees own */
+	void *own;
+	const char *unit;             /* what weighs, "examples" or "tokens" */
+};
 /* Opens path for function f of entry e: every input but the compiler's own scalars and the names of `except` (NULL-
  * terminated; NULL: none) is in the file with its dtype and shape, within the bounds, ids within their tables. Lists all
  * that does not fit on stderr. SN_DATA. Keeps path. */
 int sn_inputs_open(SnInputs *, const SnEntry *e, const SnFunction *f, const char *path, const char *const *except);
 int sn_inputs_match(SnInputs *, const SnEntry *, const SnFunction *);   /* the same where in->file is made already; closes it where it does not fit */
 void sn_inputs_close(SnInputs *);
-/* Copies n examples (their numbers; NULL: 0..n-1) into the inputs' places and sets the symbols the file has: B to n. */
-void sn_inputs_fill(const SnInputs *, SnSession *, const int64_t *examples, int64_t n);
+/* Copies n examples (their numbers; NULL: 0..n-1) into the inputs' places and sets the symbols the file has: B to n. drawn: how many were taken
+ * before them in all of a training run, of which an example made anew each time is a function; SN_FIXED: as always, to be judged by. */
+enum { SN_FIXED = -1 };
+void sn_inputs_fill(const SnInputs *, SnSession *, const int64_t *examples, int64_t n, int64_t drawn);
+double sn_inputs_weight(const SnInputs *, int64_t first, int64_t n);
 bool sn_slot_is_fed(const SnSlot *);                          /* an input that is no scalar of the compiler's own */
 void sn_slot_text(SnStr *, const SnSlot *);                   /* "tokens i32[B,T + 1]" */
 
@@ -374,7 +383,12 @@ int sn_state_read(SnState *, const char *checkpoint);         /* SN_DATA; also w
 int sn_checkpoint_verify(const char *path, const SnFile *, bool required);   /* SN_DATA */
 
 /* data.c */
-typedef struct SnData { SnTokenizer *tokenizer; SnIds train, valid; uint64_t hash; } SnData;
+typedef struct SnData {
+	SnTokenizer *tokenizer;
+	SnIds train, valid;
+	uint64_t hash;
+	json_t *said;                 /* options that the data decided, kept with the run's; NULL: none */
+} SnData;
 /* Reads and tokenises what the options name; checks ids against the vocabulary. `checkpoint` may bring the
  * tokenizer. eval: everything goes to `valid`. */
 int sn_data_open(SnData *, const SnOptions *, const char *checkpoint, bool eval);
@@ -401,14 +415,27 @@ void sn_means_json(SnStr *, const SnMeans *, const char *without);
 void sn_json_number(SnStr *, double);                         /* null where not finite */
 void sn_json_string(SnStr *, const char *);
 
-/* dialog.c: conversations as rows of tokens and labels */
-typedef struct SnChat SnChat;
-typedef struct SnTalk { SnData data; const SnChat *chat; } SnTalk;   /* its tokenizer; the family, once it was asked for */
-/* path: json lines of conversations, prompts and completions or texts, or a text. Opens the tokenizer where there is none yet. */
-int sn_talk_open(SnTalk *, SnInputs *, const SnOptions *, const SnEntry *, const SnFunction *, const char *path, const char *checkpoint, int64_t T);
+/* Feeders make examples of --data where it is neither a text of which windows are taken nor a file of inputs. Each is an object of its own,
+ * `sn_feeder_<name>`, listed in rt.def; an entry's record points to the one that its data asks for, so that a program has no others linked. */
+typedef enum SnUse { SN_USE_TRAIN, SN_USE_VALID, SN_USE_EVAL, SN_USE_INFER } SnUse;
+typedef struct SnAsked {
+	const SnOptions *o;
+	const SnEntry *entry;
+	const SnFunction *f;          /* whose inputs are to be filled */
+	SnUse use;
+	const char *path;             /* the data; NULL: none was named */
+	const char *checkpoint;       /* it may bring the tokenizer; NULL */
+	int64_t T;                    /* the longest row */
+	SnData *data;                 /* the tokenizer is opened where there is none yet */
+} SnAsked;
+typedef struct SnFeeder {
+	const char *wants;            /* for messages: "conversations" */
+	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
+} SnFeeder;
+extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */
 
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
-typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_TALK } SnFed;   /* ids of a text; a file of inputs; conversations, as tokens and labels */
+typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_FEEDER } SnFed;   /* ids of a text; a file of inputs; by the entry's feeder */
 typedef struct SnBatch { int64_t rows, context, accumulate; } SnBatch;   /* sequences a call, T (of a text), calls a step */
 int sn_batch_read(SnBatch *, const SnOptions *, SnFed); /* SN_USAGE where the options don't fit the bounds */
 /* Where -m's weights are, malloc'ed, or NULL for --random. SN_USAGE without one of the two or with both; SN_DATA. */
@@ -417,7 +444,7 @@ int sn_model_find(const SnOptions *, char **checkpoint);
 /* The means over ids, weighted by tokens predicted, in windows of context T that follow one another; all of them, or the first `batches`
  * batches. */
 void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches, SnMeans *);
-/* The same over n examples from `first` on, `rows` a call, weighted by examples, or by labels of conversations. */
+/* The same over n examples from `first` on, `rows` a call, weighted as the inputs say. */
 void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
 int sn_eval_main(const SnOptions *);
 /* Weights from the checkpoint, with the adapter that the options name, or random where it is NULL. */
@@ -428,10 +455,10 @@ const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] in
 typedef struct SnSource {
 	SnFed fed;
 	bool inputs;                  /* there are examples: not a text */
-	SnTalk talk;                  /* of a text data alone */
+	SnData data;                  /* of a file of inputs: nothing */
 	const SnSlot *tokens;
 	int64_t context, len;         /* T; tokens of a sequence with the one predicted */
-	SnInputs in;                  /* of a file: the first ntrain examples are trained on, the others validate */
+	SnInputs in;                  /* of examples: the first ntrain examples are trained on, the others validate */
 	int64_t ntrain, epoch;
 	int64_t *order, *pick;        /* this pass's order; the examples of one call */
 	int64_t rows, pass;           /* a call's sequences or examples; those of one pass over the data */
@@ -442,9 +469,8 @@ typedef struct SnSource {
 } SnSource;
 /* How function f is fed. SN_USAGE where it can't be. */
 int sn_source_kind(const SnOptions *, const SnFunction *f, SnFed *);
-const SnSlot *sn_labels_slot(const SnFunction *, bool labels);   /* of an entry that conversations can feed, its tokens or labels; NULL */
-/* Examples of a file of inputs or of conversations: those to train or evaluate on, or (valid) to validate on. */
-int sn_source_examples(SnInputs *, SnTalk *, const SnOptions *, const SnEntry *, const SnFunction *, SnFed, bool valid, const char *checkpoint, int64_t T);
+/* Examples of a file of inputs or of the entry's feeder, for the use and the function that `asked` says; its path and data file follow from them. */
+int sn_source_examples(SnInputs *, SnAsked, SnFed);
 bool sn_takes_text(const SnOptions *, const SnFunction *);     /* --data can feed it */
 int sn_source_open(SnSource *, SnSession *, const SnOptions *, const SnFunction *, const char *checkpoint, const SnBatch *);
 void sn_source_close(SnSource *);
@@ -605,6 +631,7 @@ void sn_prompts_close(SnPrompts *);
 char *sn_read_stdin(size_t *n);                               /* all of it, NUL-terminated; malloc'ed; NULL after a message */
 
 /* chat.c: conversations as text, by the family of the checkpoint's chat template */
+typedef struct SnChat SnChat;
 int sn_chat_find(const SnOptions *, const char *checkpoint, const SnChat **);   /* SN_USAGE, SN_DATA */
 const char *sn_chat_stop(const SnChat *);                     /* the text that ends an answer */
 /* Adds what stands between the last answer (or nothing: `first`) and the next one. system: NULL or empty: none */

@@ -32,28 +32,9 @@ static bool takes_text(const SnFunction *f)
 	return fits && n == 1 && sn_slot(f, "loss", true);
 }
 
-const SnSlot *sn_labels_slot(const SnFunction *f, bool labels)
-{
-	const SnSlot *s = f->slots, *found[2] = {NULL, NULL};
-	for (int64_t i = 0; i < f->nslot; i++) {
-		if (!sn_slot_is_fed(&s[i]))
-			continue;
-		if (s[i].dtype != SN_I32 || s[i].rank != 2 || found[s[i].optional != 0])
-			return NULL;
-		found[s[i].optional != 0] = &s[i];
-	}
-	return found[0] && found[1] && sn_slot(f, "loss", true) ? found[labels] : NULL;
-}
-
-static bool takes_talk(const SnOptions *o, const SnFunction *f)
-{
-	const char *kind = sn_str(o, "data.kind", "text");
-	return sn_labels_slot(f, true) && (!strcmp(kind, "chat") || !strcmp(kind, "text") || !strcmp(kind, "inputs"));
-}
-
 bool sn_takes_text(const SnOptions *o, const SnFunction *f)
 {
-	return takes_talk(o, f) || (takes_text(f) && !strcmp(sn_str(o, "data.kind", "text"), "text"));
+	return o->entry->feeder || (takes_text(f) && !strcmp(sn_str(o, "data.kind", "text"), "text"));
 }
 
 int sn_source_kind(const SnOptions *o, const SnFunction *f, SnFed *fed)
@@ -62,23 +43,24 @@ int sn_source_kind(const SnOptions *o, const SnFunction *f, SnFed *fed)
 	if (sn_given(o, "data.inputs") && sn_given(o, "data.file"))
 		return sn_fail(SN_USAGE, "--inputs and --data exclude each other");
 	bool inputs = sn_str(o, "data.inputs", NULL) && !sn_given(o, "data.file");
-	*fed = inputs ? SN_FED_INPUTS : takes_talk(o, f) ? SN_FED_TALK : SN_FED_TEXT;
+	const SnFeeder *feeder = o->entry->feeder;
+	*fed = inputs ? SN_FED_INPUTS : feeder ? SN_FED_FEEDER : SN_FED_TEXT;
 	if (sn_given(o, inputs ? "data.valid" : "data.valid_inputs"))
 		return sn_fail(SN_USAGE, inputs ? "--valid is a text: --inputs goes with --valid-inputs" : "--valid-inputs goes with --inputs");
 	const char *path = inputs ? sn_str(o, "data.inputs", NULL) : NULL;
 	if (path && !sn_overridden(o, "data.inputs") && !sn_exists(path))
 		return sn_fail(SN_DATA, "the model file's inputs %s are not here: give others with --inputs FILE", path);
-	if (inputs || (*fed == SN_FED_TALK && sn_str(o, "data.file", NULL)))
+	if (inputs || (feeder && sn_str(o, "data.file", NULL)))
 		return SN_OK;
-	if (strcmp(kind, "text") && strcmp(kind, "inputs") && strcmp(kind, "chat"))
+	if (!feeder && strcmp(kind, "text") && strcmp(kind, "inputs"))
 		return sn_fail(SN_USAGE, "data source `%s` is not in this version: give --inputs FILE", kind);
 	if (*fed == SN_FED_TEXT && sn_takes_text(o, f))
 		return SN_OK;
 	SnStr s = {0};
 	inputs_text(&s, f);
-	int code = sn_fail(SN_USAGE, "%s %s: give --inputs FILE with %s", sn_text(o->entry->name),
-	                   *fed == SN_FED_TALK ? "has no data (--data FILE of conversations)" : sn_given(o, "data.file") ? "can't be fed from a text" : "has nothing to run on",
-	                   s.s ? s.s : "nothing");
+	const char *why = sn_given(o, "data.file") ? "can't be fed from a text" : "has nothing to run on";
+	int code = feeder ? sn_fail(SN_USAGE, "%s has no data: give --data FILE of %s, or --inputs FILE with %s", sn_text(o->entry->name), feeder->wants, s.s)
+	                  : sn_fail(SN_USAGE, "%s %s: give --inputs FILE with %s", sn_text(o->entry->name), why, s.s ? s.s : "nothing");
 	free(s.s);
 	return code;
 }
@@ -87,7 +69,7 @@ int sn_source_kind(const SnOptions *o, const SnFunction *f, SnFed *fed)
 
 static int open_text(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
 {
-	SnData *data = &src->talk.data;
+	SnData *data = &src->data;
 	int code = sn_data_open(data, o, checkpoint, false);
 	if (code)
 		return code;
@@ -111,23 +93,27 @@ static int open_text(SnSource *src, SnSession *s, const SnOptions *o, const SnFu
 
 /* --- examples */
 
-int sn_source_examples(SnInputs *in, SnTalk *t, const SnOptions *o, const SnEntry *e, const SnFunction *f, SnFed fed, bool valid, const char *checkpoint, int64_t T)
+int sn_source_examples(SnInputs *in, SnAsked a, SnFed fed)
 {
-	const char *path = sn_str(o, "data.file", NULL);
+	const SnOptions *o = a.o;
+	const SnFeeder *feeder = o->entry->feeder;
+	bool own = a.use == SN_USE_EVAL && sn_data_valid(o) && !sn_given(o, "data.file");   /* what the training was judged by */
 	if (fed == SN_FED_INPUTS)
-		return sn_inputs_open(in, e, f, sn_str(o, valid ? "data.valid_inputs" : "data.inputs", NULL), NULL);
-	if (!valid && !sn_overridden(o, "data.file") && !sn_exists(path))
-		return sn_fail(SN_DATA, "the model file's %s is not here: give other conversations with --data FILE", path);
-	return sn_talk_open(t, in, o, e, f, valid ? sn_data_valid(o) : path, checkpoint, T);
+		return sn_inputs_open(in, a.entry, a.f, sn_str(o, a.use == SN_USE_VALID ? "data.valid_inputs" : "data.inputs", NULL), NULL);
+	a.path = a.use == SN_USE_VALID || own ? sn_data_valid(o) : sn_str(o, "data.file", NULL);
+	if (a.path && !sn_overridden(o, "data.file") && !sn_overridden(o, "data.valid") && !sn_exists(a.path))
+		return sn_fail(SN_DATA, "the model file's %s is not here: give other %s with --data FILE", a.path, feeder->wants);
+	return feeder->open(in, &a);
 }
 
 static int open_examples(SnSource *src, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)
 {
 	int64_t wanted = b->rows * b->accumulate;
-	int code = sn_source_examples(&src->in, &src->talk, o, o->entry, f, src->fed, false, checkpoint, b->context);
+	SnAsked asked = {.o = o, .entry = o->entry, .f = f, .use = SN_USE_TRAIN, .checkpoint = checkpoint, .T = b->context, .data = &src->data};
+	int code = sn_source_examples(&src->in, asked, src->fed);
 	if (code)
 		return code;
-	bool valid = src->fed == SN_FED_TALK ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL);
+	bool valid = src->fed == SN_FED_FEEDER ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL);
 	double share = valid ? 0 : sn_num(o, "data.valid_fraction", 0.1);
 	src->ntrain = src->in.examples - (int64_t)((double)src->in.examples * share);
 	if (src->ntrain < 1)
@@ -175,7 +161,7 @@ void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
 	if (!src->inputs) {
 		*sn_dim(s, "B") = src->rows;
 		*sn_dim(s, "T") = src->context;
-		sn_data_batch(&src->talk.data.train, (int32_t *)(s->arena + src->tokens->offset), src->rows, src->len, src->seed, micro);
+		sn_data_batch(&src->data.train, (int32_t *)(s->arena + src->tokens->offset), src->rows, src->len, src->seed, micro);
 		return;
 	}
 	for (int64_t i = 0; i < src->rows; i++) {
@@ -184,12 +170,12 @@ void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
 			shuffle(src, epoch);
 		src->pick[i] = src->order[(example + i) % src->ntrain];
 	}
-	sn_inputs_fill(&src->in, s, src->pick, src->rows);
+	sn_inputs_fill(&src->in, s, src->pick, src->rows, example);
 }
 
 void sn_source_close(SnSource *src)
 {
-	sn_data_close(&src->talk.data);
+	sn_data_close(&src->data);
 	sn_inputs_close(&src->in);
 	free(src->order);
 	free(src->pick);

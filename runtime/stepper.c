@@ -188,7 +188,7 @@ static int feed_file(SnStepper *m, const char *path)
 	if (in.examples != 1)
 		code = sn_fail(SN_DATA, "%s has %lld examples; one is generated from at a time", path, (long long)in.examples);
 	else
-		sn_inputs_fill(&in, m->s, NULL, 1);
+		sn_inputs_fill(&in, m->s, NULL, 1, SN_FIXED);
 	sn_inputs_close(&in);
 	return code;
 }

@@ -223,8 +223,8 @@ static int open_all(Train *t, const char *resumed, const char *initial)
 		begin_averages(t);
 	t->state.data_hash = t->source.hash;
 	json_t *options = sn_options_save(t->o);
-	if (t->source.talk.chat)
-		json_object_set_new(options, "chat_template", json_string(sn_chat_name(t->source.talk.chat)));
+	if (t->source.data.said)
+		json_object_update(options, t->source.data.said);
 	json_decref(t->state.options);
 	t->state.options = options;
 	if (!code)
@@ -344,7 +344,7 @@ static int validate_now(Train *t)
 	t->state.best_loss = value;
 	t->state.best_step = t->state.step;
 	keep_time(t);
-	return sn_checkpoint_save(&t->s, t->o->program, t->source.talk.data.tokenizer, &t->state, t->dir, true);
+	return sn_checkpoint_save(&t->s, t->o->program, t->source.data.tokenizer, &t->state, t->dir, true);
 }
 
 static int validate(Train *t)
@@ -365,7 +365,7 @@ static int save(Train *t)
 	if (t->saved == t->state.step)
 		return SN_OK;
 	keep_time(t);
-	int code = sn_checkpoint_save(&t->s, t->o->program, t->source.talk.data.tokenizer, &t->state, t->dir, false);
+	int code = sn_checkpoint_save(&t->s, t->o->program, t->source.data.tokenizer, &t->state, t->dir, false);
 	if (code)
 		return code;
 	t->saved = t->state.step;

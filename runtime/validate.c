@@ -86,13 +86,15 @@ static void copy_weights(SnValidation *v)
 
 static int open_file(SnValidation *v, const SnOptions *o, SnSource *src, const char *checkpoint)
 {
-	if (!(src->fed == SN_FED_TALK ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL))) {
+	if (!(src->fed == SN_FED_FEEDER ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL))) {
 		v->in = &src->in;
 		v->first = src->ntrain;
 		v->n = src->in.examples - src->ntrain;
 		return SN_OK;
 	}
-	int code = sn_source_examples(&v->file, &src->talk, o, v->apart ? v->own.entry : o->entry, v->eval, src->fed, true, checkpoint, v->batch.context);
+	const SnEntry *e = v->apart ? v->own.entry : o->entry;
+	SnAsked asked = {.o = o, .entry = e, .f = v->eval, .use = SN_USE_VALID, .checkpoint = checkpoint, .T = v->batch.context, .data = &src->data};
+	int code = sn_source_examples(&v->file, asked, src->fed);
 	v->in = &v->file;
 	v->n = code ? 0 : v->file.examples;
 	return code;
@@ -131,7 +133,7 @@ int sn_validation_open(SnValidation *v, SnSession *s, const SnOptions *o, SnSour
 
 bool sn_validation_possible(const SnValidation *v)
 {
-	return v->eval && (v->src->inputs ? v->n > 0 : v->src->talk.data.valid.n >= 2);
+	return v->eval && (v->src->inputs ? v->n > 0 : v->src->data.valid.n >= 2);
 }
 
 bool sn_validation_run(SnValidation *v, SnMeans *m)
@@ -145,7 +147,7 @@ bool sn_validation_run(SnValidation *v, SnMeans *m)
 	if (v->src->inputs)
 		sn_evaluate_inputs(s, v->eval, v->in, v->first, v->n, v->rows, v->batches, m);
 	else
-		sn_evaluate_text(s, v->eval, &v->src->talk.data.valid, v->rows, v->batch.context, v->batches, m);
+		sn_evaluate_text(s, v->eval, &v->src->data.valid, v->rows, v->batch.context, v->batches, m);
 	return true;
 }
 

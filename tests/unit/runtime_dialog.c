@@ -10,10 +10,8 @@ static void own_shapes(const int64_t *dims, int64_t *out) {
 }
 static const SnFunction own_function[] = {{"step", NULL, 0, own_slots, COUNT(own_slots), own_shapes, NULL, NULL, 0, NULL, 0}};
 static const SnSym own_syms[] = {{"B", 4}, {"T", 512}};
-static const SnEntry own = {SN_TRAIN, "own", "", NULL, 0, own_function, 1, NULL, 0, own_syms, 2, 16384, 0, 0, 0, 0};
+static const SnEntry own = {SN_TRAIN, "own", "", NULL, 0, own_function, 1, NULL, 0, own_syms, 2, 16384, 0, 0, 0, 0, NULL};
 static const SnProgram program = {.name = "own", .entries = &own, .nentry = 1};
-
-static SnTalk talk;
 
 static int open_rows(SnInputs *in, const char *name, const char *text, const char *family, int64_t rows) {
 	static char *path;
@@ -24,9 +22,10 @@ static int open_rows(SnInputs *in, const char *name, const char *text, const cha
 	json_object_set_new(o.saved, "data.tokenizer", json_string("byte"));
 	if (family)
 		json_object_set_new(o.saved, "chat_template", json_string(family));
-	int code = sn_talk_open(&talk, in, &o, &own, own_function, path, NULL, rows);
-	sn_data_close(&talk.data);
-	talk.chat = NULL;
+	SnData data = {0};
+	SnAsked asked = {.o = &o, .entry = &own, .f = own_function, .path = path, .T = rows, .data = &data};
+	int code = sn_feeder_chat.open(in, &asked);
+	sn_data_close(&data);
 	json_decref(o.saved);
 	return code;
 }
@@ -46,7 +45,7 @@ static void expect_rows(const char *text, const char *family, const Piece *piece
 	assert_int_equal(open_rows(&in, "c.jsonl", text, family, T), SN_OK);
 	assert_int_equal(in.examples, rows);
 	assert_int_equal(in.file.tensors[0].shape[1], T);
-	const int32_t *tokens = (const int32_t *)in.file.tensors[0].at, *labels = in.labels;
+	const int32_t *tokens = (const int32_t *)in.file.tensors[0].at, *labels = (const int32_t *)in.file.tensors[1].at;
 	int64_t len = (int64_t)strlen(ids);
 	for (int64_t i = 0; i < rows * T; i++) {
 		assert_int_equal(tokens[i], i < len ? ids[i] : '\n');
@@ -85,10 +84,10 @@ static void rows(void **state) {
 	assert_int_equal(open_rows(&in, "c.jsonl", "{\"prompt\":\"0123456789ab\",\"completion\":\"c\"}\n", NULL, 4), SN_OK);
 	assert_int_equal(in.examples, 2);   /* 89ab and c\n; 0123 and 4567 teach nothing */
 	assert_memory_equal(in.file.tensors[0].at, ((int32_t[]){'8', '9', 'a', 'b', 'c', '\n', '\n', '\n'}), 32);
-	assert_memory_equal(in.labels, ((int32_t[]){-100, -100, -100, 'c', '\n', -100, -100, -100}), 32);
+	assert_memory_equal(in.file.tensors[1].at, ((int32_t[]){-100, -100, -100, 'c', '\n', -100, -100, -100}), 32);
 	sn_inputs_close(&in);
 	assert_int_equal(open_rows(&in, "c.txt", "{\"prompt\"", NULL, 4), SN_OK);   /* a plain text */
-	assert_int_equal(in.labels[0], '"');
+	assert_int_equal(*(const int32_t *)in.file.tensors[1].at, '"');
 	sn_inputs_close(&in);
 }
 

@@ -17,7 +17,7 @@ static const SnSlot own_slots[] = {{"a", 0, SN_F32, 3, AT_A, axes_a, 0, 0}, {"b"
 	{"d", 0, SN_F32, 0, AT_D, NULL, 0, 0}, {"e", 0, SN_F32, 1, AT_E, axes_e, 0, 0}, {"seed", 0, SN_I32, 0, 0, NULL, 0, 0}};
 static const SnFunction own_function[] = {{"run", NULL, 0, own_slots, COUNT(own_slots), own_shapes, NULL, NULL, 0, NULL, 0}};
 static const SnSym own_syms[] = {{"B", 2}, {"T", 3}};
-static const SnEntry own = {SN_INFER, "own", "", NULL, 0, own_function, 1, NULL, 0, own_syms, 2, AT_BYTES, 0, 0, 0, 0};
+static const SnEntry own = {SN_INFER, "own", "", NULL, 0, own_function, 1, NULL, 0, own_syms, 2, AT_BYTES, 0, 0, 0, 0, NULL};
 
 typedef struct Part { const char *name, *dtype, *shape; int size; int64_t n; const void *at; } Part;
 
@@ -79,7 +79,7 @@ static void fills(void **state) {
 	assert_int_equal(in.batch, 0);
 	assert_int_equal(in.dims[1], 2);
 	assert_int_equal(sn_session_open(&s, &own, 1), SN_OK);
-	sn_inputs_fill(&in, &s, (int64_t[]){3, 1}, 2);
+	sn_inputs_fill(&in, &s, (int64_t[]){3, 1}, 2, SN_FIXED);
 	assert_true(s.dims[0] == 2 && s.dims[1] == 2);
 	char *arena = s.arena;
 	static const float a[] = {30, 31, 32, 10, 11, 12, 130, 131, 132, 110, 111, 112};
@@ -89,9 +89,9 @@ static void fills(void **state) {
 	assert_true(arena[AT_C] == 1 && arena[AT_C + 1] == 0);
 	assert_true(F32(AT_D)[0] == 7.5f);
 	assert_memory_equal(F32(AT_E), e_of, sizeof e_of);
-	sn_inputs_fill(&in, &s, NULL, 1);
+	sn_inputs_fill(&in, &s, NULL, 1, SN_FIXED);
 	assert_true(s.dims[0] == 1 && F32(AT_A)[3] == 100 && I32(AT_B)[1] == 1);
-	sn_inputs_fill(&in, &s, (int64_t[]){2}, 1);
+	sn_inputs_fill(&in, &s, (int64_t[]){2}, 1, SN_FIXED);
 	assert_true(I32(AT_B)[0] == 4 && I32(AT_B)[1] == -100);
 	sn_session_close(&s);
 	sn_inputs_close(&in);
