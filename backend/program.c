@@ -436,6 +436,7 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 	v[SnTensor_decay] = number(p, param && param->decay);
 	v[SnTensor_frozen] = number(p, param && entry_freezes(p->m, b->e, param));
 	v[SnTensor_adapter] = number(p, param && param->adapter);
+	v[SnTensor_fresh] = number(p, param && param->fresh);
 	v[SnTensor_external] = number(p, slot->external != EXTERNAL_NOT);
 	v[SnTensor_axes] = dim_is_const(type_elems(t->type), NULL) ? nothing(p) : axes(p, b, t->type);
 	return RECORD(p, SnTensor, v);

@@ -1,6 +1,6 @@
 /* flags.c: the one table of flags. It drives parsing, --help, where an option's value comes from, and what a
  * checkpoint remembers of a run. Options are known to the rest of the runtime by their settings' keys alone. */
-#include "runtime/sn.h"
+#include "runtime/flags.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -8,21 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum FlagType { T_STR, T_PATH, T_TOKENIZER, T_LIST, T_NUM, T_ABOVE, T_SHARE, T_DECAY, T_COUNT, T_LIKELIEST, T_POSITIVE, T_SEED, T_SWITCH } FlagType;
-enum { F_TRAIN = 1 << SN_TRAIN, F_EVAL = 1 << SN_EVAL, F_GENERATE = 1 << SN_GENERATE, F_INFER = 1 << SN_INFER,
-	F_INFO = 1 << SN_INFO, F_INIT = 1 << SN_INIT, F_SAVED = 256 };
-enum { F_RUN = F_TRAIN | F_EVAL | F_GENERATE | F_INFER, F_ALL = F_RUN | F_INFO | F_INIT, F_TEXT = F_TRAIN | F_EVAL | F_GENERATE, F_KEPT = F_TRAIN | F_SAVED };
-
-typedef struct Flag {
-	const char *name;
-	char brief;                   /* one-letter form; 0: none */
-	FlagType type;
-	const char *key;              /* the setting it overrides */
-	unsigned kinds;               /* subcommands that have it; F_SAVED: a resumed run takes it over */
-	const char *arg, *help;
-} Flag;
-
-static const Flag flags[] = {
+static const SnFlag flags[] = {
 	{"data", 'd', T_PATH, "data.file", F_KEPT | F_EVAL, "FILE", "text, or json lines of conversations, to train or evaluate on"},
 	{"valid", 0, T_PATH, "data.valid", F_KEPT, "FILE", "text to validate on (without: the last part of the data)"},
 	{"valid-fraction", 0, T_SHARE, "data.valid_fraction", F_KEPT, "X", "part of the data kept for validation (0.1)"},
@@ -113,27 +99,40 @@ static bool fits(FlagType type, double x)
 	}
 }
 
-static const Flag *by_name(const char *name, size_t n, unsigned kinds)
+/* The i-th flag: of every program, then of the entry's feeder; NULL behind the last. */
+static const SnFlag *flag_at(const SnOptions *o, int i)
 {
-	for (int i = 0; i < NFLAGS; i++)
-		if ((flags[i].kinds & kinds) && strlen(flags[i].name) == n && !memcmp(flags[i].name, name, n))
-			return &flags[i];
-	return NULL;
+	const SnFeeder *feeder = i >= NFLAGS && i < SN_MAX_FLAGS && o->entry ? o->entry->feeder : NULL;
+	if (i < NFLAGS)
+		return &flags[i];
+	return feeder && i - NFLAGS < feeder->nflags ? &feeder->flags[i - NFLAGS] : NULL;
 }
 
-static const Flag *by_letter(char c, unsigned kinds)
+static int by_name(const SnOptions *o, const char *name, size_t n, unsigned kinds)
 {
-	for (int i = 0; i < NFLAGS; i++)
-		if ((flags[i].kinds & kinds) && flags[i].brief == c)
-			return &flags[i];
-	return NULL;
+	const SnFlag *f;
+	for (int i = 0; (f = flag_at(o, i)); i++)
+		if ((f->kinds & kinds) && strlen(f->name) == n && !memcmp(f->name, name, n))
+			return i;
+	return -1;
 }
 
-static const Flag *by_key(const char *key)
+static int by_letter(const SnOptions *o, char c, unsigned kinds)
 {
-	for (int i = 0; i < NFLAGS; i++)
-		if (!strcmp(flags[i].key, key))
-			return &flags[i];
+	const SnFlag *f;
+	for (int i = 0; (f = flag_at(o, i)); i++)
+		if ((f->kinds & kinds) && f->brief == c)
+			return i;
+	return -1;
+}
+
+/* What a flag of this key was given; NULL: none was. */
+static const SnValue *value_of(const SnOptions *o, const char *key)
+{
+	const SnFlag *f;
+	for (int i = 0; (f = flag_at(o, i)); i++)
+		if (o->flag[i].given && !strcmp(f->key, key))
+			return &o->flag[i];
 	return NULL;
 }
 
@@ -163,20 +162,21 @@ static bool same_word(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* The flag that is meant by its setting's key (or that's last part) or by what others call it; NULL. A dim's name is none: its
+/* The flag that is meant by its setting's key (or that's last part) or by what others call it; -1. A dim's name is none: its
  * bound is fixed when compiled. */
-static const Flag *meant(const char *name, unsigned kinds)
+static int meant(const SnOptions *o, const char *name, unsigned kinds)
 {
-	for (int i = 0; i < NFLAGS; i++) {
-		const char *dot = strrchr(flags[i].key, '.');
-		bool same = same_word(name, flags[i].name) || same_word(name, flags[i].key) || (dot && same_word(name, dot + 1));
-		if ((flags[i].kinds & kinds) && same && strlen(name) > 1)
-			return &flags[i];
+	const SnFlag *f;
+	for (int i = 0; (f = flag_at(o, i)); i++) {
+		const char *dot = strrchr(f->key, '.');
+		bool same = same_word(name, f->name) || same_word(name, f->key) || (dot && same_word(name, dot + 1));
+		if ((f->kinds & kinds) && same && strlen(name) > 1)
+			return i;
 	}
 	for (size_t i = 0; i < sizeof synonyms / sizeof synonyms[0]; i++)
 		if (same_word(name, synonyms[i].other))
-			return by_name(synonyms[i].name, strlen(synonyms[i].name), kinds);
-	return NULL;
+			return by_name(o, synonyms[i].name, strlen(synonyms[i].name), kinds);
+	return -1;
 }
 
 /* How `sinter build --set` calls what is no flag because the program was compiled for one value of it; NULL: it is nothing of the kind. */
@@ -195,14 +195,16 @@ static char *fixed_when_compiled(const SnOptions *o, const SnEntry *e, const cha
 
 static int unknown(const SnOptions *o, const char *arg, const SnCommand *c)
 {
-	const char *names[NFLAGS], *near = NULL;
+	const char *names[SN_MAX_FLAGS], *near = NULL;
+	const SnFlag *f;
 	unsigned kinds = 1u << c->kind;
 	int n = 0;
-	for (int i = 0; i < NFLAGS; i++)
-		if (flags[i].kinds & kinds)
-			names[n++] = flags[i].name;
+	for (int i = 0; (f = flag_at(o, i)); i++)
+		if (f->kinds & kinds)
+			names[n++] = f->name;
 	char *bare = sn_format("%.*s", (int)strcspn(arg, "="), arg);
-	const Flag *f = !strncmp(bare, "--", 2) ? meant(bare + 2, kinds) : NULL;
+	int guess = !strncmp(bare, "--", 2) ? meant(o, bare + 2, kinds) : -1;
+	f = guess >= 0 ? flag_at(o, guess) : NULL;
 	char *fixed = !f && !strncmp(bare, "--", 2) ? fixed_when_compiled(o, c->entry, bare + 2) : NULL;
 	if (!strncmp(bare, "--", 2))
 		near = f ? f->name : sn_nearest(bare + 2, names, n);
@@ -214,9 +216,10 @@ static int unknown(const SnOptions *o, const char *arg, const SnCommand *c)
 	return code;
 }
 
-static int take(SnOptions *o, const Flag *f, const char *text)
+static int take(SnOptions *o, int i, const char *text)
 {
-	SnValue *v = &o->flag[f - flags];
+	const SnFlag *f = flag_at(o, i);
+	SnValue *v = &o->flag[i];
 	v->given = true;
 	v->str = text;
 	if (f->type == T_LIST) {
@@ -237,41 +240,55 @@ static int take(SnOptions *o, const Flag *f, const char *text)
 	return SN_OK;
 }
 
+/* A text on the command line, of an entry that takes some. */
+static int take_text(SnOptions *o, const SnCommand *c, const char *text)
+{
+	const SnFeeder *feeder = c->kind == SN_INFER && o->entry ? o->entry->feeder : NULL;
+	if (feeder && feeder->infer && o->ntext < SN_MAX_LIST) {
+		o->text[o->ntext++] = text;
+		return 1;
+	}
+	if (feeder && feeder->infer)
+		sn_fail(SN_USAGE, "%s: more than %d texts: give them as --data FILE", c->name, SN_MAX_LIST);
+	else
+		sn_fail(SN_USAGE, "%s: unexpected argument \"%s\"", c->name, text);
+	return -1;
+}
+
 /* One argument, or a flag and its value; returns how many were taken, or -1 after a message. */
 static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv)
 {
 	const char *arg = argv[0], *value = NULL;
 	unsigned kind = 1u << c->kind;
-	const Flag *f = NULL;
-	if (arg[0] != '-' || !arg[1]) {
-		sn_fail(SN_USAGE, "%s: unexpected argument \"%s\"", c->name, arg);
-		return -1;
-	}
+	int i = -1;
+	if (arg[0] != '-' || !arg[1])
+		return take_text(o, c, arg);
 	if (arg[1] == '-') {
 		size_t n = strcspn(arg + 2, "=");
-		f = by_name(arg + 2, n, kind);
+		i = by_name(o, arg + 2, n, kind);
 		value = arg[2 + n] ? arg + 3 + n : NULL;
 	} else {
-		f = by_letter(arg[1], kind);
+		i = by_letter(o, arg[1], kind);
 		value = arg[2] ? arg + 2 : NULL;
 	}
-	if (!f) {
+	if (i < 0) {
 		unknown(o, arg, c);
 		return -1;
 	}
+	const SnFlag *f = flag_at(o, i);
 	if (f->type == T_SWITCH) {
 		if (value) {
 			sn_fail(SN_USAGE, "--%s takes no value", f->name);
 			return -1;
 		}
-		return take(o, f, "") ? -1 : 1;
+		return take(o, i, "") ? -1 : 1;
 	}
 	if (!value && left < 2) {
 		sn_fail(SN_USAGE, "--%s wants a value: %s", f->name, f->arg);
 		return -1;
 	}
 	int taken = value ? 1 : 2;
-	return take(o, f, value ? value : argv[1]) ? -1 : taken;
+	return take(o, i, value ? value : argv[1]) ? -1 : taken;
 }
 
 int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv)
@@ -302,8 +319,7 @@ static const SnSetting *entry_setting(const SnOptions *o, const char *key)
 
 bool sn_given(const SnOptions *o, const char *key)
 {
-	const Flag *f = by_key(key);
-	return f && o->flag[f - flags].given;
+	return value_of(o, key);
 }
 
 bool sn_overridden(const SnOptions *o, const char *key)
@@ -313,9 +329,9 @@ bool sn_overridden(const SnOptions *o, const char *key)
 
 double sn_num(const SnOptions *o, const char *key, double otherwise)
 {
-	const Flag *f = by_key(key);
-	if (f && o->flag[f - flags].given)
-		return o->flag[f - flags].num;
+	const SnValue *v = value_of(o, key);
+	if (v)
+		return v->num;
 	json_t *j = json_object_get(o->saved, key);
 	if (json_is_number(j))
 		return json_number_value(j);
@@ -325,9 +341,9 @@ double sn_num(const SnOptions *o, const char *key, double otherwise)
 
 const char *sn_str(const SnOptions *o, const char *key, const char *otherwise)
 {
-	const Flag *f = by_key(key);
-	if (f && o->flag[f - flags].given)
-		return o->flag[f - flags].str;
+	const SnValue *v = value_of(o, key);
+	if (v)
+		return v->str;
 	json_t *j = json_object_get(o->saved, key);
 	if (json_is_string(j))
 		return json_string_value(j);
@@ -337,7 +353,7 @@ const char *sn_str(const SnOptions *o, const char *key, const char *otherwise)
 
 /* Paths are remembered absolutely: a run may be resumed from elsewhere. A built-in tokenizer is a name, whatever file
  * is called like it. */
-static json_t *remembered(const Flag *f, const SnValue *v)
+static json_t *remembered(const SnFlag *f, const SnValue *v)
 {
 	if (f->type >= T_NUM)
 		return json_real(v->num);
@@ -351,9 +367,10 @@ static json_t *remembered(const Flag *f, const SnValue *v)
 json_t *sn_options_save(const SnOptions *o)
 {
 	json_t *out = o->saved ? json_deep_copy(o->saved) : json_object();
-	for (int i = 0; i < NFLAGS; i++)
-		if ((flags[i].kinds & F_SAVED) && o->flag[i].given)
-			json_object_set_new(out, flags[i].key, remembered(&flags[i], &o->flag[i]));
+	const SnFlag *f;
+	for (int i = 0; (f = flag_at(o, i)); i++)
+		if ((f->kinds & F_SAVED) && o->flag[i].given)
+			json_object_set_new(out, f->key, remembered(f, &o->flag[i]));
 	return out;
 }
 
@@ -363,7 +380,7 @@ int64_t sn_vocabulary(const SnProgram *p)
 	return v && v->is_num ? (int64_t)v->num : 0;
 }
 
-static void print_default(FILE *out, const SnOptions *o, const Flag *f)
+static void print_default(FILE *out, const SnOptions *o, const SnFlag *f)
 {
 	const SnSetting *s = entry_setting(o, f->key);
 	if (s && s->is_num)
@@ -373,7 +390,7 @@ static void print_default(FILE *out, const SnOptions *o, const Flag *f)
 }
 
 /* Does nothing where the entry is fed with --inputs alone. */
-static bool is_idle(const SnOptions *o, const SnCommand *c, const Flag *f)
+static bool is_idle(const SnOptions *o, const SnCommand *c, const SnFlag *f)
 {
 	static const char *const texts[] = {"data.file", "data.valid", "data.tokenizer", "T"};
 	const SnFunction *fed = c->kind != SN_TRAIN && c->kind != SN_EVAL ? NULL : sn_function(c->entry, c->kind == SN_EVAL ? "eval" : "step");
@@ -391,8 +408,8 @@ void sn_flags_help(FILE *out, const SnOptions *o, const SnCommand *c)
 	if (c->entry && c->entry->doc && *sn_text(c->entry->doc))
 		fprintf(out, "\n%s\n", sn_text(c->entry->doc));
 	fprintf(out, "\nFlags (in parentheses: the default; in brackets: what the model file sets)\n");
-	for (int i = 0; i < NFLAGS; i++) {
-		const Flag *f = &flags[i];
+	const SnFlag *f;
+	for (int i = 0; (f = flag_at(o, i)); i++) {
 		if (!(f->kinds & 1u << c->kind) || is_idle(o, c, f))
 			continue;
 		char brief[8] = "    ", left[40];

@@ -113,6 +113,8 @@ struct SnSession {
 	const char *adapter;          /* the directory of one to be loaded with the weights; NULL: what the checkpoint has itself */
 	char *base;                   /* the file that the weights came from, or is to be taken for an adapter's; owned; NULL */
 	uint64_t base_sum;            /* its checksum, where an adapter is trained */
+	bool begins;                  /* a training: the file that is loaded may lack whole layers that are `fresh` */
+	uint32_t seed;                /* of these */
 	bool altered;                 /* some weights are not the file's: an adapter was added to them */
 	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
 	int64_t *costs, nalone;       /* of the call at hand; room in both */
@@ -240,6 +242,8 @@ struct SnOptions {
 	SnValue flag[SN_MAX_FLAGS];
 	const char *stop[SN_MAX_LIST];
 	int nstop;
+	const char *text[SN_MAX_LIST];   /* that stand by themselves on the command line */
+	int ntext;
 	json_t *saved;                /* a resumed run's options: below flags, above the entry's settings; owned */
 	double began;                 /* the clock when the program did */
 	bool help;
@@ -309,9 +313,12 @@ struct SnInputs {
 	/* Of a feeder's; NULL each: what the file has is copied, an example weighs 1 */
 	void (*fill)(const SnInputs *, SnSession *, const int64_t *pick, int64_t n, int64_t drawn);
 	double (*weight)(const SnInputs *, int64_t first, int64_t n);   /* of examples in a mean; in `unit` */
+	/* Puts order[0..n), a pass's examples, in the order they are trained on: its first whole batch begins at `offset` */
+	void (*arrange)(const SnInputs *, int64_t *order, int64_t n, int64_t batch, int64_t offset, uint32_t key);
 	void (*close)(SnInputs *);   /* frees own */
 	void *own;
 	const char *unit;             /* what weighs, "examples" or "tokens" */
+	uint64_t hash;                /* of what was read, beside the file's bytes */
 };
 /* Opens path for function f of entry e: every input but the compiler's own scalars and the names of `except` (NULL-
  * terminated; NULL: none) is in the file with its dtype and shape, within the bounds, ids within their tables. Lists all
@@ -428,9 +435,13 @@ typedef struct SnAsked {
 	int64_t T;                    /* the longest row */
 	SnData *data;                 /* the tokenizer is opened where there is none yet */
 } SnAsked;
+typedef struct SnFlag SnFlag;                                 /* runtime/flags.h */
 typedef struct SnFeeder {
 	const char *wants;            /* for messages: "conversations" */
 	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
+	const SnFlag *flags;          /* of the entries it feeds, beside everybody's */
+	int nflags;
+	int (*infer)(const SnOptions *);   /* runs an infer entry in its own way, where there is no --inputs; NULL */
 } SnFeeder;
 extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */
 
@@ -461,7 +472,7 @@ typedef struct SnSource {
 	SnInputs in;                  /* of examples: the first ntrain examples are trained on, the others validate */
 	int64_t ntrain, epoch;
 	int64_t *order, *pick;        /* this pass's order; the examples of one call */
-	int64_t rows, pass;           /* a call's sequences or examples; those of one pass over the data */
+	int64_t rows, pass, step;     /* a call's sequences or examples; those of one pass over the data; examples of a step */
 	const char *unit;             /* "tok", "examples" */
 	int64_t units;                /* of them in one call */
 	uint32_t seed;

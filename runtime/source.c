@@ -120,12 +120,13 @@ static int open_examples(SnSource *src, const SnOptions *o, const SnFunction *f,
 		return sn_fail(SN_DATA, "%s: all %lld examples are kept for validation", src->in.file.path, (long long)src->in.examples);
 	if (src->ntrain < wanted)
 		return sn_fail(SN_DATA, "%s: %lld examples to train on, a step takes %lld: give a smaller --batch", src->in.file.path, (long long)src->ntrain, (long long)wanted);
-	src->hash = 0;
+	src->hash = src->in.hash;
 	for (int i = 0; i < src->in.file.nshard; i++)
 		src->hash = src->hash * 31 + sn_sum(src->in.file.shards[i].file.at, src->in.file.shards[i].file.n);
 	src->order = sn_alloc(sizeof *src->order * (size_t)src->ntrain);
 	src->pick = sn_alloc(sizeof *src->pick * (size_t)b->rows);
 	src->epoch = -1;
+	src->step = wanted;
 	src->unit = "examples";
 	src->units = b->rows;
 	src->pass = src->ntrain;
@@ -144,6 +145,9 @@ static void shuffle(SnSource *src, int64_t epoch)
 		src->order[k] = x;
 	}
 	src->epoch = epoch;
+	int64_t over = epoch * src->ntrain % src->step;
+	if (src->in.arrange)
+		src->in.arrange(&src->in, src->order, src->ntrain, src->step, over ? src->step - over : 0, key);
 }
 
 int sn_source_open(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)

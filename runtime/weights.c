@@ -151,6 +151,17 @@ static void misfit(const SnTensor *p, const SnStTensor *t)
 	free(s.s);
 }
 
+/* Nothing of its layer is in the file, which lacks the whole head: half of one is an error. */
+static bool is_fresh(const Match *m, int i)
+{
+	const char *name = m->params[i]->name, *dot = strrchr(name, '.');
+	size_t n = dot ? (size_t)(dot - name) + 1 : 0;
+	bool fresh = m->s && m->s->begins && m->params[i]->fresh && !m->found[i];
+	for (int k = 0; k < m->nparam && fresh && n; k++)
+		fresh = !m->found[k] || strncmp(m->params[k]->name, name, n);
+	return fresh;
+}
+
 static int report_missing(const Match *m)
 {
 	const char **names = sn_alloc(sizeof *names * (size_t)(m->file->n + 1));
@@ -159,7 +170,7 @@ static int report_missing(const Match *m)
 		if (!m->used[k])
 			names[free_names++] = m->file->tensors[k].name;
 	for (int i = 0; i < m->nparam; i++) {
-		if (m->found[i] || m->params[i]->adapter || n++ >= SHOWN)
+		if (m->found[i] || m->params[i]->adapter || is_fresh(m, i) || n++ >= SHOWN)
 			continue;
 		const char *near = sn_nearest(m->params[i]->name, names, free_names);
 		sn_note("  %s: not in the file%s%s", sn_text(m->params[i]->name), near ? "; nearest: " : "", near ? near : "");
@@ -226,12 +237,16 @@ static void report_match(const Match *m)
 		snprintf(prefix, sizeof prefix, " (with the prefix \"%s\")", m->add);
 	else if (*m->strip)
 		snprintf(prefix, sizeof prefix, " (no \"%s\" prefix)", m->strip);
-	int matched = 0;
-	for (int i = 0; i < m->nparam; i++)
+	int matched = 0, heads = 0;
+	for (int i = 0; i < m->nparam; i++) {
 		matched += m->found[i] != NULL;
+		if (is_fresh(m, i))
+			sn_note("%s%s", heads++ ? "  " : "the file lacks, and training begins with random numbers for: ", sn_text(m->params[i]->name));
+	}
 	char fresh[64] = "";
-	if (matched < m->nparam && m->s && m->s->entry->kind == SN_TRAIN && !m->s->adapter)
-		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", m->nparam - matched);
+	int anew = m->nparam - matched - heads;
+	if (anew && m->s && m->s->entry->kind == SN_TRAIN && !m->s->adapter)
+		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", anew);
 	sn_note("%d/%d tensors matched%s%s%s", matched, matched, prefix, renamed, fresh);
 }
 
@@ -318,7 +333,7 @@ static void load(Match *m)
 	sn_pool_run(m->s->pool, read_share, m);
 	for (int i = 0; i < m->nparam; i++)
 		if (!m->found[i])
-			sn_init_tensor(m->params[i], place(m, i), 0);   /* an adapter's */
+			sn_init_tensor(m->params[i], place(m, i), m->params[i]->adapter ? 0 : m->s->seed);
 	m->s->weights = identity(m->file);
 	for (int i = 0; i < m->file->nshard && m->kept; i++)
 		sn_external_keep(m->s, &m->file->shards[i].file);
