@@ -70,6 +70,7 @@ $(BUILD)/gen/unicode: runtime/gen/unicode.c
 $(BUILD)/runtime/unicode.inc: $(BUILD)/gen/unicode
 	@mkdir -p $(@D); $< > $@
 $(BUILD)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
+$(BUILD)/runtime/explain_html.o: runtime/explain_page.html
 # One archive is all that a program needs: jansson and PCRE2 are inside, without tables for unwinding, which nothing in a program does.
 # $(call archive,PREFIX of binutils,LIBRARY..): $@ of the objects, by way of $@.parts
 archive = rm -rf $@ $@.parts; mkdir -p $@.parts && cd $@.parts && for l in $(2); do $(1)ar x $$l || exit 1; done && \
@@ -86,6 +87,7 @@ aarch64: $(BUILD)/libsinter_rt-aarch64.a
 $(arm)/libraries/done: tests/foreign.sh
 	@$< arm64 $(@D) libjansson-dev libpcre2-dev && touch $@
 $(arm)/runtime/unicode.o: $(BUILD)/runtime/unicode.inc
+$(arm)/runtime/explain_html.o: runtime/explain_page.html
 $(arm)/%.o: %.c $(arm)/libraries/done
 	@mkdir -p $(@D); echo "  cc $< (aarch64)"
 	@$(arm_cc) -std=gnu11 -D_GNU_SOURCE -O2 $(WARN) -I. -I$(BUILD) -I$(arm)/libraries/usr/include -ffunction-sections -fdata-sections -MMD -MP -c $< -o $@
@@ -138,6 +140,12 @@ check-e2e: all $(if $(shell command -v $(arm_cc)),aarch64) $(patsubst tests/tool
 $(BUILD)/tools/%: tests/tools/%.c $(BUILD)/libsinter_rt.a
 	@mkdir -p $(@D); echo "  cc $<"
 	@$(CC) $(CFLAGS) -MMD -MP $< -o $@ $(LDFLAGS) $(BUILD)/libsinter_rt.a -lm -lpthread
+# The page of `explain` in headless Chromium, which is 100 MB: installed by this target alone.
+.PHONY: deps-browser check-browser
+deps-browser:
+	@command -v chromium chromium-browser google-chrome > /dev/null || tests/deps.sh chromium
+check-browser: all
+	@tests/browser/run.sh $(BUILD)
 bless: $(BUILD)/sinter
 	@tests/text/run.sh $(BUILD)/sinter --bless
 

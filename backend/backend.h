@@ -16,6 +16,7 @@ typedef struct Target {
 	bool by_lane;               /* multiply-adds take one lane of a vector register for all lanes */
 	int mr, nr;                 /* contraction tile: rows, columns (nr a multiple of lanes) */
 	int64_t l1, l2;             /* bytes assumed when blocking; programs lower l2 to what they find where they run */
+	bool halves;                /* converts f16 and f32 by instructions */
 	bool dot8;                  /* sums four products of bytes at once: vpdpbusd */
 	enum { BF16_CONVERT, BF16_DOT, BF16_TILES } bf16;  /* how bf16 is multiplied: as f32; by vdpbf16ps; by AMX's tdpbf16ps */
 } Target;

@@ -1,6 +1,6 @@
 /* elem.c: one op on registers: the elementwise ops, const, iota, dimval and random, as a table indexed by Op.
  * Operands are scalars, or vectors of the target's lanes; f32, i32 or (bool) i1; a bf16 is an f32 whose
- * lower half is zero. */
+ * lower half is zero, an f16 an f32 that a half can be, an i8 an i32. */
 #include "backend/gen.h"
 
 typedef struct Elem {
@@ -89,9 +89,9 @@ static LLVMValueRef emit_to_f32(Elem *e)
 	LLVMTypeRef type = gen_type(e->g, DT_F32, e->lanes);
 	DType from = e->v->in[0]->type.dt;
 
-	if (from == DT_F32 || from == DT_BF16)
+	if (from == DT_F32 || from == DT_BF16 || from == DT_F16)
 		return e->in[0];
-	return from == DT_I32 ? LLVMBuildSIToFP(e->g->b, e->in[0], type, "") : LLVMBuildUIToFP(e->g->b, e->in[0], type, "");
+	return from == DT_I32 || from == DT_I8 ? LLVMBuildSIToFP(e->g->b, e->in[0], type, "") : LLVMBuildUIToFP(e->g->b, e->in[0], type, "");
 }
 
 /* Toward zero; beyond i32's range its ends, NaN 0. */
@@ -118,6 +118,18 @@ static LLVMValueRef emit_to_bf16(Elem *e)
 	LLVMValueRef nan = LLVMBuildFCmp(g->b, LLVMRealUNO, e->in[0], e->in[0], "");
 	x = LLVMBuildAnd(g->b, LLVMBuildSelect(g->b, nan, quiet, up, ""), shaped(e, gen_i32(g, -65536)), "");
 	return LLVMBuildBitCast(g->b, x, gen_type(g, DT_F32, e->lanes), "");
+}
+
+static LLVMValueRef emit_to_f16(Elem *e) { return gen_half_value(e->g, gen_half_bits(e->g, e->in[0], e->lanes), e->lanes); }
+
+static LLVMValueRef emit_to_i8(Elem *e)
+{
+	Gen *g = e->g;
+	LLVMTypeRef i32 = gen_type(g, DT_I32, e->lanes);
+	LLVMValueRef most = shaped(e, gen_i32(g, 127)), least = shaped(e, gen_i32(g, -127)), even = intrinsic1(e, "llvm.roundeven");
+	LLVMValueRef x = gen_call2(g, "llvm.fptosi.sat", i32, LLVMTypeOf(even), &even, 1);
+	x = LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, x, most, ""), most, x, "");
+	return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, x, least, ""), least, x, "");
 }
 
 /* The product's factors where x is one, so that a sum with it becomes a fused multiply-add. */
@@ -199,7 +211,7 @@ static Emit1 *const emitters[OP_COUNT] = {
 	[OP_NEG] = emit_neg, [OP_ABS] = emit_abs, [OP_EXP] = emit_exp, [OP_LOG] = emit_log, [OP_SQRT] = emit_sqrt,
 	[OP_RSQRT] = emit_rsqrt, [OP_TANH] = emit_tanh, [OP_ERF] = emit_erf, [OP_SIN] = emit_sin, [OP_COS] = emit_cos,
 	[OP_SIGMOID] = emit_sigmoid, [OP_STOP] = emit_same, [OP_NOT] = emit_not, [OP_TO_F32] = emit_to_f32,
-	[OP_TO_I32] = emit_to_i32, [OP_TO_BF16] = emit_to_bf16, [OP_ADD] = emit_add, [OP_SUB] = emit_sub, [OP_MUL] = emit_mul, [OP_DIV] = emit_div,
+	[OP_TO_I32] = emit_to_i32, [OP_TO_BF16] = emit_to_bf16, [OP_TO_F16] = emit_to_f16, [OP_TO_I8] = emit_to_i8, [OP_ADD] = emit_add, [OP_SUB] = emit_sub, [OP_MUL] = emit_mul, [OP_DIV] = emit_div,
 	[OP_POW] = emit_pow, [OP_MAX] = emit_max, [OP_MIN] = emit_min, [OP_EQ] = emit_eq, [OP_NE] = emit_ne,
 	[OP_LT] = emit_lt, [OP_LE] = emit_le, [OP_AND] = emit_and, [OP_OR] = emit_or, [OP_SELECT] = emit_select,
 	[OP_COPY] = emit_same,

@@ -159,9 +159,9 @@ LLVMValueRef gen_bin(Gen *g, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b)
 
 LLVMTypeRef gen_type(Gen *g, DType dt, int lanes)
 {
-	if (dt == DT_F32 || dt == DT_BF16)
+	if (dt == DT_F32 || dt == DT_BF16 || dt == DT_F16)
 		return lanes == 1 ? g->f32 : g->vf;
-	if (dt == DT_I32)
+	if (dt == DT_I32 || dt == DT_I8)
 		return lanes == 1 ? g->i32 : g->vi;
 	return lanes == 1 ? g->i1 : g->vm;
 }
@@ -392,9 +392,9 @@ static LLVMValueRef shift_by(Gen *g, int n, int lanes)
 
 static LLVMTypeRef memory_type(Gen *g, DType dt, int lanes)
 {
-	if (dt != DT_BOOL && dt != DT_BF16)
+	if (dt == DT_F32 || dt == DT_I32)
 		return gen_type(g, dt, lanes);
-	LLVMTypeRef one = dt == DT_BOOL ? g->i8 : LLVMInt16TypeInContext(g->ctx);
+	LLVMTypeRef one = dtype_size[dt] == 1 ? g->i8 : LLVMInt16TypeInContext(g->ctx);
 	return lanes == 1 ? one : LLVMVectorType(one, (unsigned)lanes);
 }
 
@@ -434,6 +434,10 @@ static LLVMValueRef to_memory(Gen *g, DType dt, LLVMValueRef v, LLVMTypeRef memo
 
 	if (dt == DT_BOOL)
 		return LLVMBuildZExt(g->b, v, memory, "");
+	if (dt == DT_I8)
+		return LLVMBuildTrunc(g->b, v, memory, "");
+	if (dt == DT_F16)
+		return gen_half_bits(g, v, lanes);
 	if (dt != DT_BF16)
 		return v;
 	v = LLVMBuildLShr(g->b, LLVMBuildBitCast(g->b, v, bits, ""), shift_by(g, 16, lanes), "");
@@ -444,6 +448,10 @@ static LLVMValueRef from_memory(Gen *g, DType dt, LLVMValueRef v, LLVMTypeRef me
 {
 	if (dt == DT_BOOL)
 		return LLVMBuildICmp(g->b, LLVMIntNE, v, LLVMConstNull(memory), "");
+	if (dt == DT_I8)
+		return LLVMBuildSExt(g->b, v, gen_type(g, DT_I32, lanes), "");
+	if (dt == DT_F16)
+		return gen_half_value(g, v, lanes);
 	if (dt != DT_BF16)
 		return v;
 	v = LLVMBuildShl(g->b, LLVMBuildZExt(g->b, v, gen_type(g, DT_I32, lanes), ""), shift_by(g, 16, lanes), "");

@@ -47,6 +47,9 @@ LLVMValueRef flash_kept(Flash *, const Row *, int v);          /* dropout's fact
 /* A block's packed operands: keys transposed (K,keys), keys (keys,K) or values (keys,W), panel after panel. */
 void flash_pack_transposed(Flash *, Value *x, LLVMValueRef fn, int64_t k, LLVMValueRef from, LLVMValueRef to, LLVMValueRef count);
 void flash_pack_rows(Flash *, Value *x, const Width *, LLVMValueRef from, LLVMValueRef to, LLVMValueRef rows);
+/* The same of keys and values in i8 (flash_kept.c); at: batch, first key, key head. */
+void flash_dequant_keys(Flash *, const LLVMValueRef *at, LLVMValueRef to, LLVMValueRef count);
+void flash_dequant_values(Flash *, const LLVMValueRef *at, LLVMValueRef to, LLVMValueRef count);
 LLVMValueRef flash_panels_along(Flash *, Value *x, const Width *, bool transposed);  /* the function for the two */
 /* acc (h,width) = or += A (h,k) B (k,width), A's rows lda apart, or its columns if `columns`; acc: panel after panel, mr rows each. */
 typedef struct Product { LLVMValueRef a, lda, b, k, acc, h, panels; bool first, columns; } Product;

@@ -24,7 +24,6 @@ typedef struct Forward {
 	LLVMValueRef keys, values; /* a packed block: (K,keys) and (keys,W) */
 	LLVMValueRef s, p;         /* a tile's scores, panel after panel of mr rows; its probabilities, (mr,keys) */
 	LLVMValueRef o, top, sum;  /* by tile: results (panels,mr,nr); maxima (mr); sums, a vector a row (mr,lanes) */
-	LLVMValueRef key_fn;
 	Value *y, *lse;            /* members; NULL: not wanted */
 } Forward;
 
@@ -213,6 +212,18 @@ static void end(Forward *w, Tile *t)
 	gen_loop_end(g, &l);
 }
 
+static void pack(Forward *w, const LLVMValueRef *at, LLVMValueRef count)
+{
+	Flash *f = w->f;
+	if (f->k->type.dt == DT_I8) {
+		flash_dequant_keys(f, at, w->keys, count);
+		flash_dequant_values(f, at, w->values, count);
+		return;
+	}
+	flash_pack_transposed(f, f->k, flash_panels_along(f, f->k, &f->block, true), f->wk.extent, flash_row(f, f->k, at, 4), w->keys, count);
+	flash_pack_rows(f, f->val, &f->ww, flash_row(f, f->val, at, 4), w->values, count);
+}
+
 /* The blocks of keys from the first that the task's first row sees to the last that its last row sees. */
 static void blocks(Forward *w, const Task *k)
 {
@@ -229,8 +240,7 @@ static void blocks(Forward *w, const Task *k)
 	Loop l = gen_loop_begin(g, lo, hi, keys);
 	Tile t = { .key = l.iv, .count = gen_min(g, keys, gen_sub(g, f->S, l.iv)) };
 	LLVMValueRef at[] = { k->b, l.iv, k->group };
-	flash_pack_transposed(f, f->k, w->key_fn, f->wk.extent, flash_row(f, f->k, at, 4), w->keys, t.count);
-	flash_pack_rows(f, f->val, &f->ww, flash_row(f, f->val, at, 4), w->values, t.count);
+	pack(w, at, t.count);
 	each_tile(w, k, t, visit);
 	gen_loop_end(g, &l);
 }
@@ -259,7 +269,6 @@ void gen_flash_forward(Flash *f)
 	int64_t rows = f->R * w.tiles * f->mr;
 	for (int i = 0; i < f->c->vals.len; i++)
 		*(f->c->vals.at[i]->op == OP_FLASH ? &w.y : &w.lse) = f->c->vals.at[i];
-	w.key_fn = flash_panels_along(f, f->k, &f->block, true);
 	w.keys = flash_take(f, f->wk.extent * f->keys);
 	w.values = flash_take(f, f->keys * width_floats(&f->ww));
 	w.s = flash_take(f, (int64_t)f->mr * f->keys);

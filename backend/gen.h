@@ -277,6 +277,10 @@ void gen_transpose(Gen *, LLVMValueRef *row);                  /* lanes vectors 
  * panel order, `pitch` floats from panel to panel. */
 LLVMValueRef gen_block_function(const Gen *);
 
+/* half.c: a half's bits (i16) of an f32, rounded to nearest even within +-65504, and back */
+LLVMValueRef gen_half_bits(Gen *, LLVMValueRef x, int lanes);
+LLVMValueRef gen_half_value(Gen *, LLVMValueRef bits, int lanes);
+
 /* pack_bf16.c, contract_bf16.c: the same of bf16. void (dst, src, sk, sn, k, count): one right panel. */
 LLVMValueRef gen_panel_bf16(const Gen *, const Dim *sk, const Dim *sn);
 void gen_pack_bf16(Gen *, const Cluster *, KernelArgs *);

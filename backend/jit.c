@@ -159,8 +159,12 @@ static void put(char *base, DType dt, int64_t at, double x)
 		((float *)base)[at] = (float)x;
 	else if (dt == DT_BF16)
 		put_bf16((uint16_t *)base + at, x);
+	else if (dt == DT_F16)
+		((uint16_t *)base)[at] = half_bits((float)x);
 	else if (dt == DT_I32)
 		((int32_t *)base)[at] = (int32_t)x;
+	else if (dt == DT_I8)
+		base[at] = (char)(int)x;
 	else
 		base[at] = x != 0;
 }
@@ -169,6 +173,10 @@ static double get(const char *base, DType dt, int64_t at)
 {
 	if (dt == DT_BF16)
 		return get_bf16((const uint16_t *)base + at);
+	if (dt == DT_F16)
+		return half_value(((const uint16_t *)base)[at]);
+	if (dt == DT_I8)
+		return ((const int8_t *)base)[at];
 	return dt == DT_F32 ? ((const float *)base)[at] : dt == DT_I32 ? ((const int32_t *)base)[at] : base[at];
 }
 

@@ -13,7 +13,7 @@ enum { DST, SRC, SK, SW, K, COLS, NPARAM };
 typedef struct Panel {
 	Gen g;
 	int side, nv;              /* vectors across a panel */
-	DType from;                /* the source's: f32, or bf16 that becomes f32 */
+	DType from;                /* the source's: f32, or bf16 or f16 that becomes f32 */
 	LLVMValueRef p[NPARAM], width;
 } Panel;
 
@@ -186,8 +186,8 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, DType from, const Di
 {
 	Way way = sw && dim_is(sw, 1) ? DENSE_ACROSS : sk && dim_is(sk, 1) ? DENSE_ALONG : ANY;
 	char name[48];
-	snprintf(name, sizeof name, "sn_panel%dx%d_%s%s", side, side ? outer->t->nr : outer->t->mr, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any",
-		from == DT_BF16 ? "_bf16" : "");
+	snprintf(name, sizeof name, "sn_panel%dx%d_%s%s%s", side, side ? outer->t->nr : outer->t->mr, way == DENSE_ACROSS ? "across" : way == DENSE_ALONG ? "along" : "any",
+		from == DT_F32 ? "" : "_", from == DT_F32 ? "" : dtype_name[from]);
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;

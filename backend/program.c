@@ -433,10 +433,9 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 	v[SnTensor_init] = number(p, param ? param->init : INIT_ZEROS);
 	v[SnTensor_a] = real(p, param ? param->a : 0);
 	v[SnTensor_b] = real(p, param ? param->b : 0);
-	v[SnTensor_decay] = number(p, param && param->decay);
+	v[SnTensor_decay] = number(p, param ? param->decay + 2 * param->fresh : 0);
 	v[SnTensor_frozen] = number(p, param && entry_freezes(p->m, b->e, param));
 	v[SnTensor_adapter] = number(p, param && param->adapter);
-	v[SnTensor_fresh] = number(p, param && param->fresh);
 	v[SnTensor_external] = number(p, slot->external != EXTERNAL_NOT);
 	v[SnTensor_axes] = dim_is_const(type_elems(t->type), NULL) ? nothing(p) : axes(p, b, t->type);
 	return RECORD(p, SnTensor, v);
@@ -476,7 +475,15 @@ static LLVMValueRef syms(Program *p, const EntryBuild *b)
 	return array(p, &all, "syms");
 }
 
-/* The runtime's object that its data asks for: who names it has it linked. */
+/* Something of the runtime's: who names it has it linked. */
+static LLVMValueRef object(Program *p, const char *symbol)
+{
+	LLVMValueRef known = LLVMGetNamedGlobal(p->mod, symbol);
+
+	return known ? known : LLVMAddGlobal(p->mod, p->i64, symbol);
+}
+
+/* What its data asks for. */
 static LLVMValueRef feeder(Program *p, const Entry *e)
 {
 #define FEEDER_NAME(name) #name,
@@ -485,13 +492,28 @@ static LLVMValueRef feeder(Program *p, const Entry *e)
 	const char *symbol = s ? internf("sn_feeder_%s", s->str) : NULL;
 
 	for (int i = 0; s && i < COUNT(names); i++)
-		if (strcmp(names[i], s->str) == 0) {
-			LLVMValueRef known = LLVMGetNamedGlobal(p->mod, symbol);
-			return known ? known : LLVMAddGlobal(p->mod, p->i64, symbol);
-		}
+		if (strcmp(names[i], s->str) == 0)
+			return object(p, symbol);
 	if (s)
 		diag_error((Loc){ 0 }, "data.feeder \"%s\" of %s is none of this version's", s->str, e->name);
 	return nothing(p);
+}
+
+/* The same for what runs entries of its kind. */
+static LLVMValueRef runner(Program *p, const Entry *e)
+{
+	return e->kind == ENTRY_EXPLAIN ? object(p, "sn_runner_explain") : nothing(p);
+}
+
+static bool has_taps(const Entry *e)
+{
+	for (int i = 0; i < e->graphs.len; i++)
+		for (int k = 0; k < e->graphs.at[i]->vals.len; k++) {
+			const Value *v = e->graphs.at[i]->vals.at[k];
+			if (v->op == OP_OUTPUT && strncmp(v->a.name, "tap:", 4) == 0)
+				return true;
+		}
+	return false;
 }
 
 static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
@@ -526,6 +548,8 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	v[SnEntry_external_bytes] = number(p, plan->external);
 	v[SnEntry_looked_up_bytes] = number(p, plan->looked_up);
 	v[SnEntry_feeder] = feeder(p, e);
+	v[SnEntry_runner] = runner(p, e);
+	v[SnEntry_taps] = has_taps(e) ? object(p, "sn_taps_write") : nothing(p);
 	return RECORD(p, SnEntry, v);
 }
 

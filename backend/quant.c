@@ -37,7 +37,6 @@ LLVMValueRef gen_quant_at(Gen *g, const QuantSource *s, LLVMValueRef batch, LLVM
 
 static LLVMValueRef splat_i32(Gen *g, int64_t n) { return gen_splat(g, gen_i32(g, n)); }
 static LLVMValueRef splat_f32(Gen *g, double x) { return gen_splat(g, gen_f32(g, x)); }
-static LLVMValueRef as_float(Gen *g, LLVMValueRef v) { return LLVMBuildBitCast(g->b, v, g->vf, ""); }
 static LLVMValueRef as_bits(Gen *g, LLVMValueRef v) { return LLVMBuildBitCast(g->b, v, g->vi, ""); }
 
 static LLVMValueRef load(Gen *g, LLVMTypeRef type, LLVMValueRef at, int align)
@@ -54,34 +53,7 @@ static void store(Gen *g, LLVMValueRef v, LLVMValueRef at, int align)
 
 static LLVMTypeRef halves(Gen *g) { return LLVMVectorType(LLVMInt16TypeInContext(g->ctx), (unsigned)g->t->lanes); }
 
-/* half_bits() of ir/quant.c. */
-static LLVMValueRef to_half(Gen *g, LLVMValueRef x)
-{
-	LLVMValueRef all = as_bits(g, x), most[2] = { as_float(g, LLVMBuildAnd(g->b, all, splat_i32(g, 0x7fffffff), "")), splat_f32(g, 65504) };
-	LLVMValueRef bits = as_bits(g, gen_call(g, "llvm.minnum", g->vf, most, 2)), half = splat_f32(g, 0.5);
-	LLVMValueRef small = LLVMBuildSub(g->b, as_bits(g, LLVMBuildFAdd(g->b, as_float(g, bits), half, "")), as_bits(g, half), "");
-	LLVMValueRef even = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, bits, splat_i32(g, 13), ""), splat_i32(g, 1), "");
-	LLVMValueRef normal = LLVMBuildAdd(g->b, LLVMBuildAdd(g->b, bits, splat_i32(g, 0xfff - (112 << 23)), ""), even, "");
-	normal = LLVMBuildLShr(g->b, normal, splat_i32(g, 13), "");
-	LLVMValueRef is_small = LLVMBuildICmp(g->b, LLVMIntULT, bits, splat_i32(g, 113 << 23), "");
-	LLVMValueRef sign = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, all, splat_i32(g, 16), ""), splat_i32(g, 0x8000), "");
-	return LLVMBuildTrunc(g->b, LLVMBuildOr(g->b, sign, LLVMBuildSelect(g->b, is_small, small, normal, ""), ""), halves(g), "");
-}
-
-/* half_value(): by an instruction from x86-64-v3 on, and on AArch64. */
-LLVMValueRef gen_quant_scales(Gen *g, LLVMValueRef block)
-{
-	LLVMValueRef v = load(g, halves(g), block, 2);
-	if (g->t->fma) {
-		LLVMTypeRef half = LLVMVectorType(LLVMHalfTypeInContext(g->ctx), (unsigned)g->t->lanes);
-		return LLVMBuildFPExt(g->b, LLVMBuildBitCast(g->b, v, half, ""), g->vf, "");
-	}
-	v = LLVMBuildZExt(g->b, v, g->vi, "");
-	LLVMValueRef sign = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, v, splat_i32(g, 0x8000), ""), splat_i32(g, 16), "");
-	LLVMValueRef bits = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, v, splat_i32(g, 0x7fff), ""), splat_i32(g, 13), "");
-	LLVMValueRef magnitude = LLVMBuildFMul(g->b, as_float(g, bits), splat_f32(g, 0x1p112), "");
-	return as_float(g, LLVMBuildOr(g->b, as_bits(g, magnitude), sign, ""));
-}
+LLVMValueRef gen_quant_scales(Gen *g, LLVMValueRef block) { return gen_half_value(g, load(g, halves(g), block, 2), g->t->lanes); }
 
 /* Packing: a group's block comes into scratch row by row of k, as floats; then its scales, then its rows of dwords. */
 
@@ -119,7 +91,7 @@ static void find_scales(Packer *p)
 	LLVMValueRef scale = LLVMBuildFDiv(g->b, x, splat_f32(g, wide ? 127 : -8), "");
 	LLVMValueRef some = LLVMBuildFCmp(g->b, LLVMRealUNE, scale, zero, "");
 	p->inverse = LLVMBuildSelect(g->b, some, LLVMBuildFDiv(g->b, splat_f32(g, 1), scale, ""), zero, "");
-	store(g, to_half(g, scale), p->to, 2);
+	store(g, gen_half_bits(g, scale, g->t->lanes), p->to, 2);
 }
 
 /* Element k of each column, made unsigned. */

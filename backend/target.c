@@ -12,11 +12,11 @@ static const Target levels[] = {
 	{ .name = "x86-64-v2", .arch = ARCH_X86_64, .cpu = "x86-64-v2", .features = "", .lanes = 4, .vregs = 16, .fma = false, .masks = false,
 	  .mr = 4, .nr = 8, .l1 = 32 << 10, .l2 = 1 << 20 },
 	{ .name = "x86-64-v3", .arch = ARCH_X86_64, .cpu = "x86-64-v3", .features = "", .lanes = 8, .vregs = 16, .fma = true, .masks = false,
-	  .mr = 6, .nr = 16, .l1 = 32 << 10, .l2 = 1 << 20 },
+	  .halves = true, .mr = 6, .nr = 16, .l1 = 32 << 10, .l2 = 1 << 20 },
 	{ .name = "x86-64-v4", .arch = ARCH_X86_64, .cpu = "x86-64-v4", .features = "", .lanes = 16, .vregs = 32, .fma = true, .masks = true,
-	  .mr = 8, .nr = 48, .l1 = 48 << 10, .l2 = 1 << 20 },
+	  .halves = true, .mr = 8, .nr = 48, .l1 = 48 << 10, .l2 = 1 << 20 },
 	{ .name = "aarch64", .arch = ARCH_AARCH64, .cpu = "generic", .features = "+neon", .lanes = 4, .vregs = 32, .fma = true,
-	  .masks = false, .by_lane = true, .mr = 8, .nr = 12, .l1 = 32 << 10, .l2 = 1 << 20 },
+	  .masks = false, .by_lane = true, .halves = true, .mr = 8, .nr = 12, .l1 = 32 << 10, .l2 = 1 << 20 },
 };
 static const char *const arch_names[ARCH_COUNT] = { [ARCH_X86_64] = "x86_64", [ARCH_AARCH64] = "aarch64" };
 

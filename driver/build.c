@@ -216,7 +216,7 @@ static bool quantize(Module *m, const char *flag)
 		Entry *e = m->entries.at[i];
 		const Setting *s = entry_setting(e, "quantize");
 		const char *format = flag ? flag : s ? s->str : NULL;
-		if (e->kind == ENTRY_TRAIN || !format)
+		if (e->kind == ENTRY_TRAIN || e->kind == ENTRY_EXPLAIN || !format)
 			continue;
 		entry_quantize(m, e, quant_find(format));
 		some = true;
@@ -326,10 +326,12 @@ static int compile(Arena *a, const char *file, Stage stage, const Flags *f)
 		return emit_ast(a, file, out) ? EXIT_OK : EXIT_FAIL;
 	FrontendOptions o = options_of(a, f);
 	o.nentries = flag(f, "entry") ? text_split(a, flag(f, "entry"), ",", &o.entries) : 0;
+	o.ntaps = flag_all(a, f, "tap", &o.taps);
+	o.nwith = flag(f, "with") ? text_split(a, flag(f, "with"), ",", &o.with) : 0;
 	Module *m = frontend_build(a, file, &o);
 	if (!m || diag_errors())
 		return EXIT_FAIL;
-	if (!compilable(m))
+	if (!compilable(m) || !taps_found(a, m, file, &o))
 		return EXIT_FAIL;
 	lap(&clock, "frontend");
 	if (stage == STAGE_GRAPH && !flag(f, "after"))
@@ -346,13 +348,13 @@ static int compile(Arena *a, const char *file, Stage stage, const Flags *f)
 }
 
 /* An empty list is not "all of them": most likely a shell variable that is not set. */
-static bool names_entries(const char *list)
+static bool names_entries(const char *flag, const char *list)
 {
 	bool empty = false;
 	for (const char *p = list; p && !empty; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
 		empty = !*p || *p == ',';
 	if (empty) {
-		diag_error((Loc){0}, NULL, "--entry \"%s\": an entry's name is empty", list);
+		diag_error((Loc){0}, NULL, "--%s \"%s\": an entry's name is empty", flag, list);
 		diag_help("--entry train,generate; without the flag all entries are compiled");
 	}
 	return !empty;
@@ -380,7 +382,7 @@ int run_build(Arena *a, const Flags *f)
 	Stage stage = stage_of(flag(f, "emit"));
 	if (!names_passes(a, flag(f, "without")))
 		return EXIT_USAGE;
-	if (!names_entries(flag(f, "entry")))
+	if (!names_entries("entry", flag(f, "entry")) || !names_entries("with", flag(f, "with")))
 		return EXIT_USAGE;
 	const char *step = flag(f, "after");
 	if (step && stage != STAGE_GRAPH)

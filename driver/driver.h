@@ -77,6 +77,10 @@ void help_command(CommandId);
 /* options.c: --preset, --set and --config */
 FrontendOptions options_of(Arena *, const Flags *);
 
+/* taps.c: values by name */
+bool taps_found(Arena *, const Module *, const char *file, const FrontendOptions *);   /* each of the options' taps is in some entry; false after diag_error */
+int taps_list(Arena *, const Flags *);
+
 /* embed.c: exit codes, after messages on stderr */
 int embed_check(Arena *, const Module *, const char *weights);        /* the checkpoint's tensors are those of the entries */
 int embed_weights(Arena *, const char *exe, const char *weights);     /* puts its files behind the executable's bytes */

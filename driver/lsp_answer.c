@@ -94,7 +94,7 @@ static json_t *symbols(Server *s, Doc *d, json_t *params)
 static json_t *completion(Server *s, Doc *d, json_t *params)
 {
 	static const char *const words[] = {
-		"config", "preset", "dim", "require", "block", "fn", "model", "weights", "train", "eval", "generate", "infer", "use", "from",
+		"config", "preset", "dim", "require", "block", "fn", "model", "weights", "train", "eval", "generate", "infer", "explain", "use", "from",
 		"repeat", "as", "of", "param", "at", "return", "for", "in", "if", "else", "and", "or", "not", "true", "false", "none",
 	};
 	Pos p;

@@ -55,6 +55,8 @@ static void put_table(Str *s, Arena *a, const Outline *o, const int *at, int n)
 
 int run_names(Arena *a, const Flags *f)
 {
+	if (flag(f, "values"))
+		return taps_list(a, f);
 	FrontendOptions options = options_of(a, f);
 	Outline *o = frontend_outline(a, f->rest.at[0], &options);
 	if (!o)

@@ -190,7 +190,7 @@ static void put_setting(Str *s, const Setting *x, int *column)
 }
 
 static const char *const kind_name[ENTRY_COUNT] = {
-	[ENTRY_TRAIN] = "train", [ENTRY_EVAL] = "eval", [ENTRY_GENERATE] = "generate", [ENTRY_INFER] = "infer",
+	[ENTRY_TRAIN] = "train", [ENTRY_EVAL] = "eval", [ENTRY_GENERATE] = "generate", [ENTRY_INFER] = "infer", [ENTRY_EXPLAIN] = "explain",
 };
 
 static void put_entry(Str *s, const Outline *o, const OutlineEntry *e)

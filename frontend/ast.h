@@ -98,7 +98,7 @@ struct Item {
 	Loc loc;
 	Item *next;
 	const char *name; Loc name_loc;   /* BLOCK, FN, MODEL, PRESET; ENTRY: its own name or NULL */
-	const char *entry;                /* ENTRY: "train" "eval" "generate" "infer" */
+	const char *entry;                /* ENTRY: "train" "eval" "generate" "explain" "infer" */
 	Name *names; const char *file; Loc file_loc; Set *sets;   /* USE; PRESET: sets */
 	Config *config;
 	Name *dims; Expr *bounds;         /* DIM: one decl an item; bounds NULL or the bound */

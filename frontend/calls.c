@@ -170,6 +170,7 @@ static Val call_repeat(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 		if (v.kind != V_TENSOR || !type_eq(v.t->type, before))
 			return fail(e, loc, "E0426", "`%s` repeats a layer that makes %s of %s", l->name, val_describe(e, v),
 			            show_type(e, before));
+		tap_residual(e, l->kids[i], v);
 		mine.at[0].val = v;
 	}
 	return mine.at[0].val;
@@ -189,6 +190,7 @@ Val call_with(Elab *e, Layer *l, const ArgVals *args, Loc loc)
 		err(e, loc, "E0441", "`%s` is a parameter, which is not called", l->name);
 	else if (one_argument(e, l, args, loc))
 		v = apply_layer(e, l, args->at[0].val, args->at[0].loc);
+	tap_layer(e, l, v);
 	e->b.path = path;
 	return v;
 }

@@ -70,36 +70,46 @@ static void check_fn(Elab *e, Item *it)
 		match_result(e, it->result, v, it->expr->loc, internf("`%s`", it->name));
 }
 
-static const char *entry_name(Item *it)
+static bool is_among(const char *const *names, int n, const char *name)
 {
-	return it->name ? it->name : it->entry;
+	for (int i = 0; i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
 }
 
+/* Its `compile on_request`; NULL: it says nothing of the kind. */
+static Stmt *on_request(Item *it)
+{
+	Stmt *s = it->body;
+	while (s && (s->kind != S_SETTING || strcmp(s->setting, "compile") != 0))
+		s = s->next;
+	return s;
+}
+
+/* What is compiled only on request is checked in any case. */
 static bool wanted(Elab *e, Item *it)
 {
 	const FrontendOptions *o = e->options;
-	if (!o || o->nentries == 0)
+	const char *name = entry_called(it);
+	if (!o || is_among(o->with, o->nwith, name))
 		return true;
-	for (int i = 0; i < o->nentries; i++)
-		if (strcmp(o->entries[i], entry_name(it)) == 0)
-			return true;
-	return false;
+	return o->nentries ? is_among(o->entries, o->nentries, name) : e->symbolic || !on_request(it);
 }
 
 static void check_wanted(Elab *e)
 {
 	NameList names = {0};
+	const FrontendOptions *o = e->options;
 	for (Item *it = e->root->file->items; it; it = it->next)
 		if (it->kind == I_ENTRY)
-			vec_push(e->arena, &names, entry_name(it));
-	for (int i = 0; e->options && i < e->options->nentries; i++) {
-		bool found = false;
-		for (int k = 0; k < names.len; k++)
-			found |= strcmp(names.at[k], e->options->entries[i]) == 0;
-		if (found)
+			vec_push(e->arena, &names, entry_called(it));
+	for (int i = 0; o && i < o->nentries + o->nwith; i++) {
+		const char *name = i < o->nentries ? o->entries[i] : o->with[i - o->nentries];
+		if (is_among(names.at, names.len, name))
 			continue;
-		err(e, (Loc){0}, "E0603", "%s has no entry `%s`", e->root->name, e->options->entries[i]);
-		suggest(e, e->options->entries[i], names.at, names.len);
+		err(e, (Loc){0}, "E0603", "%s has no entry `%s`", e->root->name, name);
+		suggest(e, name, names.at, names.len);
 	}
 }
 
@@ -109,7 +119,7 @@ static void check_entry_sets(Elab *e)
 	NameList names = {0};
 	for (Item *it = e->root->file->items; it; it = it->next)
 		if (it->kind == I_ENTRY)
-			vec_push(e->arena, &names, entry_name(it));
+			vec_push(e->arena, &names, entry_called(it));
 	for (int i = 0; e->options && i < e->options->nsets; i++) {
 		const char *text = e->options->sets[i];
 		size_t n = strcspn(text, ".=");

@@ -336,12 +336,19 @@ void data_feeder(Elab *, Entry *);                 /* behind the entry's paramet
 
 /* entries.c */
 Entry *entry_elaborate(Elab *, Item *);                     /* NULL after errors or if it is left out */
+const char *entry_called(const Item *);
 /* Its settings and the bounds of its run-time dims alone; NULL after errors. *left_out: what is not supported, or NULL. */
 Entry *entry_settings(Elab *, Item *, SymList *dims, const char **left_out);
 void models_instantiate(Elab *);
 Layer *model_layer(Elab *, const char *name);               /* inside an entry only; NULL */
 void bounds_symbolic(Elab *, Unit *);
 void bind_dims_of(Elab *, ParamDecl *);                     /* run-time dims in E->frame, as symbols */
+
+/* taps.c: values that are outputs beside what the entry promises, by the names that users know */
+void taps_begin(Elab *, const Entry *);                     /* a graph of the entry's begins */
+void tap_variable(Elab *, const char *name, Val);           /* assigned in E->frame */
+void tap_layer(Elab *, const Layer *, Val);                 /* its result */
+void tap_residual(Elab *, const Layer *kid, Val);           /* of an explain entry, what a layer of a repeat hands on */
 
 /* facts.c: records for editors; all do nothing unless E->facts. `at`: the name as it stands; `def`: where it is declared. */
 typedef struct FactBook FactBook;
@@ -387,6 +394,8 @@ struct Elab {
 	Vec(Layer *) models;
 	Vec(Adapter *) adapters;
 	Item *entry;                    /* the one being elaborated */
+	bool tapping, explaining;       /* it may have taps; it is an explain entry */
+	NameList tapped;                /* in this graph, so far */
 	Vec(Weight *) weights;          /* of mod->params, in the same order */
 	int instance;                   /* models begun so far */
 	Weight **by_name; int names_cap;   /* the same by name: open addressing */

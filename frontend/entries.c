@@ -3,6 +3,8 @@
  * train has a second graph, "<entry>.eval", without dropout. */
 #include "frontend/elab.h"
 
+enum { MOST_EXPLAINED = 512 };   /* positions of a text that is explained, where nothing says another bound */
+
 /* Models */
 
 static void model_instantiate(Elab *e, Unit *u, Item *it, const char *name)
@@ -174,10 +176,19 @@ static bool batch_fits(Elab *e, Item *it, const Entry *entry, int64_t rows)
 static int64_t bound_otherwise(const Entry *entry, const char *name)
 {
 	double n;
-	bool given = setting_number(entry, "micro", &n) || setting_number(entry, "batch", &n);
+	bool given = setting_number(entry, "micro", &n) || setting_number(entry, "batch", &n), eval = entry->kind == ENTRY_EVAL || entry->kind == ENTRY_INFER;
 	if (strcmp(name, "B") == 0)
-		return given || entry->kind == ENTRY_TRAIN || entry->kind == ENTRY_GENERATE ? batch_of(entry) : 8;
+		return given || !eval ? batch_of(entry) : 8;
 	return entry->kind == ENTRY_TRAIN ? 0 : 512;
+}
+
+/* All maps of attention are kept at once: their memory goes with the square of the bound, and people read short texts. */
+static int64_t bound_explained(Elab *e, const Entry *entry, const char *name, int64_t n)
+{
+	double set;
+	DimDecl *d = unit_dim(e->root, name, NULL);
+	bool said = setting_number(entry, name, &set) || (d && d->set);
+	return entry->kind == ENTRY_EXPLAIN && !said ? MIN(n, MOST_EXPLAINED) : n;
 }
 
 static bool bound_dims(Elab *e, Item *it, Entry *entry)
@@ -189,6 +200,7 @@ static bool bound_dims(Elab *e, Item *it, Entry *entry)
 		int64_t n = bound_of(e, it, entry, name, &wrong);
 		if (n == 0)
 			n = bound_otherwise(entry, name);
+		n = bound_explained(e, entry, name, n);
 		if (n > 0 && strcmp(name, "B") == 0 && !batch_fits(e, it, entry, n))
 			return false;
 		if (n == 0) {
@@ -319,6 +331,8 @@ static bool promises_kept(Elab *e, Item *it, EntryKind kind)
 		err(e, it->loc, "E0609", "a generate entry needs `next`: the logits of the next token");
 	else if (kind == ENTRY_INFER && !e->frame->returned)
 		err(e, it->loc, "E0609", "an infer entry returns something");
+	else if (kind == ENTRY_EXPLAIN && !e->frame->returned)
+		err(e, it->loc, "E0609", "an explain entry returns the scores that are to be explained");
 	else
 		return true;
 	return false;
@@ -373,6 +387,7 @@ static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, 
 	e->entry = it;
 	e->seed = NULL;
 	e->streams = 0;
+	taps_begin(e, entry);
 	bind_dims_of(e, it->params);
 	if (!e->symbolic && !bound_dims(e, it, entry))
 		return false;
@@ -391,10 +406,16 @@ static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, 
 	return diag_errors() == before;
 }
 
+/* What explains a model is often called like the infer entry beside it. */
+const char *entry_called(const Item *it)
+{
+	return !it->name ? it->entry : strcmp(it->entry, "explain") == 0 ? internf("explain_%s", it->name) : it->name;
+}
+
 static bool entry_kind(Elab *e, Item *it, EntryKind *kind)
 {
 	static const char *const names[ENTRY_COUNT] = {
-		[ENTRY_TRAIN] = "train", [ENTRY_EVAL] = "eval", [ENTRY_GENERATE] = "generate", [ENTRY_INFER] = "infer",
+		[ENTRY_TRAIN] = "train", [ENTRY_EVAL] = "eval", [ENTRY_GENERATE] = "generate", [ENTRY_INFER] = "infer", [ENTRY_EXPLAIN] = "explain",
 	};
 	for (int i = 0; i < ENTRY_COUNT; i++)
 		if (strcmp(it->entry, names[i]) == 0)
@@ -443,7 +464,7 @@ static void batch_wanted(Elab *e, Item *it, const Entry *entry)
 Entry *entry_elaborate(Elab *e, Item *it)
 {
 	Entry *entry = NEW(e->arena, Entry);
-	entry->name = it->name ? it->name : it->entry;
+	entry->name = entry_called(it);
 	if (!entry_kind(e, it, &entry->kind))
 		return NULL;
 	e->unsupported_quiet = !e->options || e->options->nentries == 0;
@@ -471,7 +492,7 @@ Entry *entry_elaborate(Elab *e, Item *it)
 static int64_t bound_given(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
 {
 	int64_t n = bound_of(e, it, entry, name, wrong);
-	return n ? n : bound_otherwise(entry, name);
+	return bound_explained(e, entry, name, n ? n : bound_otherwise(entry, name));
 }
 
 Entry *entry_settings(Elab *e, Item *it, SymList *dims, const char **left_out)
@@ -479,7 +500,7 @@ Entry *entry_settings(Elab *e, Item *it, SymList *dims, const char **left_out)
 	Entry *entry = NEW(e->arena, Entry);
 	bool wrong = false;
 	int before = diag_errors();
-	entry->name = it->name ? it->name : it->entry;
+	entry->name = entry_called(it);
 	if (!entry_kind(e, it, &entry->kind))
 		return NULL;
 	e->unsupported_quiet = true;

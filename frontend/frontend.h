@@ -13,7 +13,9 @@ typedef struct FrontendOptions {
 	const char *const *sets; int nsets;   /* "D=256", "train.micro=4" */
 	const char *adapter;             /* "lora(rank=8) on \"*.q_proj\"", of all train entries, or "none"; NULL: as the file says */
 	const char *config_json;         /* path of a config.json; NULL */
-	const char *const *entries; int nentries;  /* entries wanted; 0: all */
+	const char *const *entries; int nentries;  /* entries wanted; 0: all but those that say `compile on_request` */
+	const char *const *with; int nwith;  /* of these, those that are wanted, too */
+	const char *const *taps; int ntaps;  /* globs: values of these names are outputs "tap:<name>" of their entries, too */
 	ReadFile *read; void *read_ctx;  /* how model files are read; NULL: from disk */
 } FrontendOptions;
 /* Reads, checks and elaborates. Each entry has one graph, "<entry>.forward" (train: output "loss" and metrics;

@@ -53,7 +53,7 @@ static void yyerror(Loc *, Syntax *, const char *);
 %token AND OR NOT IF ELSE TRUE FALSE NONE
 %token RETURN FOR IN REQUIRE REPEAT AS OF PARAM AT ON EVERY FROM WITH
 %token USE CONFIG PRESET DIM BLOCK FN MODEL WEIGHTS
-%token <name> TRAIN EVAL GENERATE INFER
+%token <name> TRAIN EVAL GENERATE EXPLAIN INFER
 
 %type <expr> expr tern or and not cmp bor band sum mul neg pow post prim
 %type <expr> exprs elem_args expr_ring sub subs dimx dimxs shape opt_bound opt_init opt_on opt_every
@@ -100,7 +100,7 @@ item: USE used_names FROM STRING opt_with { $$ = build_use(s, loc_join(@1, @4), 
 	| FN error { RECOVER; $$ = NULL; }
 	| WEIGHTS error opt_body { $$ = NULL; }
 	| entry error opt_body { $$ = NULL; } ;
-entry: TRAIN | EVAL | GENERATE | INFER ;
+entry: TRAIN | EVAL | GENERATE | EXPLAIN | INFER ;
 opt_name: %empty { $$ = NULL; } | NAME ;
 opt_with: %empty { $$ = NULL; } | WITH LBRACE sets RBRACE { $$ = ring_open($3); } ;
 opt_text: %empty { $$ = NULL; } | COMMA STRING { $$ = $2; } ;

@@ -60,7 +60,7 @@ static const struct { const char *key, *doc; Range range; } docs[] = {
 	{ "chunk", "tokens of a prompt that go through the model at a time", R_COUNT },
 	{ "prompt", "text before the user's", R_ANY },
 	{ "precision", "what contractions read: f32, or bf16 (docs/language.md)", R_ANY },
-	{ "cache", "how keys and values of earlier tokens are kept: f32, or bf16 in half the memory", R_ANY },
+	{ "cache", "how keys and values of earlier tokens are kept: f32, bf16 or f16 in half the memory, q8_0 in a good quarter", R_ANY },
 	{ "quantize", "how weights are kept: blocks of q8_0 or q4_0 (docs/language.md)", R_ANY },
 };
 
@@ -322,7 +322,9 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 {
 	Expr *x = s->args ? s->args->value : NULL;
 	const char *name = x && x->kind == E_NAME ? x->name : "";
-	if (strcmp(name, "bf16") == 0)
+	if (strcmp(name, "bf16") == 0 && entry->kind == ENTRY_EXPLAIN)
+		err(e, s->loc, "E0620", "explain entries compute in f32: a gradient through rounded values is not that of the score");
+	else if (strcmp(name, "bf16") == 0)
 		setting_put_string(e, entry, "precision", name);
 	else if (strcmp(name, "f16") == 0)
 		warn(e, s->loc, "W0501", "this version computes in f32 and bf16 only; `%s` runs in f32", entry->name);
@@ -330,12 +332,21 @@ static void take_precision(Elab *e, Entry *entry, Stmt *s)
 		err(e, s->loc, "E0620", "`precision` is f32, bf16 or f16");
 }
 
+static bool is_cache(const char *name)
+{
+	static const char *const kinds[] = { "f32", "bf16", "f16", "q8_0" };
+	for (int i = 0; i < COUNT(kinds); i++)
+		if (strcmp(name, kinds[i]) == 0)
+			return true;
+	return false;
+}
+
 static void take_cache(Elab *e, Entry *entry, Stmt *s)
 {
 	Expr *x = s->args ? s->args->value : NULL;
 	const char *name = x && x->kind == E_NAME ? x->name : "";
-	if (strcmp(name, "bf16") != 0 && strcmp(name, "f32") != 0)
-		err(e, s->loc, "E0620", "`cache` is f32 or bf16");
+	if (!is_cache(name))
+		err(e, s->loc, "E0620", "`cache` is f32, bf16, f16 or q8_0");
 	else if (entry->kind != ENTRY_GENERATE)
 		err(e, s->loc, "E0620", "`cache` is for generate entries: others keep no keys and values");
 	else
@@ -348,10 +359,20 @@ static void take_quantize(Elab *e, Entry *entry, Stmt *s)
 	const char *name = x && x->kind == E_NAME ? x->name : "";
 	if (quant_find(name) == QUANT_COUNT || quant_find(name) == QUANT_NONE)
 		err(e, s->loc, "E0620", "`quantize` is %s or %s", quant_name[QUANT_Q8_0], quant_name[QUANT_Q4_0]);
-	else if (entry->kind == ENTRY_TRAIN)
-		err(e, s->loc, "E0620", "`quantize` is for generate, eval and infer entries: training keeps its weights in f32");
+	else if (entry->kind == ENTRY_TRAIN || entry->kind == ENTRY_EXPLAIN)
+		err(e, s->loc, "E0620", "`quantize` is for generate, eval and infer entries: what has gradients keeps its weights in f32");
 	else
 		setting_put_string(e, entry, "quantize", name);
+}
+
+/* check.c reads it off the item. */
+static void take_compile(Elab *e, Entry *entry, Stmt *s)
+{
+	Expr *x = s->args ? s->args->value : NULL;
+	if (!x || s->args->next || x->kind != E_NAME || strcmp(x->name, "on_request") != 0)
+		err(e, s->loc, "E0620", "`compile on_request` is all that there is to say of this kind");
+	else
+		setting_put_string(e, entry, "compile", x->name);
 }
 
 static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); } settings[] = {
@@ -361,7 +382,7 @@ static const struct { const char *name; void (*take)(Elab *, Entry *, Stmt *); }
 	{ "prompt", take_string }, { "validate", take_every }, { "save", take_every },
 	{ "stop", take_stop }, { "batch", take_batch }, { "precision", take_precision },
 	{ "freeze", weights_freeze }, { "ema", take_number }, { "adapter", NULL },
-	{ "quantize", take_quantize }, { "cache", take_cache },
+	{ "quantize", take_quantize }, { "cache", take_cache }, { "compile", take_compile },
 };
 
 void setting_flatten(Elab *e, Entry *entry, Stmt *s)
@@ -428,16 +449,17 @@ static void override(Elab *e, Entry *entry, const char *key, const char *text)
 	char *end;
 	double n = strtod(text, &end), count;
 	bool whole = unit_dim(e->root, key, NULL) || strcmp(key, "micro") == 0 || strcmp(key, "batch") == 0;
-	if (strcmp(key, "precision") == 0 && strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0) {
-		err(e, (Loc){0}, "E0620", "--set %s.precision: f32 or bf16 is wanted, got \"%s\"", entry->name, text);
+	bool rounds = strcmp(text, "bf16") == 0 && entry->kind != ENTRY_EXPLAIN;
+	if (strcmp(key, "precision") == 0 && strcmp(text, "f32") != 0 && !rounds) {
+		err(e, (Loc){0}, "E0620", "--set %s.precision: f32%s is wanted, got \"%s\"", entry->name, entry->kind == ENTRY_EXPLAIN ? "" : " or bf16", text);
 		return;
 	}
-	if (strcmp(key, "quantize") == 0 && (quant_find(text) == QUANT_COUNT || quant_find(text) == QUANT_NONE || entry->kind == ENTRY_TRAIN)) {
-		err(e, (Loc){0}, "E0620", "--set %s.quantize: q8_0 or q4_0 is wanted, of an entry that trains nothing, got \"%s\"", entry->name, text);
+	if (strcmp(key, "quantize") == 0 && (quant_find(text) == QUANT_COUNT || quant_find(text) == QUANT_NONE || entry->kind == ENTRY_TRAIN || entry->kind == ENTRY_EXPLAIN)) {
+		err(e, (Loc){0}, "E0620", "--set %s.quantize: q8_0 or q4_0 is wanted, of a generate, eval or infer entry, got \"%s\"", entry->name, text);
 		return;
 	}
-	if (strcmp(key, "cache") == 0 && ((strcmp(text, "f32") != 0 && strcmp(text, "bf16") != 0) || entry->kind != ENTRY_GENERATE)) {
-		err(e, (Loc){0}, "E0620", "--set %s.cache: f32 or bf16 is wanted, of a generate entry, got \"%s\"", entry->name, text);
+	if (strcmp(key, "cache") == 0 && (!is_cache(text) || entry->kind != ENTRY_GENERATE)) {
+		err(e, (Loc){0}, "E0620", "--set %s.cache: f32, bf16, f16 or q8_0 is wanted, of a generate entry, got \"%s\"", entry->name, text);
 		return;
 	}
 	if (wants_string(entry, key)) {

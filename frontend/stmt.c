@@ -11,6 +11,7 @@ static void assign_one(Elab *e, Name *n, Val v)
 		v.kind = V_POISON;
 	}
 	frame_set(e, n->name, n->loc, v);
+	tap_variable(e, n->name, v);
 }
 
 static int count_names(Name *n)

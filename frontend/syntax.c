@@ -18,7 +18,7 @@ static const char *const kind_name[] = {
 	[T_AT] = "`at`", [T_ON] = "`on`", [T_EVERY] = "`every`", [T_FROM] = "`from`", [T_WITH] = "`with`", [T_USE] = "`use`",
 	[T_CONFIG] = "`config`", [T_PRESET] = "`preset`", [T_DIM] = "`dim`", [T_BLOCK] = "`block`", [T_FN] = "`fn`",
 	[T_MODEL] = "`model`", [T_WEIGHTS] = "`weights`", [T_TRAIN] = "`train`", [T_EVAL] = "`eval`",
-	[T_GENERATE] = "`generate`", [T_INFER] = "`infer`",
+	[T_GENERATE] = "`generate`", [T_EXPLAIN] = "`explain`", [T_INFER] = "`infer`",
 };
 #define WORD(kind, text) [kind - T_AND] = text
 static const char *const keyword[] = {
@@ -28,7 +28,7 @@ static const char *const keyword[] = {
 	WORD(T_AT, "at"), WORD(T_ON, "on"), WORD(T_EVERY, "every"), WORD(T_FROM, "from"), WORD(T_WITH, "with"), WORD(T_USE, "use"),
 	WORD(T_CONFIG, "config"), WORD(T_PRESET, "preset"), WORD(T_DIM, "dim"), WORD(T_BLOCK, "block"), WORD(T_FN, "fn"),
 	WORD(T_MODEL, "model"), WORD(T_WEIGHTS, "weights"), WORD(T_TRAIN, "train"), WORD(T_EVAL, "eval"),
-	WORD(T_GENERATE, "generate"), WORD(T_INFER, "infer"),
+	WORD(T_GENERATE, "generate"), WORD(T_EXPLAIN, "explain"), WORD(T_INFER, "infer"),
 };
 /* What users of other languages may write for an item. */
 static const struct { const char *word; int kind; } synonym[] = {

@@ -155,8 +155,8 @@ Value *b_convert(Builder *b, Value *x, DType dt)
 		return b_unary(b, OP_TO_F32, x);
 	if (dt == DT_I32)
 		return b_unary(b, OP_TO_I32, x);
-	if (dt == DT_BF16)
-		return b_unary(b, OP_TO_BF16, x);
+	if (dt == DT_BF16 || dt == DT_F16)
+		return b_unary(b, dt == DT_BF16 ? OP_TO_BF16 : OP_TO_F16, x);
 	if (dt != DT_BOOL)
 		bug("convert to %s", dtype_name[dt]);
 	return b_binary(b, OP_NE, x, b_const(b, x->type.dt, 0));

@@ -273,6 +273,8 @@ double round_bf16(double x)
 	return (double)f;
 }
 
+static double to_i8(double x) { return isnan(x) ? 0 : fmin(fmax(nearbyint((double)(float)x), -127), 127); }
+
 EVAL1(neg, -x)
 EVAL1(abs, fabs(x))
 EVAL1(exp, exp(x))
@@ -287,6 +289,8 @@ EVAL1(sigmoid, 1 / (1 + exp(-x)))
 EVAL1(not, x == 0)
 EVAL1(to_i32, to_int(x))
 EVAL1(to_bf16, round_bf16(x))
+EVAL1(to_f16, half_value(half_bits((float)x)))
+EVAL1(to_i8, to_i8(x))
 EVAL2I(add, +)
 EVAL2I(sub, -)
 EVAL2I(mul, *)

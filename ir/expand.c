@@ -125,23 +125,38 @@ static Value *attend(Builder *b, Value *v, Value *x, Heads h)
 	return dropped(b, v, softmax(b, s.x, x->type.rank - 1, s.may_be_empty));
 }
 
-/* Keys or values of a cache in bf16 */
-static Value *widened(Builder *b, Value *x) { return x->type.dt == DT_BF16 ? b_unary(b, OP_TO_F32, x) : x; }
+/* Keys (operand 1) or values (2) as a cache keeps them */
+static Value *widened(Builder *b, const Value *v, int operand)
+{
+	Value *x = v->in[operand];
+	if (x->type.dt == DT_I8)
+		return build(b, OP_DEQUANT, (Value *[]){x, v->in[v->nin - 3 + operand]}, 2, NULL, NULL);
+	return x->type.dt == DT_F32 ? x : b_unary(b, OP_TO_F32, x);
+}
+
+/* [B,H,T,S], or [B,G,R,T,S] where R query heads share a key head */
+static Value *probabilities(Builder *b, Value *v)
+{
+	Value *q = v->in[0], *k = widened(b, v, 1);
+	Type t = q->type;
+	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
+	if (H == G)
+		return attend(b, v, b_contract(b, q, k, "bthk,bshk->bhts"), (Heads){.T = t.dim[1], .S = S});
+	const Dim *R = dim_div_exact(H, G);
+	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
+	return attend(b, v, b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts"), (Heads){t.dim[1], S, G, R});
+}
 
 static Value *expand_attention(Builder *b, Value *v)
 {
-	Value *q = v->in[0], *k = widened(b, v->in[1]), *val = widened(b, v->in[2]);
-	Type t = q->type;
-	const Dim *H = t.dim[2], *G = k->type.dim[2], *S = k->type.dim[1];
-	if (H == G) {
-		Value *x = b_contract(b, q, k, "bthk,bshk->bhts");
-		return b_contract(b, attend(b, v, x, (Heads){.T = t.dim[1], .S = S}), val, "bhts,bshk->bthk");
-	}
-	const Dim *R = dim_div_exact(H, G);
-	Type split = {.dt = DT_F32, .rank = 5, .dim = {t.dim[0], t.dim[1], G, R, t.dim[3]}};
-	Value *x = b_contract(b, b_reshape(b, q, split), k, "btgrk,bsgk->bgrts");
-	x = attend(b, v, x, (Heads){t.dim[1], S, G, R});
-	return b_reshape(b, b_contract(b, x, val, "bgrts,bsgk->btgrk"), v->type);
+	Value *p = probabilities(b, v), *x = widened(b, v, 2);
+	return p->type.rank == 4 ? b_contract(b, p, x, "bhts,bshk->bthk") : b_reshape(b, b_contract(b, p, x, "bgrts,bsgk->btgrk"), v->type);
+}
+
+Value *attention_weights(Builder *b, Value *v)
+{
+	Type q = v->in[0]->type;
+	return b_reshape(b, probabilities(b, v), type_make(DT_F32, 4, (const Dim *[]){q.dim[0], q.dim[2], q.dim[1], v->in[1]->type.dim[1]}));
 }
 
 static Heads heads_of(const Value *v)
@@ -157,11 +172,25 @@ static Value *split(Builder *b, Value *x, Heads h)
 	return b_reshape(b, x, (Type){.dt = t.dt, .rank = 5, .dim = {t.dim[0], t.dim[1], h.G, h.R, t.dim[3]}});
 }
 
+static Value *expand_dequant(Builder *b, Value *v)
+{
+	Type q = v->in[0]->type, s = v->in[1]->type;
+	int last = q.rank - 1;
+	const Dim *n = dim_div_exact(q.dim[last], s.dim[last]);
+	q.dim[last] = s.dim[last];
+	q.dim[last + 1] = n;
+	q.rank++;
+	s.dim[last + 1] = dim_const(1);
+	s.rank++;
+	Value *x = b_unary(b, OP_TO_F32, b_reshape(b, v->in[0], q)), *by = b_unary(b, OP_TO_F32, b_reshape(b, v->in[1], s));
+	return b_reshape(b, b_binary(b, OP_MUL, x, by), v->type);
+}
+
 /* log sum e^x = max + log sum e^(x - max); with the bounds of softmax above where a query sees no key. */
 static Value *expand_flash_lse(Builder *b, Value *v)
 {
 	Heads h = heads_of(v);
-	Scores s = scores(b, v, b_contract(b, split(b, v->in[0], h), widened(b, v->in[1]), "btgrk,bsgk->bgrts"), h);
+	Scores s = scores(b, v, b_contract(b, split(b, v->in[0], h), widened(b, v, 1), "btgrk,bsgk->bgrts"), h);
 	Value *top = b_reduce(b, OP_RMAX, s.x, 1u << 4);
 	if (s.may_be_empty)
 		top = b_binary(b, OP_MAX, top, f32(b, MASKED_MAX));
@@ -200,6 +229,7 @@ static Value *expand_flash_grad(Builder *b, Value *v)
 
 static Value *(*const rules[OP_COUNT])(Builder *, Value *) = {
 	[OP_SOFTMAX] = expand_softmax,
+	[OP_DEQUANT] = expand_dequant,
 	[OP_ATTENTION] = expand_attention,
 	[OP_FLASH] = expand_attention,
 	[OP_FLASH_LSE] = expand_flash_lse,

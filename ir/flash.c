@@ -6,10 +6,7 @@
 /* Rows of the result and of queries stay in registers and first-level cache up to here. */
 enum { WIDEST_HEAD = 512 };
 
-int flash_operands(const Attrs *a)
-{
-	return 3 + !!a->keys + !!a->mask + !!a->bias + (a->dropout > 0);
-}
+enum { WIDEST_VECTOR = 16 };   /* lanes */
 
 FlashExtras flash_extras(const Value *v)
 {
@@ -18,7 +15,9 @@ FlashExtras flash_extras(const Value *v)
 	x.keys = v->a.keys ? v->in[next++] : NULL;
 	x.mask = v->a.mask ? v->in[next++] : NULL;
 	x.bias = v->a.bias ? v->in[next++] : NULL;
-	x.seed = v->a.dropout > 0 ? v->in[next] : NULL;
+	x.seed = v->a.dropout > 0 ? v->in[next++] : NULL;
+	for (int i = 0; i < 2 && v->in[1]->type.dt == DT_I8; i++)
+		x.scales[i] = v->in[next++];
 	return x;
 }
 
@@ -30,6 +29,14 @@ static const char *bad_head(const Dim *d)
 	return n >= 1 && n <= WIDEST_HEAD ? NULL : "has heads too wide for its kernel";
 }
 
+bool flash_blocks(const Value *q, const Value *scale)
+{
+	int64_t n;
+	int last = q->type.rank - 1;
+	const Dim *block = dim_div_exact(q->type.dim[last], scale->type.dim[last]);
+	return dim_is_const(block, &n) && (n % WIDEST_VECTOR == 0 || block == q->type.dim[last]);
+}
+
 const char *flash_unfit(const Value *v)
 {
 	Type q = v->in[0]->type, k = v->in[1]->type;
@@ -38,16 +45,18 @@ const char *flash_unfit(const Value *v)
 		e = bad_head(v->in[2]->type.dim[3]);
 	if (!e && !dim_is_const(dim_div_exact(q.dim[2], k.dim[2]), NULL))
 		e = "has groups of an extent that is not known when compiling";
+	for (int i = 1; i <= 2 && !e && v->in[i]->type.dt == DT_I8; i++)
+		e = flash_blocks(v->in[i], flash_extras(v).scales[i - 1]) ? NULL : "has blocks that its kernel's vectors don't fit in";
 	return e;
 }
 
-/* Masks and biases may also be one element along the last axis. */
+/* Masks and biases may also be one element along the last axis; scales are read one by one, or by positions. */
 bool flash_dense(const Value *v, int i)
 {
 	View w;
 	Value *x = v->in[i];
 	int last = x->type.rank - 1;
-	bool row = i == 0 || (i >= 3 && last >= 1);
+	bool scale = v->in[1]->type.dt == DT_I8 && i >= v->nin - 2, row = i == 0 || (i >= 3 && last >= 1 && !scale);
 	if (!view_of(x, &w))
 		return false;
 	return !row || dim_is(w.stride[last], 1) || dim_is(x->type.dim[last], 1);

@@ -40,9 +40,9 @@ int dim_terms(const Dim *);
 int64_t dim_term(const Dim *, int i, const DimFactor **factors, int *nfactors);
 
 /* type.c */
-typedef enum DType { DT_F32, DT_I32, DT_BOOL, DT_BF16, DT_NONE, DT_COUNT } DType;  /* NONE: an op without a result */
-extern const char *const dtype_name[DT_COUNT];                /* f32 i32 bool bf16 none */
-extern const int dtype_size[DT_COUNT];                        /* bytes in memory: 4 4 1 2 0 */
+typedef enum DType { DT_F32, DT_I32, DT_BOOL, DT_BF16, DT_F16, DT_I8, DT_NONE, DT_COUNT } DType;  /* NONE: an op without a result */
+extern const char *const dtype_name[DT_COUNT];                /* f32 i32 bool bf16 f16 i8 none */
+extern const int dtype_size[DT_COUNT];                        /* bytes in memory: 4 4 1 2 2 1 0 */
 typedef struct Type { DType dt; int rank; const Dim *dim[MAX_RANK]; } Type;
 Type type_scalar(DType);
 Type type_make(DType, int rank, const Dim *const *dims);
@@ -66,7 +66,7 @@ Quant quant_find(const char *name);                           /* QUANT_COUNT: th
 /* A block: its scale, which is an f16, and whole numbers: element i is about scale * q[i], |q| <= 127 or -8 <= q <= 7. */
 typedef struct QuantBlock { float scale; int8_t q[QUANT_BLOCK]; } QuantBlock;
 QuantBlock quant_block(Quant, const float *x);                /* of QUANT_BLOCK elements */
-uint16_t half_bits(float);                                    /* the nearest f16, ties to even; of what is too large, the largest */
+uint16_t half_bits(float);                                    /* the nearest f16, ties to even; of what is too large, the largest; NaN stays NaN */
 float half_value(uint16_t bits);
 
 /* Ops and their attributes */
@@ -252,6 +252,7 @@ void counted_uses(const Counted *, const Value *v, CountedUse *, void *ctx);
 
 /* expand.c: the meaning of tier-two ops in primitives. Appends to b->g; returns the value of v. */
 Value *expand_op(Builder *, Value *v);
+Value *attention_weights(Builder *, Value *attention);         /* f32[B,H,T,S]: what its expansion multiplies the values by */
 
 /* print.c, parse.c: the textual form; parse(print(g)) prints the same text. */
 void graph_print(Str *, const Graph *);
@@ -307,11 +308,11 @@ bool contract_laid_out(Value *contract);                       /* are its operan
 /* flash.c: the kernels of flash and its gradient. */
 enum { FLASH_DY, FLASH_LSE, FLASH_D };                         /* flash_grad's own operands, behind flash's */
 const char *flash_unfit(const Value *);                        /* of attention's kind: NULL, or why no kernel can be made of it */
+bool flash_blocks(const Value *q, const Value *scale);         /* i8 and its scales: blocks that a kernel's vectors lie within? */
 bool flash_dense(const Value *v, int i);                       /* must the elements of operand i follow one another along its last axis? */
 bool flash_writes(Value *v);                                   /* and those of the result, where it lies? */
 bool flash_together(const Value *a, const Value *b);           /* may one kernel compute both? */
-int flash_operands(const Attrs *);                             /* 3 to 7: as many as flash has */
-typedef struct FlashExtras { Value *keys, *mask, *bias, *seed; } FlashExtras;
+typedef struct FlashExtras { Value *keys, *mask, *bias, *seed, *scales[2]; } FlashExtras;   /* scales: of k and v in i8 */
 FlashExtras flash_extras(const Value *);                       /* of attention's kind; NULL where there is none */
 const char *flash_illegal(const Cluster *);
 
@@ -347,7 +348,7 @@ typedef struct Param {
 	bool fresh;                      /* training may begin with files that lack it */
 } Param;
 typedef struct Setting { const char *key, *str; double num; bool is_num; const char *doc; } Setting;
-typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_COUNT } EntryKind;
+typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_EXPLAIN, ENTRY_COUNT } EntryKind;
 typedef struct EntryInput { const char *name; int64_t rows; bool optional; } EntryInput;   /* ids: rows of their table, -100 allowed; rows 0: no ids */
 typedef struct Entry {
 	EntryKind kind;
@@ -375,7 +376,7 @@ bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all en
 Param *module_param(Module *, const char *name);               /* NULL */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 void entry_set(Module *, Entry *, const char *key, const char *text);
-void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries, whatever the file says */
+void module_set_precision(Module *, const char *name);         /* "f32" or "bf16": of all entries but explain, whatever the file says */
 void entry_quantize(Module *, Entry *, Quant);                  /* what it contracts with parameters; setting `quantize` */
 Graph *entry_graph(const Entry *, const char *suffix);         /* "step" -> "<entry>.step"; NULL */
 bool graph_is_function(const Graph *);                         /* compiled: all but "<entry>.forward", what others are made of */

@@ -50,7 +50,8 @@ void entry_set(Module *m, Entry *e, const char *key, const char *text)
 void module_set_precision(Module *m, const char *name)
 {
 	for (int i = 0; i < m->entries.len; i++)
-		entry_set(m, m->entries.at[i], "precision", name);
+		if (m->entries.at[i]->kind != ENTRY_EXPLAIN)
+			entry_set(m, m->entries.at[i], "precision", name);
 }
 
 /* Parameters say it in every graph of the entry; layout makes blocks of those that it packs. */

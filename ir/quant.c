@@ -39,12 +39,13 @@ uint16_t half_bits(float x)
 	uint32_t sign = to_bits(x) >> 16 & 0x8000, bits = to_bits(fminf(fabsf(x), 65504));
 	uint32_t small = to_bits(from_bits(bits) + 0.5f) - to_bits(0.5f);
 	uint32_t normal = (bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13;
-	return (uint16_t)(sign | (bits < 113u << 23 ? small : normal));
+	return (uint16_t)(sign | (isnan(x) ? 0x7e00 : bits < 113u << 23 ? small : normal));
 }
 
 float half_value(uint16_t bits)
 {
-	float magnitude = from_bits((uint32_t)(bits & 0x7fff) << 13) * 0x1p112f;
+	uint32_t size = (uint32_t)(bits & 0x7fff) << 13;
+	float magnitude = size >> 13 >= 0x7c00 ? from_bits(size | 0x7f800000) : from_bits(size) * 0x1p112f;
 	return bits & 0x8000 ? -magnitude : magnitude;
 }
 

@@ -4,8 +4,9 @@
  * terms why there is none. Rules never print and never abort: the frontend asks them first. */
 #include "ir/ir.h"
 
-const char *const dtype_name[DT_COUNT] = {[DT_F32] = "f32", [DT_I32] = "i32", [DT_BOOL] = "bool", [DT_BF16] = "bf16", [DT_NONE] = "none"};
-const int dtype_size[DT_COUNT] = {[DT_F32] = 4, [DT_I32] = 4, [DT_BOOL] = 1, [DT_BF16] = 2, [DT_NONE] = 0};
+const char *const dtype_name[DT_COUNT] = {[DT_F32] = "f32", [DT_I32] = "i32", [DT_BOOL] = "bool", [DT_BF16] = "bf16", [DT_F16] = "f16",
+	[DT_I8] = "i8", [DT_NONE] = "none"};
+const int dtype_size[DT_COUNT] = {[DT_F32] = 4, [DT_I32] = 4, [DT_BOOL] = 1, [DT_BF16] = 2, [DT_F16] = 2, [DT_I8] = 1, [DT_NONE] = 0};
 
 const OpInfo op_info[OP_COUNT] = {
 #define OP(NAME, text, lo, hi, attrs, type, grad, eval, lower, flags, doc) \
@@ -191,6 +192,30 @@ RULE(to_bf16)
 	const char *e = type_float1(in, nin, a, out);
 	out->dt = DT_BF16;
 	return e;
+}
+
+RULE(to_f16)
+{
+	const char *e = type_float1(in, nin, a, out);
+	out->dt = DT_F16;
+	return e;
+}
+
+RULE(to_i8)
+{
+	const char *e = type_float1(in, nin, a, out);
+	out->dt = DT_I8;
+	return e;
+}
+
+RULE(dequant)
+{
+	Type q = in[0]->type, s = in[1]->type;
+	*out = q;
+	out->dt = DT_F32;
+	if (q.dt != DT_I8 || s.dt != DT_F16 || q.rank < 1 || s.rank != q.rank || memcmp(q.dim, s.dim, (size_t)(q.rank - 1) * sizeof *q.dim) != 0)
+		return internf("%s and %s are not i8 and a scale in f16 for each block of the last axis", type_text(q), type_text(s));
+	return dim_div_exact(q.dim[q.rank - 1], s.dim[q.rank - 1]) ? NULL : internf("%s does not divide %s", dim_text(s.dim[q.rank - 1]), dim_text(q.dim[q.rank - 1]));
 }
 
 static const char *number(Value *v)
@@ -521,19 +546,25 @@ static const char *bad_scores(const char *what, Value *x, DType dt, Type q, Type
 	return fits ? NULL : internf("%s is %s, must broadcast to %s", what, type_text(x->type), type_text(t));
 }
 
+/* What keys and values can be beside f32: as a cache keeps them. */
+static bool is_kept_dtype(DType dt) { return dt == DT_BF16 || dt == DT_F16 || dt == DT_I8; }
+
 RULE(attention)
 {
 	Type q = in[0]->type, k = in[1]->type, v = in[2]->type;
+	bool blocks = k.dt == DT_I8;
 	for (int i = 0; i < 3; i++)
-		if ((in[i]->type.dt != DT_F32 && (!i || in[i]->type.dt != DT_BF16)) || in[i]->type.rank != 4)
-			return internf("operand %d is %s, must be f32%s of rank 4", i, type_text(in[i]->type), i ? " or bf16" : "");
+		if ((in[i]->type.dt != DT_F32 && (!i || !is_kept_dtype(in[i]->type.dt))) || in[i]->type.rank != 4)
+			return internf("operand %d is %s, must be f32%s of rank 4", i, type_text(in[i]->type), i ? ", bf16, f16 or i8" : "");
+	if (blocks != (v.dt == DT_I8))
+		return "k and v must both be i8, or none";
 	if (memcmp(k.dim, v.dim, 3 * sizeof *k.dim) != 0 || q.dim[0] != k.dim[0] || q.dim[3] != k.dim[3])
 		return internf("q %s, k %s and v %s do not fit", type_text(q), type_text(k), type_text(v));
 	const Dim *h = q.dim[2], *g = k.dim[2];
 	if (dim_is(g, 0) || dim_mul(dim_div(h, g), g) != h)
 		return internf("%s key heads do not divide %s query heads", dim_text(g), dim_text(h));
-	if (nin != 3 + !!a->keys + !!a->mask + !!a->bias + (a->dropout > 0))
-		return "operands do not match keys, mask, bias and dropout";
+	if (nin != 3 + !!a->keys + !!a->mask + !!a->bias + (a->dropout > 0) + 2 * blocks)
+		return "operands do not match keys, mask, bias, dropout and scales";
 	if (a->window < 0 || a->softcap < 0)
 		return "window and softcap must not be negative";
 	const char *e = a->keys ? bad_mask(in[3], q, k) : NULL;
@@ -541,8 +572,10 @@ RULE(attention)
 		e = bad_scores("mask", in[3 + !!a->keys], DT_BOOL, q, k);
 	if (!e && a->bias)
 		e = bad_scores("bias", in[3 + !!a->keys + !!a->mask], DT_F32, q, k);
-	if (!e && a->dropout > 0 && !type_eq(in[nin - 1]->type, type_scalar(DT_I32)))
+	if (!e && a->dropout > 0 && !type_eq(in[nin - 1 - 2 * blocks]->type, type_scalar(DT_I32)))
 		e = "the seed must be i32[]";
+	for (int i = 0; i < 2 && !e && blocks; i++)
+		e = type_dequant((Value *[]){in[1 + i], in[nin - 2 + i]}, 2, a, out);
 	*out = q;
 	out->dim[3] = v.dim[3];
 	return e;

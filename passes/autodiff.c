@@ -6,7 +6,9 @@
 
 typedef struct Tape {
 	Graph *g;
-	const Module *m;
+	const Module *m;   /* NULL: the gradient is to an input */
+	const char *to;    /* its name */
+	Value *loss;
 	int n;             /* forward values: g->vals.at[0..n) */
 	bool *active;      /* by id: depends on a trained parameter */
 	Value **grad;      /* by id: sum of contributions so far; NULL for none */
@@ -16,9 +18,11 @@ typedef struct Tape {
 	Value *accumulate; /* input bool[] */
 } Tape;
 
-static bool trained(const Module *m, const Value *v)
+static bool trained(const Tape *t, const Value *v)
 {
-	const Param *p = v->op == OP_PARAM ? module_param((Module *)m, v->a.name) : NULL;
+	if (!t->m)
+		return v->op == OP_INPUT && strcmp(v->a.name, t->to) == 0;
+	const Param *p = v->op == OP_PARAM ? module_param((Module *)t->m, v->a.name) : NULL;
 	return p && !p->frozen && v->type.dt == DT_F32;
 }
 
@@ -39,7 +43,7 @@ static void mark_active(Tape *t)
 {
 	for (int i = 0; i < t->n; i++) {
 		Value *v = t->g->vals.at[i];
-		if (trained(t->m, v)) {
+		if (trained(t, v)) {
 			t->active[i] = true;
 			vec_push(t->g->arena, &t->sources, v);
 		} else if (v->type.dt == DT_F32 && v->op != OP_STOP && has_active_operand(t, v)) {
@@ -159,7 +163,7 @@ static void walk(Tape *t)
 		Value *v = t->g->vals.at[i];
 		if (t->active[i] && t->grad[i] && grad_rule[v->op])
 			propagate(t, v);
-		if (!trained(t->m, v) || !first_of_name(t, v))
+		if (!t->m || !trained(t, v) || !first_of_name(t, v))
 			continue;
 		Builder b = { .g = t->g, .loc = v->loc, .path = v->path, .grad = true };
 		store_gradient(t, &b, module_param((Module *)t->m, v->a.name));
@@ -188,24 +192,48 @@ static void bypass_stops(Graph *g)
 	dce(g);
 }
 
-void autodiff(Graph *g, const Module *m)
+/* The tape of the graph's output `loss`, which has its gradient; .g is NULL after diag_error. */
+static Tape begin(Graph *g, const Module *m, const char *to)
 {
 	expand_if_needed(g);
 	graph_number(g);
 	Value *loss = find_loss(g);
 	if (!loss || loss->type.dt != DT_F32 || loss->type.rank != 0) {
 		diag_error((Loc){ 0 }, "E1012", "%s: no output `loss` of type f32[]", g->name);
-		return;
+		return (Tape){ 0 };
 	}
-	Tape t = { .g = g, .m = m, .n = g->vals.len };
+	Tape t = { .g = g, .m = m, .to = to, .loss = loss, .n = g->vals.len };
 	t.active = NEW_ARRAY(g->arena, bool, t.n);
 	t.grad = NEW_ARRAY(g->arena, Value *, t.n);
 	mark_active(&t);
 	index_sources(&t);
 	Builder b = { .g = g, .loc = loss->loc, .path = loss->path, .grad = true };
 	t.grad[loss->id] = b_const(&b, DT_F32, 1);
+	return t;
+}
+
+void autodiff(Graph *g, const Module *m)
+{
+	Tape t = begin(g, m, NULL);
+	if (!t.g)
+		return;
+	Builder b = { .g = g, .loc = t.loss->loc, .path = t.loss->path, .grad = true };
 	t.accumulate = b_source(&b, OP_INPUT, "accumulate", type_scalar(DT_BOOL));
 	walk(&t);
 	store_others(&t);
+	bypass_stops(g);
+}
+
+void autodiff_input(Graph *g, const char *input, const char *output)
+{
+	Tape t = begin(g, NULL, input);
+	if (!t.g)
+		return;
+	walk(&t);
+	Value *to = t.sources.len ? t.sources.at[0] : NULL, *d = to ? t.grad[to->id] : NULL;
+	if (!to)
+		bug("autodiff: there is no input %s", input);
+	Builder b = { .g = g, .loc = to->loc, .path = to->path, .grad = true };
+	b_output(&b, output, d ? d : build(&b, OP_CONST, NULL, 0, &(Attrs){ .value = 0 }, &to->type));
 	bypass_stops(g);
 }

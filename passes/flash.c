@@ -27,10 +27,27 @@ static bool too_large(const Graph *g, const Value *v, const Value *extra)
 	return extra && most(g, type_elems(extra->type)) > rows / 4 * most(g, v->in[1]->type.dim[1]);
 }
 
-/* Keys and values of a cache in bf16 are read as they lie. */
+/* Keys and values of a cache in bf16, f16 or blocks are read as they lie. */
 static Value *as_kept(Value *x)
 {
-	return x->op == OP_TO_F32 && x->in[0]->type.dt == DT_BF16 ? x->in[0] : x;
+	bool narrow = (x->op == OP_DEQUANT && flash_blocks(x->in[0], x->in[1])) || (x->op == OP_TO_F32 && (x->in[0]->type.dt == DT_BF16 || x->in[0]->type.dt == DT_F16));
+	return narrow ? x->in[0] : x;
+}
+
+static bool is_block(Value *x) { return x->op == OP_DEQUANT && as_kept(x) != x; }
+
+/* k and v as they are kept; the scales of blocks behind the other operands. */
+static void take_kept(Graph *g, Value *v)
+{
+	Value **in = NEW_ARRAY(g->arena, Value *, v->nin + 2);
+	bool blocks = is_block(v->in[1]) && is_block(v->in[2]), apart = is_block(v->in[1]) != is_block(v->in[2]);
+	memcpy(in, v->in, (size_t)v->nin * sizeof *in);
+	for (int k = 1; k <= 2 && !apart; k++) {
+		in[k] = as_kept(v->in[k]);
+		in[v->nin + k - 1] = blocks ? v->in[k]->in[1] : NULL;
+	}
+	v->in = in;
+	v->nin += blocks ? 2 : 0;
 }
 
 static bool pays(const Graph *g, const Value *v)
@@ -56,9 +73,9 @@ static bool *trained(Graph *g)
 
 static bool becomes_flash(const Graph *g, const Value *v, const bool *trained)
 {
-	FlashExtras x = flash_extras(v);
 	if (v->op != OP_ATTENTION || flash_unfit(v) || !pays(g, v))
 		return false;
+	FlashExtras x = flash_extras(v);
 	return !too_large(g, v, x.mask) && !too_large(g, v, x.bias) && !(x.bias && trained[x.bias->id]);
 }
 
@@ -70,8 +87,8 @@ void flash(Graph *g)
 		Value *v = old.at[i];
 		bool now = becomes_flash(g, v, yes);
 		v->op = now ? OP_FLASH : v->op;
-		for (int k = 1; k <= 2 && now; k++)
-			v->in[k] = as_kept(v->in[k]);
+		if (now)
+			take_kept(g, v);
 		graph_keep(g, v);
 		Builder b = { .g = g, .loc = v->loc, .path = v->path, .grad = v->grad };
 		if (now)

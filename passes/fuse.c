@@ -144,7 +144,7 @@ static bool runs_in_kernels(const Value *v)
 static bool light(Op op)
 {
 	switch (op) {
-	case OP_NEG: case OP_ABS: case OP_NOT: case OP_TO_F32: case OP_TO_I32: case OP_TO_BF16: case OP_ADD: case OP_SUB: case OP_MUL:
+	case OP_NEG: case OP_ABS: case OP_NOT: case OP_TO_F32: case OP_TO_I32: case OP_TO_BF16: case OP_TO_F16: case OP_TO_I8: case OP_ADD: case OP_SUB: case OP_MUL:
 	case OP_MAX: case OP_MIN: case OP_EQ: case OP_NE: case OP_LT: case OP_LE: case OP_AND: case OP_OR: case OP_SELECT:
 	case OP_STOP:
 		return true;

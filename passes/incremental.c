@@ -154,14 +154,23 @@ static void lower_counts(Graph *g)
 			graph_sym(g, counted_sym(g->vals.at[i]), n);
 }
 
+static DType cache_dtype(const Entry *e)
+{
+	static const struct { const char *name; DType dt; } kinds[] = { { "bf16", DT_BF16 }, { "f16", DT_F16 }, { "q8_0", DT_I8 } };
+	const Setting *cache = entry_setting(e, "cache");
+	for (int i = 0; cache && cache->str && i < COUNT(kinds); i++)
+		if (strcmp(cache->str, kinds[i].name) == 0)
+			return kinds[i].dt;
+	return DT_F32;
+}
+
 static Inc begin(Graph *g, const Entry *e, const Value *input)
 {
 	const Sym *time = symbol(g, input->type.dim[input->type.rank - 1]), *batch;
 	const Setting *chunk = entry_setting(e, "chunk");
 	int64_t most = chunk && chunk->is_num && chunk->num >= 1 ? (int64_t)chunk->num : CHUNK;
 	Inc c = { .g = g, .sym = time->name, .longest = time->bound, .chunk = MIN(time->bound, most), .forward = g->vals.len };
-	const Setting *cache = entry_setting(e, "cache");
-	c.rounds = cache && cache->str && strcmp(cache->str, "bf16") == 0;
+	c.kept = cache_dtype(e);
 	settle_symbols(g, time->name);
 	batch = input->type.rank > 1 ? symbol(g, input->type.dim[0]) : NULL;
 	c.batch = batch ? batch->name : NULL;

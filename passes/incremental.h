@@ -37,7 +37,7 @@ typedef struct Inc {
 	const char *sym, *all_sym, *batch;   /* names of T, T.all, and the batch's dimension (NULL: it is constant) */
 	const Dim *T, *all, *past;           /* past = all - T */
 	int64_t longest, chunk;              /* bounds of all and of T in the step */
-	bool rounds;                         /* keys and values are kept in bf16: setting `cache` */
+	DType kept;                          /* keys and values: setting `cache`; i8: in blocks with scales */
 	Dep *dep;                            /* by id */
 	bool *given;                         /* by id: depends on an input that does not run along T */
 	bool *positional;                    /* by id: its run along T comes from positions and constants alone */

@@ -108,10 +108,9 @@ static Value *padded(Inc *c, Builder *b, Value *new, int at, int64_t positions, 
 	return new;
 }
 
-/* v, which runs along one axis, over all positions of the span; in memory its axis order[i] is axis i. */
-static Value *cached(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
+/* `now`, which is v in the step or has its axes, over all positions of the span that v runs along; in memory its axis order[i] is axis i. */
+static Value *cached_as(Inc *c, Builder *b, Value *v, Value *now, const char *how, const int8_t *order, Span s)
 {
-	const char *how = "cache";
 	int8_t back[MAX_RANK] = { 0 };
 	for (int i = 0; i < v->type.rank; i++) {
 		back[order[i]] = (int8_t)i;
@@ -122,7 +121,7 @@ static Value *cached(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
 	if (all)
 		return all;
 	int at = place_of(order, c->dep[v->id].axis[0].at);
-	Value *now = b_transpose(b, v->repl, order);
+	now = b_transpose(b, now, order);
 	Type t = now->type, bound;
 	Value *new = padded(c, b, now, at, s.ring ? s.ring : c->longest, &bound);
 	Value *state = b_source(b, OP_STATE, internf("cache.%d", c->caches++), bound);
@@ -133,6 +132,11 @@ static Value *cached(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
 		if (t.dim[i] != bound.dim[i])
 			all = b_slice(b, all, i, dim_const(0), t.dim[i]);
 	return remember(c, v, how, b_transpose(b, all, back));
+}
+
+static Value *cached(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
+{
+	return cached_as(c, b, v, v->repl, "cache", order, s);
 }
 
 /* The batch's axis before the others, so that a sequence's part of every cache is one piece of memory. */
@@ -220,16 +224,42 @@ static Value *ring_mask(Inc *c, Builder *b, const Dim *T, Span s, int window)
  * queries runs along them side by side; values have them outside of K. */
 static const int8_t cache_order[2][4] = { { 0, 2, 3, 1 }, { 0, 2, 1, 3 } };
 
-/* The same, rounded when they are kept and exact when they are read. */
+/* Heads of a multiple of 32 in blocks of those, others whole. As ggml's q8_0 has it: 127 is the block's greatest magnitude, the scale is in f16. */
+enum { BLOCK = 32 };
+
+static Value *cached_blocks(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
+{
+	Type t = v->repl->type, whole = t, scales;
+	int64_t K = 0;
+	dim_is_const(t.dim[3], &K);
+	const Dim *n = K && K % BLOCK == 0 ? dim_const(BLOCK) : t.dim[3];
+	t.dim[4] = n;
+	t.dim[3] = dim_div_exact(t.dim[3], n);
+	t.rank = 5;
+	scales = t;
+	scales.rank = 4;
+	scales.dt = DT_F16;
+	whole.dt = DT_I8;
+	Value *x = b_reshape(b, v->repl, t), *top = b_reduce(b, OP_RMAX, b_unary(b, OP_ABS, x), 1u << 4);
+	Value *scale = b_binary(b, OP_DIV, top, b_const(b, DT_F32, 127)), *none = b_binary(b, OP_LE, scale, b_const(b, DT_F32, 0));
+	Value *q = b_unary(b, OP_TO_I8, b_binary(b, OP_DIV, x, b_select(b, none, b_const(b, DT_F32, 1), scale)));
+	Value *values = cached_as(c, b, v, b_reshape(b, q, whole), "blocks", order, s);
+	Value *by = cached_as(c, b, v, b_reshape(b, b_unary(b, OP_TO_F16, scale), scales), "scales", order, s);
+	return build(b, OP_DEQUANT, (Value *[]){ values, by }, 2, NULL, NULL);
+}
+
+/* Rounded when they are kept and exact when they are read. */
 static Value *cached_rounded(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
 {
-	Value *all = made(c, v, "rounded"), *now = v->repl;
-	if (all)
-		return all;
-	v->repl = b_unary(b, OP_TO_BF16, now);
-	all = b_unary(b, OP_TO_F32, cached(c, b, v, order, s));
-	v->repl = now;
-	return remember(c, v, "rounded", all);
+	return b_unary(b, OP_TO_F32, cached_as(c, b, v, b_convert(b, v->repl, c->kept), "rounded", order, s));
+}
+
+static Value *cached_kept(Inc *c, Builder *b, Value *v, const int8_t *order, Span s)
+{
+	if (c->kept == DT_F32)
+		return cached(c, b, v, order, s);
+	Value *all = made(c, v, "kept");
+	return all ? all : remember(c, v, "kept", (c->kept == DT_I8 ? cached_blocks : cached_rounded)(c, b, v, order, s));
 }
 
 Value *step_attention(Inc *c, Builder *b, Value *v)
@@ -241,7 +271,7 @@ Value *step_attention(Inc *c, Builder *b, Value *v)
 	int at = 3, n = 3;
 	in[0] = is_constant(c->dep[v->in[0]->id]) ? constant_in_step(c, b, v->in[0], v, 0) : v->in[0]->repl;
 	for (int i = 0; i < 2; i++)
-		in[1 + i] = cache ? (c->rounds ? cached_rounded : cached)(c, b, v->in[1 + i], cache_order[i], s) : once(c, b, v->in[1 + i], cache_order[i]);
+		in[1 + i] = cache ? cached_kept(c, b, v->in[1 + i], cache_order[i], s) : once(c, b, v->in[1 + i], cache_order[i]);
 	if (a.keys) {
 		Value *keys = v->in[at++];
 		in[n++] = as_keys(c, b, keys, is_constant(c->dep[keys->id]) ? -1 : 1, s);

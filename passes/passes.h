@@ -70,6 +70,14 @@ void graph_redirect(Graph *);                                      /* operands a
 /* autodiff.c: g computes the scalar output `loss`; adds, for each param in params, `store(state "grad.<p>", dloss/dp)`,
  * added to the state's old value where the input `accumulate` (bool[]) is true. */
 void autodiff(Graph *g, const Module *);
+void autodiff_input(Graph *g, const char *input, const char *output);   /* the same to an f32 input, as an output; nothing is stored */
+/* explain.c: of copies of an explain entry's forward. Outputs "tap:.." stay in run alone, "residual:.." where they are wanted. */
+int explain_scores(const Graph *forward);                          /* how many outputs there are to be explained */
+bool explain_check(Module *, Entry *, const Graph *forward);       /* false after diag_error; sets explain.tokens, the input's name */
+/* Scores, residual streams, and attention's weights "attention:<path>"; sets explain.causal; behind raise_attention. */
+void explain_run(Graph *, Module *, Entry *);
+void explain_attribute(Graph *, int which);                        /* the which-th score at a place, and its gradient to how much of each token is there */
+bool explain_lens(Graph *);                                        /* scores of an input in place of the last residual stream; false: there is none */
 /* incremental.c: from the full-sequence graph to the step with caches; false after diag_error with the reason. What does
  * not depend on the generated axis but on other inputs becomes a further function "encode" of e, in g's arena. */
 bool incremental(Graph *g, Module *m, Entry *e);

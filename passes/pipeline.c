@@ -4,6 +4,7 @@
  *        |                (train: <e>.step)       (expands)                  |
  *        +-----copy-> raise incremental -+  (generate: step, verify, encode) |
  *        +-----copy-------------------+  |  (eval: <e>.eval, infer: <e>.run) |
+ *        +-----copy-> explain_* ------+--+-+ (explain: run; lens; attribute<i>, with autodiff to an input)
  *   <e>.eval (frontend) -> raise -----+--+--> flash expand --> simplify .. --+
  *   optimizer_update: <e>.update ------------------------------------------->+
  *                                                                            v
@@ -361,12 +362,11 @@ static bool train_road(Module *m, Entry *e, const PassOptions *o)
 }
 
 /* From unexpanded graphs to kernels, with what depends on parameters alone in a function of its own. */
-static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
+static bool hoisted(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
 {
+	int *before = NEW_ARRAY(fns[0]->arena, int, n);
 	for (int i = 0; i < n; i++)
-		if (!lower(fns[i], e, "raise_attention,flash,expand," CLEAN ",chunk,merge", "layout_packed", o))
-			return false;
-	int before[2] = { fns[0]->vals.len, fns[n - 1]->vals.len };
+		before[i] = fns[i]->vals.len;
 	clock_t begun = clock();
 	Graph *prepare = add_function(m, e, hoist(fns, n, e));
 	if (!after(prepare, "hoist", 0, begun, o))
@@ -375,6 +375,14 @@ static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const Pa
 		if (!after(fns[i], "hoist", before[i], begun, o) || !passes_run(fns[i], KERNELS, o))
 			return false;
 	return passes_run(prepare, KERNELS, o);
+}
+
+static bool hoisted_road(Module *m, Entry *e, Graph *const *fns, int n, const PassOptions *o)
+{
+	for (int i = 0; i < n; i++)
+		if (!lower(fns[i], e, "raise_attention,flash,expand," CLEAN ",chunk,merge", "layout_packed", o))
+			return false;
+	return hoisted(m, e, fns, n, o);
 }
 
 static bool made_incremental(Module *m, Entry *e, Graph *g, const PassOptions *o)
@@ -431,6 +439,55 @@ static bool infer_road(Module *m, Entry *e, const PassOptions *o)
 	return finish(m, e, g->arena, hoisted_road(m, e, &g, 1, o));
 }
 
+/* Attention's weights are outputs of run, so it keeps them for itself, too: no flash there. Nor merge: the functions share their packed weights. */
+static bool explain_run_road(Module *m, Entry *e, Graph *g, const PassOptions *o)
+{
+	if (!passes_run(g, RAISED, o))
+		return false;
+	explain_run(g, m, e);
+	return lower(g, e, "expand," CLEAN, "layout_packed", o);
+}
+
+static bool explain_attribute_road(Graph *g, const Entry *e, int which, const PassOptions *o)
+{
+	explain_attribute(g, which);
+	if (!passes_run(g, RAISED ",flash", o))
+		return false;
+	int before = g->vals.len, errors = diag_errors();
+	clock_t begun = clock();
+	autodiff_input(g, "alpha", "attribution");
+	if (diag_errors() > errors || !after(g, "autodiff", before, begun, o))
+		return false;
+	return lower(g, e, CLEAN ",chunk", "layout_packed", o);
+}
+
+static bool explain_functions(Module *m, Entry *e, Graph *run, const PassOptions *o)
+{
+	enum { MOST = 32 };
+	Graph *fns[MOST + 2] = { run };
+	int n = 1, scores = explain_scores(forward_of(e));
+	if (!explain_check(m, e, run) || !explain_run_road(m, e, run, o))
+		return false;
+	for (int i = 0; i < scores && i < MOST; i++) {
+		fns[n] = add_function(m, e, graph_copy_to(run->arena, forward_of(e), internf("%s.attribute%d", e->name, i)));
+		if (!explain_attribute_road(fns[n++], e, i, o))
+			return false;
+	}
+	fns[n] = graph_copy_to(run->arena, forward_of(e), internf("%s.lens", e->name));
+	if (explain_lens(fns[n])) {
+		add_function(m, e, fns[n]);
+		if (!lower(fns[n++], e, "raise_attention,flash,expand," CLEAN, "layout_packed", o))
+			return false;
+	}
+	return hoisted(m, e, fns, n, o);
+}
+
+static bool explain_road(Module *m, Entry *e, const PassOptions *o)
+{
+	Graph *run = copy_forward(m, e, "run");
+	return finish(m, e, run->arena, explain_functions(m, e, run, o));
+}
+
 static bool eval_road(Module *m, Entry *e, const PassOptions *o)
 {
 	Graph *g = copy_forward(m, e, "eval");
@@ -442,6 +499,7 @@ bool passes_module(Module *m, const PassOptions *o)
 	static bool (*const road[ENTRY_COUNT])(Module *, Entry *, const PassOptions *) = {
 		[ENTRY_TRAIN] = train_road, [ENTRY_EVAL] = eval_road,
 		[ENTRY_GENERATE] = generate_road, [ENTRY_INFER] = infer_road,
+		[ENTRY_EXPLAIN] = explain_road,
 	};
 	bool good = true;
 	for (int i = 0; i < m->entries.len; i++)

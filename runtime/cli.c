@@ -69,8 +69,9 @@ static void help(FILE *out, const SnProgram *p, const Commands *c)
 	fprintf(out, "\nUsage: %s COMMAND [flags]\n\n", program_invocation_short_name);
 	for (int i = 0; i < c->n; i++) {
 		const SnEntry *e = c->at[i].entry;
+		const SnRunner *r = e ? e->runner : NULL;
 		bool own = e && !strcmp(e->name, c->at[i].name) && e->doc && *sn_text(e->doc);
-		fprintf(out, "  %-10s %s\n", c->at[i].name, own ? sn_text(e->doc) : kind_help[c->at[i].kind]);
+		fprintf(out, "  %-10s %s\n", c->at[i].name, own ? sn_text(e->doc) : r ? r->help : kind_help[c->at[i].kind]);
 	}
 	fprintf(out, "\n%s COMMAND --help lists the command's flags; --version says what is inside.\n", program_invocation_short_name);
 	if (p->nconfig)
@@ -108,6 +109,11 @@ static const SnCommand *find_kind(const Commands *c, const char *kind, const cha
 
 static int run(SnOptions *o, const SnCommand *c)
 {
+	const SnRunner *r = o->entry ? o->entry->runner : NULL;
+	if ((sn_given(o, "tap") || sn_given(o, "taps")) && !o->entry->taps)
+		return sn_fail(SN_USAGE, "%s has no taps: values are named when it is built, `sinter build --tap NAME`; `sinter names --values` lists them", c->name);
+	if (r)
+		return r->run(o);
 	if (sn_given(o, "example"))
 		return sn_example_main(o);
 	switch (c->kind) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const dtypes[] = {[SN_F32] = "f32", [SN_I32] = "i32", [SN_BOOL] = "bool"};
-static const char *const kinds[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval", [SN_GENERATE] = "generate", [SN_INFER] = "infer"};
+static const char *const kinds[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval", [SN_GENERATE] = "generate", [SN_INFER] = "infer", [SN_EXPLAIN] = "explain"};
 
 enum { MOST = 2 * SN_MAX_INPUTS };
 typedef struct Slots { const SnSlot *at[MOST]; int n; } Slots;
@@ -22,9 +22,9 @@ static void collect(Slots *out, const SnFunction *f, bool output)
 /* What the user gives (or gets). What generation's steps read comes from the prompt. */
 static Slots slots_of(const SnEntry *e, bool output)
 {
-	static const char *const given[] = {[SN_TRAIN] = "step", [SN_EVAL] = "eval", [SN_GENERATE] = "encode", [SN_INFER] = "run"};
+	static const char *const given[] = {[SN_TRAIN] = "step", [SN_EVAL] = "eval", [SN_GENERATE] = "encode", [SN_INFER] = "run", [SN_EXPLAIN] = "run"};
 	Slots s = {0};
-	collect(&s, sn_function(e, output && e->kind == SN_GENERATE ? "step" : given[e->kind & 3]), output);
+	collect(&s, sn_function(e, output && e->kind == SN_GENERATE ? "step" : given[e->kind]), output);
 	return s;
 }
 
@@ -123,7 +123,7 @@ static json_t *entry_json(const SnEntry *e, int threads)
 		json_object_set_new(bounds, syms[i].name, json_integer(syms[i].bound));
 	for (int64_t i = 0; i < e->nfunction; i++)
 		json_object_set_new(functions, f[i].name, json_integer(f[i].nlaunch));
-	json_t *out = sn_json_pack("{s:s, s:s, s:o}", "name", sn_text(e->name), "kind", kinds[e->kind & 3], "doc", text_json(e->doc));
+	json_t *out = sn_json_pack("{s:s, s:s, s:o}", "name", sn_text(e->name), "kind", kinds[e->kind], "doc", text_json(e->doc));
 	json_object_set_new(out, "memory_bytes", json_integer(e->arena_bytes + e->scratch_bytes * threads));
 	json_object_set_new(out, "bounds", bounds);
 	json_object_set_new(out, "inputs", slots_json(e, false));
@@ -145,7 +145,7 @@ static json_t *tensors_json(const SnEntry *e, int64_t *elems)
 		json_t *shape = json_array();
 		for (int64_t k = 0; k < t[i].rank; k++)
 			json_array_append_new(shape, json_integer(dims[k]));
-		json_array_append_new(out, sn_json_pack("{s:s, s:o, s:b, s:b}", "name", sn_text(t[i].name), "shape", shape, "decay", (int)t[i].decay, "frozen", (int)t[i].frozen));
+		json_array_append_new(out, sn_json_pack("{s:s, s:o, s:b, s:b}", "name", sn_text(t[i].name), "shape", shape, "decay", t[i].decay & 1, "frozen", (int)t[i].frozen));
 		*elems += sn_tensor_elems(&t[i]);
 	}
 	return out;

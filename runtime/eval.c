@@ -233,6 +233,9 @@ static int evaluate(Eval *e, const char *checkpoint)
 	measure(e);
 	double seconds = sn_clock() - started;
 	print(e);
+	code = sn_taps_asked(e->o) ? ((SnTapsWrite *)e->o->entry->taps)(e->o, &e->s, e->f) : SN_OK;
+	if (code)
+		return code;
 	if (!sn_given(e->o, "quiet"))
 		sn_note("%.2f s, %.0f %s/s", seconds, (double)e->count / seconds, e->unit);
 	if (sn_slot(e->f, "loss", true) && !isfinite(sn_means_find(&e->means, "loss")))

@@ -33,8 +33,8 @@ static void *random_values(const SnSlot *s, const int64_t *shape, uint32_t seed)
 
 static const SnFunction *fed_function(const SnEntry *e)
 {
-	static const char *const names[] = {[SN_TRAIN] = "step", [SN_EVAL] = "eval", [SN_GENERATE] = "encode", [SN_INFER] = "run"};
-	return sn_function(e, names[e->kind & 3]);
+	static const char *const names[] = {[SN_TRAIN] = "step", [SN_EVAL] = "eval", [SN_GENERATE] = "encode", [SN_INFER] = "run", [SN_EXPLAIN] = "run"};
+	return sn_function(e, names[e->kind]);
 }
 
 /* The extent of a run-time dimension in the file. */

@@ -1,6 +1,5 @@
 /* feed_table.c: the feeder of tables: a row is a text or a pair of texts, with a label or a number to learn where the entry has an input for it. */
 #include "runtime/tables.h"
-#include "runtime/flags.h"
 
 #include <errno.h>
 #include <math.h>
@@ -237,6 +236,16 @@ static int read_rows(SnTexts *x, const SnAsked *a, SnTable *t)
 	return code;
 }
 
+/* What is judged by comes by length; a training's own last part, too. */
+static void order(SnInputs *in, SnTexts *x, const SnAsked *a)
+{
+	bool train = a->use == SN_USE_TRAIN;
+	double share = train && !sn_data_valid(a->o) ? sn_num(a->o, "data.valid_fraction", 0.1) : 0;
+	int64_t kept = train ? x->n - (int64_t)((double)x->n * share) : 0;
+	in->trained = train && kept < x->n ? kept : 0;
+	sn_texts_order(x, train ? kept : 0);
+}
+
 static int open_table(SnInputs *in, const SnAsked *a)
 {
 	SnTexts *x = sn_alloc(sizeof *x);
@@ -250,28 +259,30 @@ static int open_table(SnInputs *in, const SnAsked *a)
 	sn_table_close(&t);
 	in->examples = x->n;
 	in->hash = code ? 0 : hash(x);
+	if (!code)
+		order(in, x, a);
 	if (code)
 		sn_inputs_close(in);
 	return code;
 }
 
 #define COLUMNS(kinds) \
-	{"text-column", 0, T_STR, "data.text", kinds, "NAME", "column of the texts (text)"}, \
-	{"pair-column", 0, T_STR, "data.pair", kinds, "NAME", "column of second texts, of pairs"}, \
-	{"format", 0, T_STR, "data.format", kinds, "FORM", "tsv, csv, jsonl, conll or txt (by the file's name)"}, \
-	{"no-header", 0, T_SWITCH, "data.bare", kinds, NULL, "the first row of tsv or csv is data: columns are called 1, 2, .."}
+	{"text-column", 0, SN_T_STR, "data.text", kinds, "NAME", "column of the texts (text)"}, \
+	{"pair-column", 0, SN_T_STR, "data.pair", kinds, "NAME", "column of second texts, of pairs"}, \
+	{"format", 0, SN_T_STR, "data.format", kinds, "FORM", "tsv, csv, jsonl, conll or txt (by the file's name)"}, \
+	{"no-header", 0, SN_T_SWITCH, "data.bare", kinds, NULL, "the first row of tsv or csv is data: columns are called 1, 2, .."}
 
 static const SnFlag table_flags[] = {
-	COLUMNS(F_KEPT | F_EVAL),
-	{"label-column", 0, T_STR, "data.label", F_KEPT | F_EVAL, "NAME", "column of what is learnt (label)"},
+	COLUMNS(SN_F_KEPT | SN_F_EVAL),
+	{"label-column", 0, SN_T_STR, "data.label", SN_F_KEPT | SN_F_EVAL, "NAME", "column of what is learnt (label)"},
 };
 static const SnFlag texts_flags[] = {
-	{"data", 'd', T_PATH, "data.file", F_INFER, "FILE", "texts, a line each, or a table of them; - reads standard input"},
-	{"tokenizer", 0, T_TOKENIZER, "data.tokenizer", F_INFER, "NAME", "byte, a tokenizer.json, a merges.txt, or their directory"},
-	COLUMNS(F_INFER),
-	{"pair", 0, T_STR, "pair", F_INFER, "TEXT", "second text to the one given, of pairs"},
-	{"top", 0, T_POSITIVE, "top", F_INFER, "N", "of a mask, how many tokens are shown"},
+	{"data", 'd', SN_T_PATH, "data.file", SN_F_INFER, "FILE", "texts, a line each, or a table of them; - reads standard input"},
+	{"tokenizer", 0, SN_T_TOKENIZER, "data.tokenizer", SN_F_INFER, "NAME", "byte, a tokenizer.json, a merges.txt, or their directory"},
+	COLUMNS(SN_F_INFER),
+	{"pair", 0, SN_T_STR, "pair", SN_F_INFER, "TEXT", "second text to the one given, of pairs"},
+	{"top", 0, SN_T_POSITIVE, "top", SN_F_INFER, "N", "of a mask, how many tokens are shown"},
 };
 #define COUNT(a) ((int)(sizeof(a) / sizeof(a)[0]))
-const SnFeeder sn_feeder_table = {"a table with columns of texts and labels", open_table, table_flags, COUNT(table_flags), NULL};
-const SnFeeder sn_feeder_texts = {"texts", open_table, texts_flags, COUNT(texts_flags), sn_predict_main};
+const SnFeeder sn_feeder_table = {.wants = "a table with columns of texts and labels", .open = open_table, .extras = {table_flags, COUNT(table_flags), 0}};
+const SnFeeder sn_feeder_texts = {.wants = "texts", .open = open_table, .extras = {texts_flags, COUNT(texts_flags), SN_MAX_TEXTS}, .infer = sn_predict_main};

@@ -85,6 +85,8 @@ int sn_grads_main(const SnOptions *o)
 		code = run(&g);
 	if (!code)
 		code = write_all(&g, sn_str(o, "grads", NULL));
+	if (!code && sn_taps_asked(o))
+		code = ((SnTapsWrite *)o->entry->taps)(o, &g.s, g.step);
 	sn_inputs_close(&g.in);
 	sn_session_close(&g.s);
 	free(checkpoint);

@@ -21,8 +21,8 @@ typedef struct Infer {
 	const SnFunction *run;
 	SnSession s;
 	SnInputs in;
-	Result results[SN_MAX_METRICS];
-	int n;
+	Result *results;              /* room for all outputs; taps the last `ntap` */
+	int n, ntap;
 	int64_t rows;                 /* examples a call */
 } Infer;
 
@@ -57,8 +57,6 @@ static int example_axis(Infer *f, const Result *r)
 /* s->dims has the file's values, B the number of all examples. */
 static int open_result(Infer *f, const SnSlot *slot)
 {
-	if (f->n == SN_MAX_METRICS)
-		return sn_fail(SN_FAIL, "%s has more than %d outputs", sn_text(f->o->entry->name), SN_MAX_METRICS);
 	Result *r = &f->results[f->n++];
 	*r = (Result){.slot = slot, .elems = 1};
 	sn_slot_shape(&f->s, f->run, slot, r->shape);
@@ -79,9 +77,16 @@ static int open_results(Infer *f)
 	for (int64_t i = 0; i < f->s.entry->nsym; i++)
 		if (f->in.dims[i])
 			f->s.dims[i] = f->in.dims[i];
+	f->results = sn_alloc(sizeof *f->results * (size_t)f->run->nslot);
 	for (int64_t i = 0; i < f->run->nslot && !code; i++)
-		if (s[i].output)
+		if (s[i].output && !sn_is_tap(&s[i]))
 			code = open_result(f, &s[i]);
+	int n = f->n;
+	for (int64_t i = 0; i < f->run->nslot && !code && sn_taps_asked(f->o); i++)
+		if (sn_is_tap(&s[i]) && sn_glob(sn_str(f->o, "tap", "*"), sn_text(s[i].name) + SN_TAP))
+			code = open_result(f, &s[i]);
+	f->ntap = f->n - n;
+	f->n = n;
 	return code;
 }
 
@@ -112,7 +117,7 @@ static void run_all(Infer *f)
 			pick[i] = done + i;
 		sn_inputs_fill(&f->in, &f->s, pick, n, SN_FIXED);
 		sn_call(&f->s, f->run);
-		for (int i = 0; i < f->n; i++)
+		for (int i = 0; i < f->n + f->ntap; i++)
 			keep(f, &f->results[i], done, n);
 	}
 	free(pick);
@@ -166,14 +171,23 @@ static int print(const Infer *f)
 	return SN_OK;
 }
 
-static int write_file(const Infer *f, const char *path)
+/* n results from r on; skip: letters of their names left out. */
+static int write_file(const Result *r, int n, const char *path, int skip)
 {
-	SnStPart parts[SN_MAX_METRICS];
-	for (int i = 0; i < f->n; i++) {
-		const Result *r = &f->results[i];
-		parts[i] = (SnStPart){r->slot->name, (int)r->slot->dtype, (int)r->slot->rank, r->shape, r->at};
-	}
-	return sn_st_write_parts(path, parts, f->n);
+	SnStPart *parts = sn_alloc(sizeof *parts * (size_t)(n + 1));
+	for (int i = 0; i < n; i++)
+		parts[i] = (SnStPart){sn_text(r[i].slot->name) + skip, (int)r[i].slot->dtype, (int)r[i].slot->rank, r[i].shape, r[i].at};
+	int code = sn_st_write_parts(path, parts, n);
+	free(parts);
+	return code;
+}
+
+static int write_taps(const Infer *f)
+{
+	const char *path = sn_str(f->o, "taps", "taps.safetensors");
+	if (!f->ntap)
+		return sn_fail(SN_USAGE, "--tap %s: %s has no tap of such a name", sn_str(f->o, "tap", "*"), sn_text(f->o->entry->name));
+	return write_file(f->results + f->n, f->ntap, path, SN_TAP);
 }
 
 /* --- the command */
@@ -203,7 +217,9 @@ static int infer(Infer *f, const char *checkpoint)
 	run_all(f);
 	double seconds = sn_clock() - started;
 	if (path)
-		code = write_file(f, path);
+		code = write_file(f->results, f->n, path, 0);
+	if (!code && sn_taps_asked(f->o))
+		code = write_taps(f);
 	if (!code && (!path || sn_given(f->o, "json")))
 		code = print(f);
 	if (!code && !sn_given(f->o, "quiet"))
@@ -226,8 +242,9 @@ int sn_infer_main(const SnOptions *o)
 		code = sn_model_find(o, &checkpoint);
 	if (!code)
 		code = infer(&f, checkpoint);
-	for (int i = 0; i < f.n; i++)
+	for (int i = 0; i < f.n + f.ntap; i++)
 		free(f.results[i].at);
+	free(f.results);
 	sn_inputs_close(&f.in);
 	sn_session_close(&f.s);
 	free(checkpoint);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const char *const kind_name[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval", [SN_GENERATE] = "generate", [SN_INFER] = "infer"};
+static const char *const kind_name[] = {[SN_TRAIN] = "train", [SN_EVAL] = "eval", [SN_GENERATE] = "generate", [SN_INFER] = "infer", [SN_EXPLAIN] = "explain"};
 
 static void libraries(FILE *out)
 {
@@ -95,7 +95,7 @@ static void show_entry(const SnEntry *e, int threads)
 	const SnSym *syms = e->syms;
 	const SnFunction *f = e->functions;
 	double bytes = (double)e->arena_bytes + (double)e->scratch_bytes * threads;
-	printf("%s (%s): %s of memory: %s and %s for each of %d threads\n", sn_text(e->name), kind_name[e->kind & 3], sn_bytes_text(total, bytes),
+	printf("%s (%s): %s of memory: %s and %s for each of %d threads\n", sn_text(e->name), kind_name[e->kind], sn_bytes_text(total, bytes),
 	       sn_bytes_text(arena, (double)e->arena_bytes), sn_bytes_text(scratch, (double)e->scratch_bytes), threads);
 	show_kept(e);
 	show_precision(e);
@@ -118,7 +118,7 @@ static void show_tensors(const SnEntry *e)
 		printf("  %s [", sn_text(t[i].name));
 		for (int64_t k = 0; k < t[i].rank; k++)
 			printf("%s%lld", k ? "," : "", (long long)dims[k]);
-		printf("]%s%s\n", t[i].decay ? " decay" : "", t[i].frozen ? " frozen" : "");
+		printf("]%s%s\n", t[i].decay & 1 ? " decay" : "", t[i].frozen ? " frozen" : "");
 	}
 }
 

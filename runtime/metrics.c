@@ -19,7 +19,7 @@ void sn_means_open(SnMeans *m, const SnFunction *f)
 	if (loss)
 		add_slot(m, loss);
 	for (int64_t i = 0; i < f->nslot; i++)
-		if (s[i].output && s[i].dtype == SN_F32 && s[i].rank == 0 && &s[i] != loss)
+		if (s[i].output && s[i].dtype == SN_F32 && s[i].rank == 0 && &s[i] != loss && !sn_is_tap(&s[i]))
 			add_slot(m, &s[i]);
 }
 

@@ -73,14 +73,14 @@ const char *sn_pipeline_kind(const SnPipeline *p)
 /* --- encoding */
 
 typedef struct Seen { char word[CACHED_BYTES]; uint8_t n, count; int32_t ids[CACHED_IDS]; } Seen;   /* n 0: free */
-typedef struct Run {
+struct SnRun {
 	const SnPipeline *p;
 	SnSplitting *splitting;
 	SnScratch scratch;
 	Seen *seen;                   /* CACHE, by hash */
 	SnStr normal;
 	SnIds *out;
-} Run;
+};
 
 static bool is_word(const Seen *seen, const char *s, size_t n)
 {
@@ -88,7 +88,7 @@ static bool is_word(const Seen *seen, const char *s, size_t n)
 }
 
 /* The word's place, or, with n 0, one for it: two are looked at, and of those the one that was there first is left. */
-static Seen *lookup(Run *r, const char *s, size_t n)
+static Seen *lookup(SnRun *r, const char *s, size_t n)
 {
 	uint32_t i = (uint32_t)(sn_hash64(s, n, 0) >> 20) & (CACHE - 1);
 	Seen *one = &r->seen[i], *two = &r->seen[i ^ 1];
@@ -104,7 +104,7 @@ static Seen *lookup(Run *r, const char *s, size_t n)
 	return one;
 }
 
-static void encode_part(Run *r, const char *s, size_t n)
+static void encode_part(SnRun *r, const char *s, size_t n)
 {
 	const SnModel *m = r->p->model;
 	SnIds *out = r->out;
@@ -131,7 +131,7 @@ static void encode_part(Run *r, const char *s, size_t n)
 
 static int encode_word(void *ctx, SnPiece w)
 {
-	Run *r = ctx;
+	SnRun *r = ctx;
 	const SnModel *m = r->p->model;
 	for (size_t at = 0, n; at < w.n; at += n) {
 		n = w.n - at;
@@ -144,7 +144,7 @@ static int encode_word(void *ctx, SnPiece w)
 
 static int encode_normal(void *ctx, SnPiece t, const SnAdded *added)
 {
-	Run *r = ctx;
+	SnRun *r = ctx;
 	if (added)
 		sn_ids_add(r->out, added->id);
 	return added ? SN_OK : sn_split(r->splitting, t, encode_word, r);
@@ -152,7 +152,7 @@ static int encode_normal(void *ctx, SnPiece t, const SnAdded *added)
 
 static int encode_raw(void *ctx, SnPiece t, const SnAdded *added)
 {
-	Run *r = ctx;
+	SnRun *r = ctx;
 	if (added) {
 		sn_ids_add(r->out, added->id);
 		return SN_OK;
@@ -166,18 +166,39 @@ static int encode_raw(void *ctx, SnPiece t, const SnAdded *added)
 	return sn_added_cut(&r->p->added, false, t, encode_normal, r);
 }
 
+SnRun *sn_pipeline_start(const SnPipeline *p)
+{
+	SnRun *r = sn_alloc(sizeof *r);
+	*r = (SnRun){.p = p, .splitting = sn_splitting_open(p->splitter), .seen = sn_alloc(sizeof *r->seen * CACHE)};
+	return r;
+}
+
+int sn_pipeline_run(SnRun *r, const char *s, size_t n, const char *what, SnIds *out)
+{
+	r->out = out;
+	r->scratch.is_bad = false;
+	int code = sn_added_cut(&r->p->added, true, (SnPiece){s, n, true}, encode_raw, r);
+	if (!code && r->scratch.is_bad)
+		code = sn_fail(SN_DATA, "%s: the tokenizer's vocabulary has nothing for the character U+%04X, and no unknown token", what, (unsigned)r->scratch.bad);
+	return code;
+}
+
+void sn_pipeline_end(SnRun *r)
+{
+	if (!r)
+		return;
+	sn_splitting_close(r->splitting);
+	sn_scratch_close(&r->scratch);
+	free(r->seen);
+	free(r->normal.s);
+	free(r);
+}
+
 int sn_pipeline_encode(const SnPipeline *p, const char *s, size_t n, const char *what, SnIds *out)
 {
-	Run r = {.p = p, .out = out};
-	r.splitting = sn_splitting_open(p->splitter);
-	r.seen = sn_alloc(sizeof *r.seen * CACHE);
-	int code = sn_added_cut(&p->added, true, (SnPiece){s, n, true}, encode_raw, &r);
-	if (!code && r.scratch.is_bad)
-		code = sn_fail(SN_DATA, "%s: the tokenizer's vocabulary has nothing for the character U+%04X, and no unknown token", what, (unsigned)r.scratch.bad);
-	sn_splitting_close(r.splitting);
-	sn_scratch_close(&r.scratch);
-	free(r.seen);
-	free(r.normal.s);
+	SnRun *r = sn_pipeline_start(p);
+	int code = sn_pipeline_run(r, s, n, what, out);
+	sn_pipeline_end(r);
 	return code;
 }
 
@@ -208,12 +229,17 @@ void sn_pipeline_piece(const SnPipeline *p, int32_t id, bool first, SnStr *out)
 	sn_strings_close(&list);
 }
 
+bool sn_pipeline_is_special(const SnPipeline *p, int32_t id)
+{
+	return id >= 0 && id < p->size && p->added_of[id] >= 0 && p->added.at[p->added_of[id]].special;
+}
+
 int sn_pipeline_decode(const SnPipeline *p, const int32_t *ids, int64_t n, bool skip_special, SnStr *out)
 {
 	SnStrings list = {0};
 	for (int64_t i = 0; i < n; i++) {
 		SnSpan token = sn_pipeline_token(p, ids[i]);
-		bool skip = skip_special && token.at && p->added_of[ids[i]] >= 0 && p->added.at[p->added_of[ids[i]]].special;
+		bool skip = skip_special && sn_pipeline_is_special(p, ids[i]);
 		if (token.at && !skip)
 			sn_strings_add(&list, token.at, token.n);
 	}

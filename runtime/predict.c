@@ -54,6 +54,8 @@ static int take_file(SnPredict *p, const char *path)
 static int take_texts(SnPredict *p)
 {
 	const char *path = sn_str(p->o, "data.file", NULL);
+	if (!path && p->o->ntext == 1 && !strcmp(p->o->text[0], "-"))
+		return take_file(p, "-");
 	if (path && p->o->ntext)
 		return sn_fail(SN_USAGE, "texts on the command line and --data exclude each other");
 	if (path)

@@ -15,10 +15,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { SN_OK = 0, SN_FAIL = 1, SN_USAGE = 2, SN_DATA = 3, SN_INTERRUPTED = 130 };   /* exit codes */
-enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER };                                   /* SnEntry.kind */
-enum { SN_F32, SN_I32, SN_BOOL, SN_BF16 };                                           /* dtypes; bf16: of what lives between calls alone */
+enum { SN_TRAIN, SN_EVAL, SN_GENERATE, SN_INFER, SN_EXPLAIN };                       /* SnEntry.kind */
+enum { SN_F32, SN_I32, SN_BOOL, SN_BF16, SN_F16, SN_I8 };                            /* dtypes; from bf16 on: of what lives between calls alone */
 enum { SN_MAX_RANK = 8, SN_MAX_SYMS = 16384, SN_MAX_LIST = 16 };
 
 /* cli.c: everything main() does; argv as main's. Returns the exit code. */
@@ -186,6 +187,12 @@ bool sn_tokenizer_is_builtin(const char *spec);               /* "byte" or "char
 int32_t sn_tokenizer_size(const SnTokenizer *);               /* largest id + 1 */
 /* Appends the ids of text, without what a post-processor adds; SN_DATA with the place (in `what`) where the text can't be encoded. */
 int sn_encode(const SnTokenizer *, const char *text, size_t n, const char *what, SnIds *out);
+/* The same for many texts, with working memory that is made once. */
+typedef struct SnEncoder SnEncoder;
+SnEncoder *sn_encoder_open(const SnTokenizer *);              /* the tokenizer stays open as long */
+void sn_encoder_close(SnEncoder *);                           /* NULL: nothing */
+int sn_encoder_add(SnEncoder *, const char *text, size_t n, const char *what, SnIds *out);
+bool sn_is_special(const SnTokenizer *, int32_t id);          /* an added token that is no text */
 /* A text's ids, or two texts' (b not NULL), with what the post-processor adds, appended to ids; their type ids to types. */
 void sn_post_process(const SnTokenizer *, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types);
 /* Appends the text of ids: of all a text's; special tokens where not skipped. SN_DATA */
@@ -235,21 +242,47 @@ int sn_matcher_next(SnMatcher *, const char *s, size_t n, size_t at, size_t *fro
 
 /* flags.c: one table of flags drives parsing, help and what a checkpoint remembers of a run. */
 typedef struct SnValue { const char *str; double num; bool given; } SnValue;
-enum { SN_MAX_FLAGS = 96 };
+enum { SN_MAX_FLAGS = 112, SN_MAX_TEXTS = 2 };
 struct SnOptions {
 	const SnProgram *program;
 	const SnEntry *entry;         /* NULL for info */
 	SnValue flag[SN_MAX_FLAGS];
 	const char *stop[SN_MAX_LIST];
 	int nstop;
-	const char *text[SN_MAX_LIST];   /* that stand by themselves on the command line */
+	const char *text[SN_MAX_TEXTS];   /* arguments that are no flags */
 	int ntext;
 	json_t *saved;                /* a resumed run's options: below flags, above the entry's settings; owned */
 	double began;                 /* the clock when the program did */
 	bool help;
 };
 typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
-enum { SN_INFO = 4, SN_INIT = 5 };
+enum { SN_INFO = 5, SN_INIT = 6 };
+typedef enum SnFlagType {
+	SN_T_STR, SN_T_PATH, SN_T_TOKENIZER, SN_T_LIST, SN_T_NUM, SN_T_ABOVE, SN_T_SHARE, SN_T_DECAY, SN_T_COUNT, SN_T_LIKELIEST, SN_T_POSITIVE,
+	SN_T_SEED, SN_T_SWITCH
+} SnFlagType;
+enum { SN_F_TRAIN = 1 << SN_TRAIN, SN_F_EVAL = 1 << SN_EVAL, SN_F_GENERATE = 1 << SN_GENERATE, SN_F_INFER = 1 << SN_INFER, SN_F_EXPLAIN = 1 << SN_EXPLAIN,
+	SN_F_INFO = 1 << SN_INFO, SN_F_INIT = 1 << SN_INIT, SN_F_SAVED = 256 };
+enum { SN_F_RUN = SN_F_TRAIN | SN_F_EVAL | SN_F_GENERATE | SN_F_INFER, SN_F_ALL = SN_F_RUN | SN_F_EXPLAIN | SN_F_INFO | SN_F_INIT,
+	SN_F_TEXT = SN_F_TRAIN | SN_F_EVAL | SN_F_GENERATE, SN_F_PACKED = SN_F_EVAL | SN_F_GENERATE | SN_F_INFER | SN_F_EXPLAIN, SN_F_KEPT = SN_F_TRAIN | SN_F_SAVED };
+typedef struct SnFlag {
+	const char *name;
+	char brief;                   /* one-letter form; 0: none */
+	SnFlagType type;
+	const char *key;              /* the setting it overrides */
+	unsigned kinds;               /* subcommands that have it; SN_F_SAVED: a resumed run takes it over */
+	const char *arg, *help;
+} SnFlag;
+/* What a command takes beside the table's flags: more of them, and arguments that are none, at most so many. */
+typedef struct SnExtras { const SnFlag *flags; int nflags, texts; } SnExtras;
+/* What runs an entry that the runtime's own kinds do not: an object of its own, `sn_runner_<name>`, listed in rt.def; the records of entries
+ * that need it point to it, so that other programs do not have it linked. */
+typedef struct SnRunner {
+	const char *help;             /* a line about the command */
+	int (*run)(const SnOptions *);
+	SnExtras extras;
+} SnRunner;
+extern const SnRunner sn_runner_explain;
 int sn_flags_parse(SnOptions *, const SnCommand *, int argc, char **argv);
 void sn_flags_help(FILE *, const SnOptions *, const SnCommand *);
 /* An option by its setting's key: flag, else resumed run, else entry's setting, else `otherwise`. */
@@ -309,6 +342,8 @@ struct SnInputs {
 	int n;
 	int batch;                    /* index of the symbol B in the entry; -1: no input has it, and there is one example */
 	int64_t examples;
+	int64_t trained;              /* the first of them, to train on, where that is not a share of them; 0: it is */
+	uint64_t hash;                /* of a feeder's data */
 	int64_t dims[SN_MAX_SYMS];    /* the file's values of the entry's symbols; 0: it has none; of B: examples */
 	/* Of a feeder's; NULL each: what the file has is copied, an example weighs 1 */
 	void (*fill)(const SnInputs *, SnSession *, const int64_t *pick, int64_t n, int64_t drawn);
@@ -318,7 +353,6 @@ struct SnInputs {
 	void (*close)(SnInputs *);   /* frees own */
 	void *own;
 	const char *unit;             /* what weighs, "examples" or "tokens" */
-	uint64_t hash;                /* of what was read, beside the file's bytes */
 };
 /* Opens path for function f of entry e: every input but the compiler's own scalars and the names of `except` (NULL-
  * terminated; NULL: none) is in the file with its dtype and shape, within the bounds, ids within their tables. Lists all
@@ -422,6 +456,13 @@ void sn_means_json(SnStr *, const SnMeans *, const char *without);
 void sn_json_number(SnStr *, double);                         /* null where not finite */
 void sn_json_string(SnStr *, const char *);
 
+/* taps.c: outputs "tap:<name>". An entry that has some points to sn_taps_write, so that other programs do not have it linked. */
+enum { SN_TAP = 4 };                                          /* what stands before the name */
+static inline bool sn_is_tap(const SnSlot *s) { return s->output && !memcmp(s->name, "tap:", SN_TAP); }
+typedef int SnTapsWrite(const SnOptions *, const SnSession *, const SnFunction *);
+SnTapsWrite sn_taps_write;                                    /* as the last call left them, those that --tap wants, to --taps; SN_USAGE, SN_FAIL */
+bool sn_taps_asked(const SnOptions *);                        /* flags.c: by either flag; the entry has some */
+
 /* Feeders make examples of --data where it is neither a text of which windows are taken nor a file of inputs. Each is an object of its own,
  * `sn_feeder_<name>`, listed in rt.def; an entry's record points to the one that its data asks for, so that a program has no others linked. */
 typedef enum SnUse { SN_USE_TRAIN, SN_USE_VALID, SN_USE_EVAL, SN_USE_INFER } SnUse;
@@ -435,15 +476,46 @@ typedef struct SnAsked {
 	int64_t T;                    /* the longest row */
 	SnData *data;                 /* the tokenizer is opened where there is none yet */
 } SnAsked;
-typedef struct SnFlag SnFlag;                                 /* runtime/flags.h */
 typedef struct SnFeeder {
 	const char *wants;            /* for messages: "conversations" */
 	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
-	const SnFlag *flags;          /* of the entries it feeds, beside everybody's */
-	int nflags;
+	SnExtras extras;
 	int (*infer)(const SnOptions *);   /* runs an infer entry in its own way, where there is no --inputs; NULL */
 } SnFeeder;
+extern const SnFeeder sn_feeder_pretrain;                     /* pretrain.c: raw texts as masked words and pairs of sentences */
 extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */
+
+/* corpus.c: raw texts as documents of sentences */
+typedef struct SnCorpus {
+	SnIds ids;                    /* of all sentences, one behind the other */
+	int64_t *sentence, nsentence; /* (nsentence + 1) where each begins in ids, and the end */
+	int64_t *document, ndocument; /* (ndocument + 1) each one's first sentence, and the end */
+} SnCorpus;
+int sn_corpus_read(SnCorpus *, const SnTokenizer *, const char *path);   /* adds those of a file, of a directory's, or of a pattern's; SN_DATA */
+void sn_corpus_close(SnCorpus *);
+size_t sn_sentence(const char *s, size_t n);                  /* bytes of a paragraph's first sentence; n > 0 */
+
+/* pairs.c: the examples that BERT is pre-trained on */
+typedef struct SnDraws { uint32_t at, stream, key; } SnDraws; /* random numbers of one example */
+SnDraws sn_draws(uint32_t key, int64_t number);
+typedef struct SnPairs {
+	const SnCorpus *corpus;
+	int64_t from, to;             /* its documents */
+	int64_t room;                 /* tokens of A and B together */
+	bool single;                  /* there is no B */
+	int64_t *first, n;            /* of each example, the chunk's first sentence */
+	int64_t alone;                /* those of documents of one sentence, which nothing follows */
+} SnPairs;
+/* from..to: two documents at least, unless single; room: two tokens at least */
+void sn_pairs_plan(SnPairs *, const SnCorpus *, int64_t from, int64_t to, int64_t room, bool single, uint32_t key);
+void sn_pairs_close(SnPairs *);
+typedef struct SnStretch { int64_t at, n; } SnStretch;        /* of the corpus' ids */
+typedef struct SnPairDrawn { SnStretch a, b; bool other; } SnPairDrawn;   /* other: B is of another document */
+SnPairDrawn sn_pairs_draw(const SnPairs *, int64_t example, SnDraws *);
+typedef struct SnMasking { int32_t mask, *words; int64_t nword; bool *special; } SnMasking;   /* [MASK]; the ids that are no special tokens; of each id, is it one? */
+/* Of nplace places (which it shuffles) in a row `want`, but one at least: labels become the tokens there, and those [MASK] (80%), any word
+ * (10%), or stay. */
+void sn_mask(const SnMasking *, int32_t *tokens, int32_t *labels, int32_t *places, int64_t nplace, int64_t want, SnDraws *);
 
 /* eval.c: how an entry is fed: what the options say, within the compiled bounds */
 typedef enum SnFed { SN_FED_TEXT, SN_FED_INPUTS, SN_FED_FEEDER } SnFed;   /* ids of a text; a file of inputs; by the entry's feeder */

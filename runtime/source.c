@@ -101,7 +101,7 @@ int sn_source_examples(SnInputs *in, SnAsked a, SnFed fed)
 	if (fed == SN_FED_INPUTS)
 		return sn_inputs_open(in, a.entry, a.f, sn_str(o, a.use == SN_USE_VALID ? "data.valid_inputs" : "data.inputs", NULL), NULL);
 	a.path = a.use == SN_USE_VALID || own ? sn_data_valid(o) : sn_str(o, "data.file", NULL);
-	if (a.path && !sn_overridden(o, "data.file") && !sn_overridden(o, "data.valid") && !sn_exists(a.path))
+	if (a.path && !sn_overridden(o, "data.file") && !sn_overridden(o, "data.valid") && !sn_exists(a.path) && !strpbrk(a.path, "*?["))
 		return sn_fail(SN_DATA, "the model file's %s is not here: give other %s with --data FILE", a.path, feeder->wants);
 	return feeder->open(in, &a);
 }
@@ -115,7 +115,7 @@ static int open_examples(SnSource *src, const SnOptions *o, const SnFunction *f,
 		return code;
 	bool valid = src->fed == SN_FED_FEEDER ? sn_data_valid(o) : sn_str(o, "data.valid_inputs", NULL);
 	double share = valid ? 0 : sn_num(o, "data.valid_fraction", 0.1);
-	src->ntrain = src->in.examples - (int64_t)((double)src->in.examples * share);
+	src->ntrain = src->in.trained ? src->in.trained : src->in.examples - (int64_t)((double)src->in.examples * share);
 	if (src->ntrain < 1)
 		return sn_fail(SN_DATA, "%s: all %lld examples are kept for validation", src->in.file.path, (long long)src->in.examples);
 	if (src->ntrain < wanted)

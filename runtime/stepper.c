@@ -263,6 +263,7 @@ const float *sn_stepper_prefill(SnStepper *m, const int32_t *ids, int64_t n)
 
 /* --- sequences */
 
+static const int8_t bytes_of[] = {[SN_F32] = 4, [SN_I32] = 4, [SN_BOOL] = 1, [SN_BF16] = 2, [SN_F16] = 2, [SN_I8] = 1};
 static const char *const by_row[] = {"cache.", "once."};
 
 /* Bytes of a state that belong to one sequence, which are together; 0: it has none, or they are not. */
@@ -270,7 +271,7 @@ static int64_t row_bytes(const SnStepper *m, const SnTensor *t)
 {
 	const SnAxis *a = t->axes;
 	const int64_t *dims = t->dims;
-	int64_t n = t->dtype == SN_BOOL ? 1 : t->dtype == SN_BF16 ? 2 : 4;
+	int64_t n = bytes_of[t->dtype];
 	if (!a)
 		return t->rank && dims[0] == m->width ? t->bytes / m->width : 0;
 	for (int64_t i = 0; i < t->rank; i++) {

@@ -57,6 +57,7 @@ int64_t sn_texts_length(const SnTexts *, int64_t i);          /* the longer of i
 void sn_texts_fill(const SnTexts *, SnSession *, const int64_t *pick, int64_t n);
 /* Orders by length: 0..n-1, the longest first, of equals the first first. malloc'ed */
 int64_t *sn_texts_sorted(const SnTexts *, int64_t first, int64_t n);
+void sn_texts_order(SnTexts *, int64_t first);                /* examples from there on get new numbers, by length */
 void sn_texts_bucket(const SnTexts *, int64_t *order, int64_t n, int64_t batch, int64_t offset, uint32_t key);
 
 /* labels.c: names of labels, as a checkpoint's config.json has them (id2label) */

@@ -208,9 +208,9 @@ void sn_texts_fill(const SnTexts *t, SnSession *s, const int64_t *pick, int64_t 
 	fill_ids(t, s, t->tags, t->labels, 0, pick, n, T, IGNORED);
 	for (int64_t i = 0; i < n; i++) {
 		if (t->label)
-			((int32_t *)(s->arena + t->label->offset))[i] = t->labels[pick[i]];
+			((int32_t *)(s->arena + t->label->offset))[i] = t->labels[t->at[pick[i]].row];
 		if (t->value)
-			((float *)(s->arena + t->value->offset))[i] = t->values[pick[i]];
+			((float *)(s->arena + t->value->offset))[i] = t->values[t->at[pick[i]].row];
 	}
 }
 
@@ -247,6 +247,17 @@ int64_t *sn_texts_sorted(const SnTexts *t, int64_t first, int64_t n)
 		order[i] = first + i;
 	sort(t, order, n);
 	return order;
+}
+
+void sn_texts_order(SnTexts *t, int64_t first)
+{
+	int64_t *order = sn_texts_sorted(t, first, t->n - first);
+	SnText *old = sn_alloc(sizeof *old * (size_t)(t->n + 1));
+	memcpy(old, t->at, sizeof *old * (size_t)t->n);
+	for (int64_t i = first; i < t->n; i++)
+		t->at[i] = old[order[i - first]];
+	free(old);
+	free(order);
 }
 
 /* Batches of one window change places, so that lengths don't come in order. */

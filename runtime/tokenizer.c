@@ -239,17 +239,42 @@ static int encode_chars(const SnTokenizer *t, const char *text, size_t n, const 
 	return SN_OK;
 }
 
-int sn_encode(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out)
+struct SnEncoder { const SnTokenizer *t; SnRun *run; };
+
+SnEncoder *sn_encoder_open(const SnTokenizer *t)
 {
+	SnEncoder *e = sn_alloc(sizeof *e);
+	*e = (SnEncoder){t, t->kind == FILES ? sn_pipeline_start(t->pipeline) : NULL};
+	return e;
+}
+
+void sn_encoder_close(SnEncoder *e)
+{
+	if (e)
+		sn_pipeline_end(e->run);
+	free(e);
+}
+
+int sn_encoder_add(SnEncoder *e, const char *text, size_t n, const char *what, SnIds *out)
+{
+	const SnTokenizer *t = e->t;
 	if (t->kind == CHAR)
 		return encode_chars(t, text, n, what, out);
 	if (t->kind == FILES) {
 		size_t valid = sn_utf8_valid(text, n);
-		return valid < n ? fail_at(what, text, valid, "not valid UTF-8") : sn_pipeline_encode(t->pipeline, text, n, what, out);
+		return valid < n ? fail_at(what, text, valid, "not valid UTF-8") : sn_pipeline_run(e->run, text, n, what, out);
 	}
 	for (size_t i = 0; i < n; i++)
 		sn_ids_add(out, (unsigned char)text[i]);
 	return SN_OK;
+}
+
+int sn_encode(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out)
+{
+	SnEncoder *e = sn_encoder_open(t);
+	int code = sn_encoder_add(e, text, n, what, out);
+	sn_encoder_close(e);
+	return code;
 }
 
 void sn_post_process(const SnTokenizer *t, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types)
@@ -296,6 +321,11 @@ void sn_token_text(const SnTokenizer *t, int32_t id, SnStr *out)
 int32_t sn_special(const SnTokenizer *t, const char *text)
 {
 	return t->kind == FILES ? sn_pipeline_added(t->pipeline, text) : -1;
+}
+
+bool sn_is_special(const SnTokenizer *t, int32_t id)
+{
+	return t->kind == FILES && sn_pipeline_is_special(t->pipeline, id);
 }
 
 int32_t sn_bos(const SnTokenizer *t)

@@ -133,11 +133,16 @@ SnPipeline *sn_pipeline_open(json_t *, const char *path);
 void sn_pipeline_close(SnPipeline *);
 int32_t sn_pipeline_size(const SnPipeline *);
 const char *sn_pipeline_kind(const SnPipeline *);
-int sn_pipeline_encode(const SnPipeline *, const char *s, size_t n, const char *what, SnIds *out);
+int sn_pipeline_encode(const SnPipeline *, const char *s, size_t n, const char *what, SnIds *out);   /* the three that follow, in one */
+typedef struct SnRun SnRun;                                   /* working memory, and words that were encoded already */
+SnRun *sn_pipeline_start(const SnPipeline *);
+int sn_pipeline_run(SnRun *, const char *s, size_t n, const char *what, SnIds *out);
+void sn_pipeline_end(SnRun *);                                /* NULL: nothing */
 void sn_pipeline_post(const SnPipeline *, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types);
 SnSpan sn_pipeline_token(const SnPipeline *, int32_t id);     /* its text in the file; at NULL: no such id */
 void sn_pipeline_piece(const SnPipeline *, int32_t id, bool first, SnStr *out);
 int sn_pipeline_decode(const SnPipeline *, const int32_t *ids, int64_t n, bool skip_special, SnStr *out);
+bool sn_pipeline_is_special(const SnPipeline *, int32_t id);
 int32_t sn_pipeline_added(const SnPipeline *, const char *text);   /* -1 */
 int32_t sn_pipeline_edge(const SnPipeline *, bool last);
 

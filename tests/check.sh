@@ -26,12 +26,17 @@ if make --no-print-directory deps-aarch64; then emulated=1
 elif [ -n "${CI:-}" ]; then exit 1
 else emulated=0 && echo "AArch64 is not tested: its cross compiler and emulator can't be installed here"
 fi
+if make --no-print-directory deps-browser; then browser=1
+elif [ -n "${CI:-}" ]; then exit 1
+else browser=0 && echo "The page is not looked at: Chromium can't be installed here"
+fi
 stage build make --no-print-directory -j"$(nproc)" BUILD="$build" all || exit 1
 stage unit make --no-print-directory -j"$(nproc)" BUILD="$build" check-unit
 [ $emulated = 0 ] || stage aarch64 make --no-print-directory -j"$(nproc)" BUILD="$build" check-aarch64
 stage text make --no-print-directory BUILD="$build" check-text
 stage errors make --no-print-directory BUILD="$build" check-errors
 stage e2e make --no-print-directory BUILD="$build" check-e2e
+[ $browser = 0 ] || stage browser make --no-print-directory BUILD="$build" check-browser
 stage reference make --no-print-directory BUILD="$build" check-reference
 stage style make --no-print-directory BUILD="$build" fmt-check
 stage docs make --no-print-directory BUILD="$build" docs-check

@@ -23,6 +23,7 @@ typedef struct Case {
 	const char *path, *text;  /* a file, or its text */
 	const char *sets[10];     /* as --set; ends with NULL */
 	const char *entries[3];   /* those to build; none: all */
+	const char *tap;          /* values of these names are outputs, too; NULL: none */
 	const char *still;        /* the setting without dropout, what evaluation is held against; NULL: sets is */
 	const char *preset;
 	const char *precision;    /* of all entries, whatever the file says; NULL: f32 */
@@ -47,6 +48,8 @@ static inline Module *build_case(Arena *a, const char *path, const Case *c, cons
 {
 	const char *sets[COUNT(c->sets) + 1];
 	FrontendOptions o = { .preset = c->preset, .sets = sets, .entries = c->entries };
+	o.taps = &c->tap;
+	o.ntaps = c->tap != NULL;
 	while (c->entries[o.nentries])
 		o.nentries++;
 	for (; c->sets[o.nsets]; o.nsets++)

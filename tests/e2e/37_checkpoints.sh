@@ -42,6 +42,11 @@ END
 		--weights "$ck/bin" --embed -o "$ck/one"
 	(cd / && "$ck/one" generate -p "" --temp 0 -n 200 -q 2> "$ck/err") | head -c -1 > "$ck/text"
 	check "one file writes the story" cmp "$stories/expected-greedy-200.txt" "$ck/text"
+	for kind in bf16 f16 q8_0; do
+		check "a cache in $kind" "$sinter" build models/llama.sinter --config "$ck/bin/config.json" --precision f32 --entry generate --set generate.cache=$kind -o "$ck/kept"
+		"$ck/kept" generate -m "$ck/bin" -p "" --temp 0 -n 200 -q 2> "$ck/err" > "$ck/text"
+		check "with which the story begins as without" cmp -n 300 "$stories/expected-greedy-200.txt" "$ck/text"
+	done
 	for dtype in f16 bf16; do
 		check "exports $dtype" "$sinter" export "$ck/bin" -o "$ck/$dtype.gguf" --dtype $dtype
 		check "and imports it" "$sinter" import "$ck/$dtype.gguf" -o "$ck/$dtype" --dtype $dtype

@@ -1,13 +1,13 @@
-/* all_bf16.c: whole models with `precision bf16`, or caches in bf16: a training step's loss and gradients, evaluation, and generation (a prompt, then two
+/* all_bf16.c: whole models with `precision bf16`, or caches in bf16, f16 or q8_0: a training step's loss and gradients, evaluation, and generation (a prompt, then two
  * tokens), compiled, against the evaluator, in each way this processor can multiply bf16.
  *
  * K are the kernels' results, F the evaluator's of the graph made without the pass `precision`, in double throughout. E are the
- * evaluator's of K's graph, in double, but that each to_bf16 takes what the kernels stored for it: an f32 rounding can take a value to
- * the other side of a tie, and would then show everywhere behind it. What is stored is held by itself. With u = 2^-8,
+ * evaluator's of K's graph, in double, but that each to_bf16, to_f16 and to_i8 takes what the kernels stored for it: an f32 rounding can take a value to
+ * the other side of a tie, and would then show everywhere behind it. What is stored is held by itself. With u = 2^-8 (2^-11 of f16 alone; 2^-7 where there is i8),
  * e = 4 sqrt(n K) 2^-24, K the longest sum and n the largest number of roundings on a path (f32's own error, for independent roundings:
  * Higham & Mary 2019, "A new approach to probabilistic rounding error analysis", theorem 2.4 with lambda = 4):
  *
- * each element that kernels have rounded is within u |x| + e max|x| of the x that E has in front of it;
+ * each element that kernels have rounded is within u |x| + e max|x| of the x that E has in front of it (of i8: within 1/2 + e max|x|);
  * each result of K is within e of E's in norm: all products and sums are of what was rounded, and in f32 (measured: e / 20 at most; a
  * rounding left out would make some u / 3, a hundred e);
  * the results are within n u of F's in norm, each scaled by its own, in the mean of squares: a rounded operand changes a contraction's
@@ -23,6 +23,14 @@ static const Case cases[] = {
 	  .sets = { "V=101", "N=19", "D=24", "F=29", "H=4", "G=2", "L=2", "generate.cache=bf16" } },
 	{ .path = "models/gpt2.sinter", .precision = "f32", .entries = { "generate" },
 	  .sets = { "V=101", "N=19", "D=24", "H=3", "L=2", "generate.cache=bf16" } },
+	{ .path = "models/llama.sinter", .precision = "bf16", .entries = { "generate" },
+	  .sets = { "V=101", "N=19", "D=24", "F=29", "H=4", "G=2", "L=2", "generate.cache=f16" } },
+	{ .path = "models/gpt2.sinter", .precision = "f32", .entries = { "generate" },
+	  .sets = { "V=101", "N=19", "D=24", "H=3", "L=2", "generate.cache=f16" } },
+	{ .path = "models/gpt2.sinter", .precision = "f32", .entries = { "generate" },
+	  .sets = { "V=101", "N=19", "D=192", "H=3", "L=2", "generate.cache=q8_0" } },
+	{ .path = "models/llama.sinter", .precision = "f32", .entries = { "generate" },
+	  .sets = { "V=101", "N=19", "D=24", "F=29", "H=4", "G=2", "L=1", "generate.cache=q8_0" } },
 	{ .path = "models/whisper.sinter", .preset = "nano", .precision = "bf16", .sets = { "train.batch=2", "T=19" } },
 };
 
@@ -43,8 +51,14 @@ static bool way(int i, Target *t)
 	return true;
 }
 
-/* Of g: the largest number of roundings on a path, and the error of f32 behind them, of its longest sum. */
-typedef struct Bounds { double roundings, f32; } Bounds;
+/* The relative error of what a rounding gives; 0: v is none. */
+static double unit_of(const Value *v)
+{
+	return v->op == OP_TO_BF16 ? 0x1p-8 : v->op == OP_TO_F16 ? 0x1p-11 : v->op == OP_TO_I8 ? 0x1p-7 : 0;
+}
+
+/* Of g: the largest number of roundings on a path, the error of f32 behind them, of its longest sum, and the coarsest rounding's. */
+typedef struct Bounds { double roundings, f32, unit; } Bounds;
 
 static int64_t extent_of(const Dim *d, const Dims *dims)
 {
@@ -69,16 +83,18 @@ static Bounds bounds_of(Graph *g, const Dims *d)
 {
 	graph_number(g);
 	int *n = NEW_ARRAY(g->arena, int, g->vals.len), most = 0;
+	double unit = 0;
 	int64_t sum = 1;
 	for (int i = 0; i < g->vals.len; i++) {
 		const Value *v = g->vals.at[i];
 		for (int k = 0; k < v->nin; k++)
 			n[i] = MAX(n[i], n[v->in[k]->id]);
-		n[i] += v->op == OP_TO_BF16;
+		n[i] += unit_of(v) > 0;
+		unit = fmax(unit, unit_of(v));
 		most = MAX(most, n[i]);
 		sum = MAX(sum, summed(v, d));
 	}
-	return (Bounds){ most, 4 * sqrt((double)sum * most) * 0x1p-24 };
+	return (Bounds){ most, 4 * sqrt((double)sum * most) * 0x1p-24, unit };
 }
 
 /* A result: an output, or a gradient stored; NULL if v is none. */
@@ -126,7 +142,7 @@ static Graph *forced(Graph *g)
 	for (int i = 0; i < n; i++) {
 		Builder k = { .g = g }, b = { .g = e };
 		Value *v = e->vals.at[i];
-		if (v->op != OP_TO_BF16)
+		if (unit_of(v) == 0)
 			continue;
 		b_output(&k, internf("rounded.%d", i), g->vals.at[i]);
 		b_output(&b, internf("before.%d", i), v->in[0]);
@@ -148,6 +164,13 @@ static void take_rounded(const Graph *e, Env *from, Env *to)
 	}
 }
 
+static bool is_rounded(const Type *t, double got, double x, double f32)
+{
+	double half = t->dt == DT_F16 ? half_value(half_bits((float)got)) : t->dt == DT_BF16 ? round_bf16(got) : rint(got);
+	double by = t->dt == DT_F16 ? 0x1p-11 * fabs(x) + 0x1p-25 : t->dt == DT_BF16 ? 0x1p-8 * fabs(x) : 0.5;
+	return got == half && fabs(got - x) <= by + f32;
+}
+
 static void check_rounded(const char *what, const Graph *e, Env *env, double f32)
 {
 	for (int i = 0; i < e->vals.len; i++) {
@@ -160,7 +183,7 @@ static void check_rounded(const char *what, const Graph *e, Env *env, double f32
 		for (int64_t k = 0; k < x->n; k++)
 			most = fmax(most, fabs(x->at[k]));
 		for (int64_t k = 0; k < x->n; k++)
-			if (!(got->at[k] == round_bf16(got->at[k]) && fabs(got->at[k] - x->at[k]) <= 0x1p-8 * fabs(x->at[k]) + f32 * most))
+			if (!is_rounded(&v->type, got->at[k], x->at[k], f32 * most))
 				fail_msg("%s: element %ld of %s is %.9g, rounded from %.9g", what, (long)k, v->a.name, got->at[k], x->at[k]);
 	}
 }
@@ -202,7 +225,7 @@ static void call(const Subject *s, Trio *x, const Dims *d, const char *target)
 	assert_true(graph_eval(x->forced, x->e) && graph_eval(x->exact, x->f));
 	check_rounded(what, x->forced, x->e, b.f32);
 	double error = distance(x->exact, x->k, x->e, x->f, true), effect = distance(x->exact, x->e, x->f, x->f, false);
-	if (!(b.roundings > 0 && effect > 0 && effect <= b.roundings * 0x1p-8))
+	if (!(b.roundings > 0 && effect > 0 && effect <= b.roundings * b.unit))
 		fail_msg("%s: %g roundings make %g", what, b.roundings, effect);
 	if (!(error <= b.f32))
 		fail_msg("%s: kernels are %g from the graph, more than %g", what, error, b.f32);
@@ -256,7 +279,7 @@ static void check_case(void **state)
 	Case wide = *c;
 	wide.precision = "f32";
 	for (int i = 0; wide.sets[i]; i++)
-		if (strcmp(wide.sets[i], "generate.cache=bf16") == 0)
+		if (strncmp(wide.sets[i], "generate.cache=", 15) == 0)
 			wide.sets[i] = "generate.cache=f32";
 	Subject s = subject(c, 0);
 	Module *f32 = build_case(s.arena, c->path, &wide, NULL);

@@ -70,6 +70,7 @@ static Value *unary_bool(Build *u, Op op) { return b_unary(&u->b, op, u->p); }
 static Value *unary_int(Build *u, Op op) { return b_unary(&u->b, op, u->i); }
 static Value *to_i32(Build *u, Op op) { return b_unary(&u->b, op, b_binary(&u->b, OP_MUL, u->x, b_const(&u->b, DT_F32, 9))); }
 static Value *to_bf16(Build *u, Op op) { return b_convert(&u->b, b_unary(&u->b, op, u->x), DT_F32); }
+static Value *to_i8(Build *u, Op op) { return b_convert(&u->b, b_unary(&u->b, op, b_binary(&u->b, OP_MUL, u->x, b_const(&u->b, DT_F32, 90.5))), DT_F32); }
 static Value *binary(Build *u, Op op) { return b_binary(&u->b, op, u->x, u->row); }
 static Value *binary_positive(Build *u, Op op) { return b_binary(&u->b, op, positive(u, u->x), positive(u, u->y)); }
 static Value *compare(Build *u, Op op) { return b_binary(&u->b, op, u->i, u->j); }
@@ -92,7 +93,7 @@ static MakeOp *const makers[OP_COUNT] = {
 	[OP_ABS] = unary, [OP_EXP] = unary, [OP_LOG] = unary_positive, [OP_SQRT] = unary_positive,
 	[OP_RSQRT] = unary_positive, [OP_TANH] = unary, [OP_ERF] = unary, [OP_SIN] = unary, [OP_COS] = unary,
 	[OP_SIGMOID] = unary, [OP_STOP] = unary, [OP_NOT] = unary_bool, [OP_TO_F32] = unary_int, [OP_TO_I32] = to_i32,
-	[OP_TO_BF16] = to_bf16,
+	[OP_TO_BF16] = to_bf16, [OP_TO_F16] = to_bf16, [OP_TO_I8] = to_i8,
 	[OP_ADD] = binary, [OP_SUB] = binary, [OP_MUL] = binary, [OP_DIV] = binary_positive, [OP_POW] = binary_positive,
 	[OP_MAX] = binary, [OP_MIN] = binary, [OP_EQ] = compare, [OP_NE] = compare, [OP_LT] = compare, [OP_LE] = compare,
 	[OP_AND] = binary_bool, [OP_OR] = binary_bool, [OP_SELECT] = selecting, [OP_SUM] = reduce, [OP_RMAX] = reduce,

@@ -246,7 +246,7 @@ static void keywords(void **state)
 		[T_USE - T_AND] = "use A from \"f\"", [T_CONFIG - T_AND] = "config {", [T_PRESET - T_AND] = "preset p {",
 		[T_DIM - T_AND] = "dim B", [T_BLOCK - T_AND] = "block A(", [T_FN - T_AND] = "fn f(", [T_MODEL - T_AND] = "model M(",
 		[T_WEIGHTS - T_AND] = "weights {", [T_TRAIN - T_AND] = "train(x", [T_EVAL - T_AND] = "eval(x",
-		[T_GENERATE - T_AND] = "generate(x", [T_INFER - T_AND] = "infer name(x", [T_FROM - T_AND] = "V: dim = 1 from vocab",
+		[T_GENERATE - T_AND] = "generate(x", [T_EXPLAIN - T_AND] = "explain(x", [T_INFER - T_AND] = "infer name(x", [T_FROM - T_AND] = "V: dim = 1 from vocab",
 		[T_WITH - T_AND] = "use A from \"f\" with {",
 	};
 	for (int k = T_AND; keyword_text(k); k++) {

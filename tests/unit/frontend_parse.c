@@ -199,7 +199,7 @@ static void statements_carry_what_was_written(void **state)
 static void keywords_are_names_elsewhere(void **state)
 {
 	static const char *const word[] = {
-		"use", "config", "preset", "dim", "require", "block", "fn", "model", "weights", "train", "eval", "generate", "infer",
+		"use", "config", "preset", "dim", "require", "block", "fn", "model", "weights", "train", "eval", "generate", "infer", "explain",
 		"return", "for", "in", "if", "else", "repeat", "as", "of", "param", "at", "on", "every", "from", "with", "and", "or", "not",
 	};
 	Arena *a = arena_new();

@@ -59,6 +59,11 @@ static const Row rows[] = {
 	{OP_NOT, "%9 = not %4", 3, {0, 1, 0}},
 	{OP_TO_F32, "%9 = to_f32 %4", 3, {1, 0, 1}},
 	{OP_TO_BF16, "%8 = const {value=1.01171875} : f32[]\n%9 = to_bf16 %8", 1, {1.015625}},   /* between 1.0078125 and 1.015625: to even */
+	{OP_TO_F16, "%8 = const {value=1.00146484375} : f32[]\n%9 = to_f16 %8", 1, {1.001953125}},   /* between 1.0009765625 and that: to even */
+	{OP_TO_F16, "%8 = const {value=70000} : f32[]\n%9 = to_f16 %8", 1, {65504}},
+	{OP_TO_F16, "%8 = const {value=-1.7881393432617188e-07} : f32[]\n%9 = to_f16 %8", 1, {-1.7881393432617188e-07}},   /* 3 of its smallest */
+	{OP_TO_I8, "%8 = const {value=2.5} : f32[]\n%9 = to_i8 %8", 1, {2}},
+	{OP_TO_I8, "%8 = const {value=-300} : f32[]\n%9 = to_i8 %8", 1, {-127}},
 	{OP_TO_I32, "%8 = const {value=-1.9} : f32[]\n%9 = to_i32 %8", 1, {-1}},
 	{OP_ADD, "%9 = add %0, %1", 6, {0.5, -1, 2.5, 2.5, -4, 4.5}},
 	{OP_ADD, "%8 = const {value=2147483647} : i32[]\n%9 = add %3, %8", 3, {-2147483648.0, 2147483647, 2147483640}},
@@ -110,6 +115,7 @@ static const Row rows[] = {
 	{OP_NONZERO, "%12 = lt %1, %1\n%10 = nonzero %12 : i32[M]\n%11 = gather %1, %10\n%9 = contract %11, %11 {spec=\"m,m->\"}", 1, {0}},
 	{OP_STORE, "store %6, %0\n%9 = neg %6", 6, {-1, -2, -3, -4, -5, -6}},
 	{OP_OUTPUT, "output %1 {name=\"other\"}\n%9 = neg %1", 3, {-2, 1, -0.5}},
+	{OP_DEQUANT, "%8 = to_i8 %0\n%10 = slice %6 {axis=1, start=1, len=1}\n%11 = to_f16 %10\n%9 = dequant %8, %11", 6, {-4, 0, 4, 0, -15, 20}},
 	{OP_SOFTMAX, "%9 = softmax %1 {axis=0}", 3, {0.785597034589276, 0.039112573270687, 0.175290392140037}},
 	/* two queries, three keys, one head of width 1: scores q k; the first query sees keys 0 and 1 */
 	{OP_ATTENTION,

@@ -87,6 +87,9 @@ static void every_op(void **state) {
 		"  %59 = slice %51 {axis=3, start=0, len=1} : f32[B,T,2,1]\n"
 		"  %60 = flash_grad %51, %51, %51, %57, %58, %59 {stream=0, causal=0, window=0, keys=0, mask=0, bias=0, scale=1, softcap=0, dropout=0, wrt=2} : f32[B,T,2,4]\n"
 		"  %61 = to_bf16 %47 : bf16[B,T,10]\n"
+		"  %62 = to_i8 %51 : i8[B,T,2,4]\n"
+		"  %63 = to_f16 %59 : f16[B,T,2,1]\n"
+		"  %64 = dequant %62, %63 : f32[B,T,2,4]\n"
 		"}\n");
 }
 

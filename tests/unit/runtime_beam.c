@@ -59,7 +59,7 @@ static const SnTensor tensors[] = {
 	{.name = "once.0", .kind = 1, .dtype = SN_I32, .rank = 1, .dims = once_dims, .offset = A_ONCE, .bytes = 4 * W, .axes = once_axes},
 };
 static const SnSym syms[] = {{"B", W}, {"T", 3}, {"T.all", N}, {"T.ring4", 4}};
-static const SnEntry entry = {SN_GENERATE, "generate", "", NULL, 0, functions, 2, tensors, 2, syms, 4, A_BYTES, 0, 0, 0, 0, NULL};
+static const SnEntry entry = {SN_GENERATE, "generate", "", NULL, 0, functions, 2, tensors, 2, syms, 4, A_BYTES, 0, 0, 0, 0, NULL, NULL, NULL};
 const SnProgram sn_program;
 
 static bool at_end(void *ctx, const int32_t *ids, int64_t n) {

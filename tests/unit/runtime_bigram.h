@@ -184,11 +184,11 @@ static const SnSetting config[] = {{"V", NULL, 1, V, "vocabulary"}};
 static const SnSym train_syms[] = {{"B", B}, {"T", T}}, generate_syms[] = {{"B", 1}, {"T", 5}, {"T.all", S}};
 static const SnEntry entries[] = {
 	{SN_TRAIN, "train", "", train_settings, COUNT(train_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
-	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V, 0, 0, 0, NULL},
+	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V, 0, 0, 0, NULL, NULL, NULL},
 	{SN_TRAIN, "docs", "the same on json lines", docs_settings, COUNT(docs_settings), train_functions, COUNT(train_functions), train_tensors, COUNT(train_tensors),
-	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V, 0, 0, 0, NULL},
+	 train_syms, COUNT(train_syms), TRAIN_BYTES, 4 * V, 0, 0, 0, NULL, NULL, NULL},
 	{SN_GENERATE, "generate", "goes on from a prompt", generate_settings, COUNT(generate_settings), generate_functions, COUNT(generate_functions),
-	 generate_tensors, COUNT(generate_tensors), generate_syms, COUNT(generate_syms), G_BYTES, 0, 0, 0, 0, NULL},
+	 generate_tensors, COUNT(generate_tensors), generate_syms, COUNT(generate_syms), G_BYTES, 0, 0, 0, 0, NULL, NULL, NULL},
 };
 static const char *const ignore[] = {"*.mask"};
 static const SnRename renames[] = {{"tabel", "table"}, {"old.*.gamma", "model.*.weight"}};

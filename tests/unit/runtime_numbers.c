@@ -47,7 +47,7 @@ static const SnTensor drawn[] = {
 	{.name = "cut", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 2 << 16, .bytes = 44000, .init = 4, .a = 0, .b = 0.02},
 	{.name = "ones", .dtype = SN_F32, .rank = 2, .dims = big, .offset = 3 << 16, .bytes = 44000, .init = 1, .a = 1, .b = 0},
 };
-static const SnEntry drawing = {SN_TRAIN, "drawing", "", NULL, 0, NULL, 0, drawn, 4, NULL, 0, 4 << 16, 0, 0, 0, 0, NULL};
+static const SnEntry drawing = {SN_TRAIN, "drawing", "", NULL, 0, NULL, 0, drawn, 4, NULL, 0, 4 << 16, 0, 0, 0, 0, NULL, NULL, NULL};
 
 static void initial_weights(void **state) {
 	SnSession one, three;

@@ -1,6 +1,6 @@
 " Highlighting of Sinter model files for Vim and Neovim.
 if exists("b:current_syntax") | finish | endif
-syn keyword sinterDeclaration config preset dim block fn model weights train eval generate infer
+syn keyword sinterDeclaration config preset dim block fn model weights train eval generate explain infer
 syn keyword sinterKeyword use from with require repeat as of param at on every return for in if else and or not
 syn keyword sinterConstant true false none causal all
 syn keyword sinterType f32 bf16 f16 i32 bool int float mask id oneof string

@@ -1,0 +1,247 @@
+/* explain_text.c: the text that is explained as an entry's inputs: ids with what the post-processor adds, which text each is of, and that
+ * all are real. */
+#include "runtime/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* As generation finds it: the flag, the checkpoint's, what an entry of the model file names. */
+static const char *named_tokenizer(const SnOptions *o)
+{
+	const char *name = sn_str(o, "data.tokenizer", NULL);
+	const SnEntry *e = o->program->entries;
+	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
+		const SnSetting *s = sn_setting(e[i].settings, e[i].nsetting, "data.tokenizer");
+		name = s && s->str && strcmp(s->str, "char") ? s->str : NULL;
+	}
+	return name;
+}
+
+static int open_tokenizer(SnExplain *x)
+{
+	static const char *const brought[] = {"tokenizer.json", "merges.txt"};
+	char *path = NULL;
+	const char *name = sn_given(x->o, "data.tokenizer") ? sn_str(x->o, "data.tokenizer", NULL) : NULL;
+	for (int i = 0; i < 2 && !name && x->checkpoint; i++) {
+		free(path);
+		path = sn_format("%s/%s", x->checkpoint, brought[i]);
+		name = sn_exists(path) ? path : NULL;
+	}
+	if (!name)
+		name = x->checkpoint ? named_tokenizer(x->o) : "byte";
+	int code = name ? SN_OK : sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file)");
+	if (!code && !(x->data.tokenizer = sn_tokenizer_open(name, "", 0)))
+		code = SN_DATA;
+	free(path);
+	return code;
+}
+
+/* --- ids */
+
+static int encode(SnExplain *x, const char *text, SnIds *out)
+{
+	size_t n = strlen(text);
+	char *owned = NULL;
+	if (!strcmp(text, "-")) {
+		owned = sn_read_stdin(&n);
+		if (!owned)
+			return SN_DATA;
+		while (n && (owned[n - 1] == '\n' || owned[n - 1] == '\r'))
+			n--;
+	}
+	int code = sn_encode(x->data.tokenizer, owned ? owned : text, n, "the text", out);
+	free(owned);
+	return code;
+}
+
+/* What the post-processor puts is found by giving it ids that are none. */
+static void mark_added(SnExplain *x, const SnIds *a, const SnIds *b)
+{
+	SnIds first = {0}, second = {0}, all = {0}, types = {0};
+	for (int64_t i = 0; i < a->n; i++)
+		sn_ids_add(&first, -1);
+	for (int64_t i = 0; b && i < b->n; i++)
+		sn_ids_add(&second, -1);
+	sn_post_process(x->data.tokenizer, &first, b ? &second : NULL, &all, &types);
+	for (int64_t i = 0; i < all.n; i++)
+		sn_ids_add(&x->added, all.at[i] >= 0);
+	free(first.at);
+	free(second.at);
+	free(all.at);
+	free(types.at);
+}
+
+static int make_ids(SnExplain *x)
+{
+	SnIds a = {0}, b = {0};
+	bool pair = x->o->ntext > 1;
+	int code = x->o->ntext ? encode(x, x->o->text[0], &a) : sn_fail(SN_USAGE, "%s wants a text: %s \"a text\" [\"a second text\"]", sn_text(x->entry->name), sn_text(x->entry->name));
+	if (!code && pair)
+		code = encode(x, x->o->text[1], &b);
+	if (!code) {
+		sn_post_process(x->data.tokenizer, &a, pair ? &b : NULL, &x->ids, &x->types);
+		mark_added(x, &a, pair ? &b : NULL);
+	}
+	if (!code && !(a.n + b.n))
+		code = sn_fail(SN_DATA, "the text has no tokens");
+	free(a.at);
+	free(b.at);
+	return code ? code : sn_data_check(x->o, x->data.tokenizer, &x->ids, "the text");
+}
+
+/* --- labels */
+
+static bool is_wordpiece(const SnExplain *x)
+{
+	return !strcmp(sn_tokenizer_kind(x->data.tokenizer), "wordpiece");
+}
+
+/* Blanks and ends of lines are to be seen. */
+static void visible(SnStr *out, const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
+		const char *as = c == ' ' ? "\u00B7" : c == '\n' ? "\u21B5" : c == '\t' ? "\u2192" : c < ' ' || c == 127 ? "\uFFFD" : NULL;
+		sn_str_add(out, as ? as : s + i, as ? strlen(as) : 1);
+	}
+}
+
+char *sn_explain_label(const SnExplain *x, int32_t id)
+{
+	SnStr raw = {0}, whole = {0}, out = {0};
+	sn_str_add(&raw, "", 0);
+	sn_str_add(&whole, "", 0);
+	sn_str_add(&out, "", 0);
+	if (!is_wordpiece(x))
+		sn_decode_piece(x->data.tokenizer, id, false, &raw);
+	if (!raw.n)   /* special tokens have no text, but a name */
+		sn_token_text(x->data.tokenizer, id, &raw);
+	sn_utf8_mend(&whole, raw.s, raw.n);
+	visible(&out, whole.s, whole.n);
+	free(raw.s);
+	free(whole.s);
+	return out.s;
+}
+
+static void make_labels(SnExplain *x)
+{
+	x->label = sn_alloc(sizeof *x->label * (size_t)x->T);
+	for (int64_t i = 0; i < x->T; i++)
+		x->label[i] = sn_explain_label(x, x->ids.at[i]);
+}
+
+/* "id2label": {"0": "NEGATIVE", ..} */
+static void read_classes(SnExplain *x)
+{
+	char *path = x->checkpoint ? sn_format("%s/config.json", x->checkpoint) : NULL;
+	json_t *config = path && sn_exists(path) ? sn_json_read(path) : NULL;
+	x->classes = json_incref(json_object_get(config, "id2label"));
+	json_decref(config);
+	free(path);
+}
+
+const char *sn_explain_class(const SnExplain *x, int32_t id)
+{
+	char key[16];
+	snprintf(key, sizeof key, "%d", id);
+	return json_string_value(json_object_get(x->classes, key));
+}
+
+/* --- dims and inputs */
+
+static int64_t *dim_of(SnExplain *x, int axis)
+{
+	const SnAxis *a = x->tokens->axes;
+	return a && a[axis].sym >= 0 && a[axis].scale == 1 && !a[axis].offset ? &x->s.dims[a[axis].sym] : NULL;
+}
+
+static int set_dims(SnExplain *x)
+{
+	const SnSym *syms = x->entry->syms;
+	int64_t *batch = dim_of(x, 0), *time = dim_of(x, 1);
+	if (!batch || !time)
+		return sn_fail(SN_USAGE, "%s: the extents of its tokens are not run-time dims: a text can't be fed", sn_text(x->entry->name));
+	const SnSym *t = &syms[time - x->s.dims];
+	if (x->T > t->bound)
+		return sn_fail(SN_DATA, "the text has %lld tokens; this program explains %lld at most: build it with --set %s.%s=%lld", (long long)x->T,
+		               (long long)t->bound, sn_text(x->entry->name), sn_text(t->name), (long long)x->T);
+	x->rows = syms[batch - x->s.dims].bound;
+	*time = x->T;
+	*batch = 1;
+	return SN_OK;
+}
+
+static bool is_own(const char *name)
+{
+	static const char *const own[] = {"alpha", "baseline", "position", "target", "normalise", "residual"};
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+		if (!strcmp(name, own[i]))
+			return true;
+	return false;
+}
+
+static int fill(SnExplain *x, const SnSlot *slot, int64_t rows)
+{
+	char *at = x->s.arena + slot->offset;
+	for (int64_t r = 0; r < rows; r++)
+		for (int64_t i = 0; i < x->T; i++) {
+			int64_t k = r * x->T + i;
+			int32_t type = x->types.at[i];
+			if (slot->dtype == SN_BOOL)
+				at[k] = 1;
+			else if (!strcmp(slot->name, x->tokens->name))
+				((int32_t *)at)[k] = x->ids.at[i];
+			else if (slot->rows && type >= slot->rows)
+				return sn_fail(SN_DATA, "the tokenizer marks the second text with %d, but %s has %lld rows", type, sn_text(slot->name), (long long)slot->rows);
+			else
+				((int32_t *)at)[k] = type;
+		}
+	return SN_OK;
+}
+
+int sn_explain_inputs(SnExplain *x, const SnFunction *f, int64_t rows)
+{
+	const SnSlot *slots = f->slots;
+	int code = SN_OK;
+	*dim_of(x, 0) = rows;
+	for (int64_t i = 0; i < f->nslot && !code; i++) {
+		const SnSlot *s = &slots[i];
+		int64_t shape[SN_MAX_RANK] = {0};
+		SnStr text = {0};
+		if (s->output || !sn_slot_is_fed(s) || is_own(s->name))
+			continue;
+		sn_slot_shape(&x->s, f, s, shape);
+		if (s->rank == 2 && shape[0] == rows && shape[1] == x->T && s->dtype != SN_F32) {
+			code = fill(x, s, rows);
+			continue;
+		}
+		sn_slot_text(&text, s);
+		code = sn_fail(SN_USAGE, "%s: its input %s can't be made of a text", sn_text(x->entry->name), text.s);
+		free(text.s);
+	}
+	return code;
+}
+
+static const SnSlot *find_tokens(SnExplain *x)
+{
+	const SnSetting *s = sn_setting(x->entry->settings, x->entry->nsetting, "explain.tokens");
+	return s && s->str ? sn_slot(x->run, s->str, false) : NULL;
+}
+
+int sn_explain_text(SnExplain *x)
+{
+	const SnSetting *causal = sn_setting(x->entry->settings, x->entry->nsetting, "explain.causal");
+	x->causal = causal && causal->str && !strcmp(causal->str, "yes");
+	x->tokens = find_tokens(x);
+	if (!x->tokens)
+		return sn_fail(SN_FAIL, "%s has no tokens", sn_text(x->entry->name));
+	int code = open_tokenizer(x);
+	if (!code)
+		code = make_ids(x);
+	if (code)
+		return code;
+	x->T = x->ids.n;
+	make_labels(x);
+	read_classes(x);
+	return set_dims(x);
+}
