@@ -385,8 +385,8 @@ json_t *sn_options_save(const SnOptions *o)
 {
 	json_t *out = o->saved ? json_deep_copy(o->saved) : json_object();
 	for (int i = 0; i < count(o); i++)
-		if ((at(o, i)->kinds & SN_F_SAVED) && o->flag[i].given)
-			json_object_set_new(out, at(o, i)->key, remembered(at(o, i), &o->flag[i]));
+		if ((at(o, i)->kinds & SN_F_SAVED) && value_of(o, at(o, i))->given)
+			json_object_set_new(out, at(o, i)->key, remembered(at(o, i), value_of(o, at(o, i))));
 	return out;
 }
 

@@ -34,7 +34,7 @@ sed -E 's/^\{"text":"([^"]*)","label":"([^"]*)".*/\1\t\2/' "$tb/said" > "$tb/sai
 cut -f2 "$tb/dev.tsv" | sed 1d > "$tb/asked"
 check "each at its place" sh -c "cut -f1 $tb/said.tsv | cmp - $tb/asked"
 check "nine of ten are right" sh -c "cut -f3 $tb/dev.tsv | sed 1d | paste - $tb/said.tsv | awk -F'\t' '{ n += \$1 == \$3 } END { exit !(n >= 72) }'"
-sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one"
+sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
 check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
 exits "numbers of each token as a file" 0 "" "$bert" encode -m "$tb/run-1" --data "$tb/asked" --format txt -o "$tb/enc.st" -q
 check "with their lengths" test "$("$build/tools/tensors" print "$tb/enc.st" lengths | tr ' ' '\n' | sed 1,3d | wc -l)" = 80

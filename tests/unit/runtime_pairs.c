@@ -287,7 +287,7 @@ static const SnSlot slots[] = {{"segment", 0, SN_I32, 2, AT_SEGMENT, row_axes, 2
 static const SnFunction functions[] = {{"step", NULL, 0, slots, COUNT(slots), NULL, NULL, NULL, 0, NULL, 0}};
 static const SnSym syms[] = {{"B", MOST}, {"T", ROW}};
 static const SnSetting settings[] = {{"data.kind", "text", 0, 0, ""}, {"data.steps", "sentence_pairs,mask_tokens", 0, 0, ""}, {"data.mask_tokens.share", NULL, 1, 0.25, ""}};
-static const SnEntry entry = {SN_TRAIN, "train", "", settings, COUNT(settings), functions, 1, NULL, 0, syms, 2, AT_BYTES, 0, 0, 0, 0, &sn_feeder_pretrain};
+static const SnEntry entry = {SN_TRAIN, "train", "", settings, COUNT(settings), functions, 1, NULL, 0, syms, 2, AT_BYTES, 0, 0, 0, 0, &sn_feeder_pretrain, NULL, NULL};
 static const SnProgram program = {.name = "own", .entries = &entry, .nentry = 1};
 
 static const char letters[] = "{\"added_tokens\":[{\"id\":0,\"content\":\"[PAD]\",\"special\":true},{\"id\":1,\"content\":\"[UNK]\",\"special\":true},"
