@@ -433,7 +433,7 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 	v[SnTensor_init] = number(p, param ? param->init : INIT_ZEROS);
 	v[SnTensor_a] = real(p, param ? param->a : 0);
 	v[SnTensor_b] = real(p, param ? param->b : 0);
-	v[SnTensor_decay] = number(p, param && param->decay);
+	v[SnTensor_decay] = number(p, param ? param->decay + 2 * param->fresh : 0);
 	v[SnTensor_frozen] = number(p, param && entry_freezes(p->m, b->e, param));
 	v[SnTensor_adapter] = number(p, param && param->adapter);
 	v[SnTensor_external] = number(p, slot->external != EXTERNAL_NOT);

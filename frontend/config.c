@@ -100,10 +100,19 @@ static json_t *json_path(json_t *root, const char *path)
 	return root;
 }
 
+/* By their names; two where there are none, as Hugging Face's library has it. */
+static json_t *count_labels(json_t *root, json_t *names)
+{
+	json_object_set_new(root, "num_labels", json_integer(names ? (json_int_t)json_object_size(names) : 2));
+	return json_object_get(root, "num_labels");
+}
+
 /* Newer files have the rotary base beside its scaling: rope_parameters: {"rope_theta": 10000, "rope_type": ..}. */
 static json_t *json_value(json_t *root, const char *path)
 {
-	json_t *v = json_path(root, path), *rope = json_object_get(root, "rope_parameters");
+	json_t *v = json_path(root, path), *rope = json_object_get(root, "rope_parameters"), *labels = json_object_get(root, "id2label");
+	if (!v && strcmp(path, "num_labels") == 0)
+		return count_labels(root, labels);
 	if (v || !rope)
 		return v;
 	return strcmp(path, "rope_scaling") == 0 ? rope : strcmp(path, "rope_theta") == 0 ? json_object_get(rope, path) : NULL;

@@ -15,7 +15,9 @@ static const DataCall calls[] = {
 	{ "text", true, "", "file | valid tokenizer field max" },
 	{ "inputs", true, "", "inputs |" },
 	{ "chat", true, "chat", "file | valid tokenizer field max" },
-	{ "pairs", true, NULL, "file | valid tokenizer max" },
+	{ "table", true, "table", "file | valid tokenizer text pair label format max" },
+	{ "texts", true, "texts", "| tokenizer text pair format max show" },
+	{ "pairs", true, "table", "file | valid tokenizer text pair format max" },
 	{ "captions", true, NULL, "file | valid tokenizer max" },
 	{ "interactions", true, NULL, "file | valid user item time rating" },
 	{ "images", true, NULL, "file | valid" },
@@ -126,7 +128,8 @@ void data_flatten(Elab *e, Entry *entry, Stmt *s)
 			err(e, x->loc, "E0621", "`data` wants calls, such as text(\"train.txt\")");
 			continue;
 		}
-		const DataCall *c = call_named(n->name);
+		bool asked = entry->kind == ENTRY_INFER && strcmp(n->name, "text") == 0;   /* there are no windows of a text to infer from */
+		const DataCall *c = call_named(asked ? "texts" : n->name);
 		if (!c) {
 			unknown_call(e, x, n->name);
 			continue;

@@ -180,6 +180,8 @@ typedef struct Weight {
 	WeightRole role;
 	bool in_out;                    /* a matrix stored [in,out] */
 	bool own_init;                  /* declared with one: param [D] = ones */
+	int model;                      /* which one it is a part of */
+	struct Weight *same;            /* of another model, which it is, too; NULL */
 	Graph *g; Value *val;           /* its param in the graph being built */
 	Loc loc;
 } Weight;
@@ -395,6 +397,7 @@ struct Elab {
 	bool tapping, explaining;       /* it may have taps; it is an explain entry */
 	NameList tapped;                /* in this graph, so far */
 	Vec(Weight *) weights;          /* of mod->params, in the same order */
+	int instance;                   /* models begun so far */
 	Weight **by_name; int names_cap;   /* the same by name: open addressing */
 	NameList unknown;               /* dims reported as unknown */
 	Vec(Reported) reported;

@@ -11,6 +11,7 @@ static void model_instantiate(Elab *e, Unit *u, Item *it, const char *name)
 {
 	ArgVals none = {0};
 	e->frame = frame_new(e, u, it);
+	e->instance++;
 	Layer *l = layer_of_block(e, u, it, name, intern(""), it->name_loc, &none);
 	if (l)
 		vec_push(e->arena, &e->models, l);

@@ -45,12 +45,15 @@ Weight *weight_new(Elab *e, Layer *l, const char *leaf, WeightRole role, int ran
 	w->type = type_make(DT_F32, rank, dims);
 	w->role = role;
 	w->in_out = l->in_out;
+	w->model = e->instance;
 	w->loc = l->loc;
 	return w;
 }
 
 Value *weight_value(Elab *e, Weight *w)
 {
+	if (w->same)
+		w = w->same;
 	if (w->g == e->b.g)
 		return w->val;
 	const char *saved = e->b.path;

@@ -31,6 +31,8 @@ static Ctor *ctor_of(Stmt *s, const char *name)
 static int weight_index(Walk *w, const Weight *x)
 {
 	int n = w->e->weights.len;
+	if (x->same)
+		x = x->same;
 	for (int k = 0; k < n; k++) {
 		int i = (w->next + k) % n;
 		if (w->e->weights.at[i] == x) {

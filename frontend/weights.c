@@ -193,6 +193,12 @@ static void weight_room(Elab *e)
 		*weight_slot(e, e->weights.at[i]->name) = e->weights.at[i];
 }
 
+/* Models of one file that call a tensor alike have it together, as their checkpoints do. */
+static bool is_shared(const Weight *one, const Weight *other, Expr *init)
+{
+	return one->model != other->model && one->role == other->role && type_eq(one->type, other->type) && one->own_init == (init != NULL);
+}
+
 void param_register(Elab *e, Weight *w, Expr *init)
 {
 	if (name_reserved(w->name)) {
@@ -202,6 +208,10 @@ void param_register(Elab *e, Weight *w, Expr *init)
 	}
 	weight_room(e);
 	Weight **slot = weight_slot(e, w->name);
+	if (*slot && is_shared(*slot, w, init)) {
+		w->same = *slot;
+		return;
+	}
 	if (*slot) {
 		err(e, w->loc, "E0602", "two tensors would be called `%s`", w->name);
 		note(e, (*slot)->loc, "this is the other one");
@@ -280,10 +290,10 @@ static void suggest_glob(Elab *e, const char *glob)
 		help(e, "`sinter names` lists them");
 }
 
-/* Check mode knows one layer of each repeat only, and leaves this to when there are numbers. */
+/* Check mode knows one layer of each repeat only, and leaves this to when there are numbers. Of a file whose models are used, some may not be. */
 static void warn_unmatched(Elab *e, Expr *list)
 {
-	for (Expr *x = list; x && !e->symbolic; x = x->next) {
+	for (Expr *x = list; x && !e->symbolic && e->frame->unit == e->root; x = x->next) {
 		bool any = false;
 		for (int i = 0; i < e->mod->params.len; i++)
 			any |= glob_match(x->name, e->mod->params.at[i].name);
@@ -379,9 +389,24 @@ static void apply_freeze(Elab *e, Stmt *s)
 	weights_freeze(e, NULL, s);
 }
 
+static void apply_fresh(Elab *e, Stmt *s)
+{
+	Globs globs = {0};
+	if (!s->on) {
+		err(e, s->loc, "E0611", "`fresh` wants selectors: fresh on \"classifier.*\"");
+		return;
+	}
+	if (!globs_of(e, s->on, &globs))
+		return;
+	warn_unmatched(e, s->on);
+	for (int i = 0; i < e->mod->params.len; i++)
+		e->mod->params.at[i].fresh |= selected(&globs, e->mod->params.at[i].name);
+}
+
 static const struct { const char *name; void (*apply)(Elab *, Stmt *); } lines[] = {
 	{ "init", apply_init }, { "prefix", apply_prefix }, { "ignore", apply_ignore }, { "rename", apply_rename },
 	{ "no_decay", apply_no_decay }, { "freeze", apply_freeze },
+	{ "fresh", apply_fresh },
 };
 
 static void apply_line(Elab *e, Stmt *s)
@@ -396,7 +421,7 @@ static void apply_line(Elab *e, Stmt *s)
 	}
 	if (s->kind == S_ERROR)
 		return;
-	err(e, s->loc, "E0614", "a weights block has init, prefix, ignore, rename, no_decay and freeze");
+	err(e, s->loc, "E0614", "a weights block has init, prefix, ignore, rename, no_decay, freeze and fresh");
 	if (s->kind == S_SETTING)
 		suggest(e, s->setting, names, COUNT(names));
 }

@@ -345,6 +345,7 @@ typedef struct Param {
 	bool decay;                      /* weight decay applies */
 	bool frozen;                     /* by all entries */
 	bool adapter;                    /* files need not have it: it is then as `init` says */
+	bool fresh;                      /* training may begin with files that lack it */
 } Param;
 typedef struct Setting { const char *key, *str; double num; bool is_num; const char *doc; } Setting;
 typedef enum EntryKind { ENTRY_TRAIN, ENTRY_EVAL, ENTRY_GENERATE, ENTRY_INFER, ENTRY_EXPLAIN, ENTRY_COUNT } EntryKind;

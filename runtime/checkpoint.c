@@ -114,6 +114,20 @@ static void add_sum(json_t *sums, const char *name, uint64_t sum)
 	json_object_set_new(sums, name, json_string(hex(buf, sum)));
 }
 
+/* What the data says of the model: names of labels. */
+static int add_to_config(const char *dir, json_t *said)
+{
+	if (!said)
+		return SN_OK;
+	char *path = sn_format("%s/config.json", dir);
+	json_t *config = sn_json_read(path);
+	free(path);
+	if (!config)
+		return SN_DATA;
+	json_object_update(config, said);
+	return write_json(dir, "config.json", config);
+}
+
 /* from: the directory of the checkpoint before; NULL: none. */
 static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer *t, const SnState *st, const char *from, const char *dir, bool best)
 {
@@ -141,6 +155,8 @@ static int write_files(const SnSession *s, const SnProgram *p, const SnTokenizer
 	if (!code && !sn_exists(config))
 		code = sn_checkpoint_config(p, dir);
 	free(config);
+	if (!code)
+		code = add_to_config(dir, json_object_get(st->options, "config"));
 	if (!code)
 		code = write_json(dir, state_name, state_json(st, t, json_incref(sums), alone ? s : NULL));
 	if (!code)

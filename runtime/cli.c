@@ -97,6 +97,16 @@ static const SnCommand *find(const Commands *c, const char *name)
 	return NULL;
 }
 
+/* `train NAME` and `eval NAME`, where several entries can be trained. */
+static const SnCommand *find_kind(const Commands *c, const char *kind, const char *name)
+{
+	int wanted = !strcmp(kind, "train") ? SN_TRAIN : !strcmp(kind, "eval") ? SN_EVAL : -1;
+	for (int i = 0; i < c->n && wanted >= 0; i++)
+		if (c->at[i].kind == wanted && c->at[i].entry && !strcmp(c->at[i].entry->name, name))
+			return &c->at[i];
+	return NULL;
+}
+
 static int run(SnOptions *o, const SnCommand *c)
 {
 	const SnRunner *r = o->entry ? o->entry->runner : NULL;
@@ -148,11 +158,11 @@ static int dispatch(const SnProgram *p, int argc, char **argv)
 		sn_version(stdout, p);
 		return SN_OK;
 	}
-	const SnCommand *c = find(&commands, argv[1]);
+	const SnCommand *two = argc > 2 ? find_kind(&commands, argv[1], argv[2]) : NULL, *c = two ? two : find(&commands, argv[1]);
 	if (!c)
 		return SN_USAGE;
 	SnOptions o = {.program = p, .began = sn_clock()};
-	int code = sn_flags_parse(&o, c, argc - 2, argv + 2);
+	int code = sn_flags_parse(&o, c, argc - 2 - !!two, argv + 2 + !!two);
 	if (!code && o.help)
 		sn_flags_help(stdout, &o, c);
 	else if (!code)

@@ -145,7 +145,7 @@ static json_t *tensors_json(const SnEntry *e, int64_t *elems)
 		json_t *shape = json_array();
 		for (int64_t k = 0; k < t[i].rank; k++)
 			json_array_append_new(shape, json_integer(dims[k]));
-		json_array_append_new(out, sn_json_pack("{s:s, s:o, s:b, s:b}", "name", sn_text(t[i].name), "shape", shape, "decay", (int)t[i].decay, "frozen", (int)t[i].frozen));
+		json_array_append_new(out, sn_json_pack("{s:s, s:o, s:b, s:b}", "name", sn_text(t[i].name), "shape", shape, "decay", t[i].decay & 1, "frozen", (int)t[i].frozen));
 		*elems += sn_tensor_elems(&t[i]);
 	}
 	return out;

@@ -286,4 +286,4 @@ static int open_talk(SnInputs *in, const SnAsked *a)
 	return code;
 }
 
-const SnFeeder sn_feeder_chat = {"conversations", open_talk, {0}};
+const SnFeeder sn_feeder_chat = {.wants = "conversations", .open = open_talk};

@@ -232,8 +232,11 @@ int sn_infer_main(const SnOptions *o)
 	Infer f = {.o = o, .run = sn_function(o->entry, "run")};
 	char *checkpoint = NULL;
 	SnFed fed;
+	const SnFeeder *feeder = o->entry->feeder;
 	if (!f.run)
 		return sn_fail(SN_FAIL, "%s has no run function", sn_text(o->entry->name));
+	if (feeder && feeder->infer && !sn_given(o, "data.inputs"))
+		return feeder->infer(o);
 	int code = sn_source_kind(o, f.run, &fed);
 	if (!code)
 		code = sn_model_find(o, &checkpoint);

@@ -118,7 +118,7 @@ static void show_tensors(const SnEntry *e)
 		printf("  %s [", sn_text(t[i].name));
 		for (int64_t k = 0; k < t[i].rank; k++)
 			printf("%s%lld", k ? "," : "", (long long)dims[k]);
-		printf("]%s%s\n", t[i].decay ? " decay" : "", t[i].frozen ? " frozen" : "");
+		printf("]%s%s\n", t[i].decay & 1 ? " decay" : "", t[i].frozen ? " frozen" : "");
 	}
 }
 

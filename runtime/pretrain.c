@@ -331,4 +331,4 @@ static const SnFlag flags[] = {
 	{"mask-prob", 0, SN_T_SHARE, "data.mask_tokens.share", SN_F_KEPT | SN_F_EVAL, "X", "part of the tokens that are masked"},
 };
 
-const SnFeeder sn_feeder_pretrain = {"texts", open_pretrain, {flags, sizeof flags / sizeof *flags, 0}};
+const SnFeeder sn_feeder_pretrain = {"texts", open_pretrain, {flags, sizeof flags / sizeof *flags, 0}, NULL};

@@ -114,6 +114,8 @@ struct SnSession {
 	const char *adapter;          /* the directory of one to be loaded with the weights; NULL: what the checkpoint has itself */
 	char *base;                   /* the file that the weights came from, or is to be taken for an adapter's; owned; NULL */
 	uint64_t base_sum;            /* its checksum, where an adapter is trained */
+	bool begins;                  /* a training: the file that is loaded may lack whole layers that are `fresh` */
+	uint32_t seed;                /* of these */
 	bool altered;                 /* some weights are not the file's: an adapter was added to them */
 	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
 	int64_t *costs, nalone;       /* of the call at hand; room in both */
@@ -346,6 +348,8 @@ struct SnInputs {
 	/* Of a feeder's; NULL each: what the file has is copied, an example weighs 1 */
 	void (*fill)(const SnInputs *, SnSession *, const int64_t *pick, int64_t n, int64_t drawn);
 	double (*weight)(const SnInputs *, int64_t first, int64_t n);   /* of examples in a mean; in `unit` */
+	/* Puts order[0..n), a pass's examples, in the order they are trained on: its first whole batch begins at `offset` */
+	void (*arrange)(const SnInputs *, int64_t *order, int64_t n, int64_t batch, int64_t offset, uint32_t key);
 	void (*close)(SnInputs *);   /* frees own */
 	void *own;
 	const char *unit;             /* what weighs, "examples" or "tokens" */
@@ -476,6 +480,7 @@ typedef struct SnFeeder {
 	const char *wants;            /* for messages: "conversations" */
 	int (*open)(SnInputs *, const SnAsked *);   /* SN_USAGE, SN_DATA */
 	SnExtras extras;
+	int (*infer)(const SnOptions *);   /* runs an infer entry in its own way, where there is no --inputs; NULL */
 } SnFeeder;
 extern const SnFeeder sn_feeder_pretrain;                     /* pretrain.c: raw texts as masked words and pairs of sentences */
 extern const SnFeeder sn_feeder_chat;                         /* dialog.c: conversations, prompts and completions, texts as rows of tokens and labels */
@@ -539,7 +544,7 @@ typedef struct SnSource {
 	SnInputs in;                  /* of examples: the first ntrain examples are trained on, the others validate */
 	int64_t ntrain, epoch;
 	int64_t *order, *pick;        /* this pass's order; the examples of one call */
-	int64_t rows, pass;           /* a call's sequences or examples; those of one pass over the data */
+	int64_t rows, pass, step;     /* a call's sequences or examples; those of one pass over the data; examples of a step */
 	const char *unit;             /* "tok", "examples" */
 	int64_t units;                /* of them in one call */
 	uint32_t seed;

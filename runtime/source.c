@@ -126,6 +126,7 @@ static int open_examples(SnSource *src, const SnOptions *o, const SnFunction *f,
 	src->order = sn_alloc(sizeof *src->order * (size_t)src->ntrain);
 	src->pick = sn_alloc(sizeof *src->pick * (size_t)b->rows);
 	src->epoch = -1;
+	src->step = wanted;
 	src->unit = "examples";
 	src->units = b->rows;
 	src->pass = src->ntrain;
@@ -144,6 +145,9 @@ static void shuffle(SnSource *src, int64_t epoch)
 		src->order[k] = x;
 	}
 	src->epoch = epoch;
+	int64_t over = epoch * src->ntrain % src->step;
+	if (src->in.arrange)
+		src->in.arrange(&src->in, src->order, src->ntrain, src->step, over ? src->step - over : 0, key);
 }
 
 int sn_source_open(SnSource *src, SnSession *s, const SnOptions *o, const SnFunction *f, const char *checkpoint, const SnBatch *b)

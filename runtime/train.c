@@ -213,6 +213,8 @@ static int open_all(Train *t, const char *resumed, const char *initial)
 		code = open_data(t, resumed ? resumed : initial);
 	if (code)
 		return code;
+	t->s.begins = !resumed;
+	t->s.seed = t->seed;
 	if (resumed)
 		code = load_resumed(t, resumed);
 	else if (initial)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN = 8 };   /* of each kind of trouble */
+enum { SHOWN = 8, FRESH = 2 };   /* of each kind of trouble; in SnTensor.decay */
 
 typedef struct Match {
 	SnSession *s;
@@ -30,14 +30,20 @@ static const char *file_name(const Match *m, const char *param, char *buf, size_
 	return buf;
 }
 
-static int count_matches(const Match *m)
+/* Heads have their names with or without the others' prefix. */
+static const SnStTensor *partner(const Match *m, const char *param)
 {
 	char name[512];
+	const char *want = file_name(m, param, name, sizeof name);
+	const SnStTensor *t = want ? sn_st_find(m->file, want) : NULL;
+	return t || (!*m->add && !*m->strip) ? t : sn_st_find(m->file, param);
+}
+
+static int count_matches(const Match *m)
+{
 	int n = 0;
-	for (int i = 0; i < m->nparam; i++) {
-		const char *want = file_name(m, m->params[i]->name, name, sizeof name);
-		n += want && sn_st_find(m->file, want);
-	}
+	for (int i = 0; i < m->nparam; i++)
+		n += partner(m, m->params[i]->name) != NULL;
 	return n;
 }
 
@@ -109,17 +115,13 @@ static bool of_another_entry(const Match *m, const SnStTensor *t)
 {
 	const SnEntry *entries = m->program->entries;
 	const char *const *others = m->program->others;
-	char name[512];
-	for (int64_t i = 0; i < m->program->nother; i++) {
-		const char *want = file_name(m, others[i], name, sizeof name);
-		if (want && !strcmp(want, t->name))
+	for (int64_t i = 0; i < m->program->nother; i++)
+		if (partner(m, others[i]) == t)
 			return true;
-	}
 	for (int64_t e = 0; e < m->program->nentry; e++)
 		for (int64_t i = 0; i < entries[e].ntensor; i++) {
 			const SnTensor *p = (const SnTensor *)entries[e].tensors + i;
-			const char *want = p->kind == 0 && same_shape(p, t) ? file_name(m, p->name, name, sizeof name) : NULL;
-			if (want && !strcmp(want, t->name))
+			if (p->kind == 0 && same_shape(p, t) && partner(m, p->name) == t)
 				return true;
 		}
 	return false;
@@ -158,6 +160,17 @@ static void misfit(const SnTensor *p, const SnStTensor *t)
 	free(s.s);
 }
 
+/* Nothing of its layer is in the file, which lacks the whole head: half of one is an error. */
+static bool is_fresh(const Match *m, int i)
+{
+	const char *name = m->params[i]->name, *dot = strrchr(name, '.');
+	size_t n = dot ? (size_t)(dot - name) + 1 : 0;
+	bool fresh = m->s && m->s->begins && (m->params[i]->decay & FRESH) && !m->found[i];
+	for (int k = 0; k < m->nparam && fresh && n; k++)
+		fresh = !m->found[k] || strncmp(m->params[k]->name, name, n);
+	return fresh;
+}
+
 static int report_missing(const Match *m)
 {
 	const char **names = sn_alloc(sizeof *names * (size_t)(m->file->n + 1));
@@ -166,7 +179,7 @@ static int report_missing(const Match *m)
 		if (!m->used[k])
 			names[free_names++] = m->file->tensors[k].name;
 	for (int i = 0; i < m->nparam; i++) {
-		if (m->found[i] || m->params[i]->adapter || n++ >= SHOWN)
+		if (m->found[i] || m->params[i]->adapter || is_fresh(m, i) || n++ >= SHOWN)
 			continue;
 		const char *near = sn_nearest(m->params[i]->name, names, free_names);
 		sn_note("  %s: not in the file%s%s", sn_text(m->params[i]->name), near ? "; nearest: " : "", near ? near : "");
@@ -215,10 +228,8 @@ static int report_misfits(const Match *m)
 
 static void find_partners(Match *m)
 {
-	char name[512];
 	for (int i = 0; i < m->nparam; i++) {
-		const char *want = file_name(m, m->params[i]->name, name, sizeof name);
-		m->found[i] = want ? sn_st_find(m->file, want) : NULL;
+		m->found[i] = partner(m, m->params[i]->name);
 		if (m->found[i])
 			m->used[m->found[i] - m->file->tensors] = true;
 	}
@@ -233,12 +244,20 @@ static void report_match(const Match *m)
 		snprintf(prefix, sizeof prefix, " (with the prefix \"%s\")", m->add);
 	else if (*m->strip)
 		snprintf(prefix, sizeof prefix, " (no \"%s\" prefix)", m->strip);
-	int matched = 0;
-	for (int i = 0; i < m->nparam; i++)
+	int matched = 0, heads = 0;
+	SnStr names = {0};
+	for (int i = 0; i < m->nparam; i++) {
 		matched += m->found[i] != NULL;
+		if (is_fresh(m, i))
+			sn_str_printf(&names, "%s%s", heads++ ? ", " : "", sn_text(m->params[i]->name));
+	}
+	if (heads)
+		sn_note("not in the file, so they begin as random numbers: %s", names.s);
+	free(names.s);
 	char fresh[64] = "";
-	if (matched < m->nparam && m->s && m->s->entry->kind == SN_TRAIN && !m->s->adapter)
-		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", m->nparam - matched);
+	int anew = m->nparam - matched - heads;
+	if (anew && m->s && m->s->entry->kind == SN_TRAIN && !m->s->adapter)
+		snprintf(fresh, sizeof fresh, ", %d of adapters begin anew", anew);
 	sn_note("%d/%d tensors matched%s%s%s", matched, matched, prefix, renamed, fresh);
 }
 
@@ -325,7 +344,7 @@ static void load(Match *m)
 	sn_pool_run(m->s->pool, read_share, m);
 	for (int i = 0; i < m->nparam; i++)
 		if (!m->found[i])
-			sn_init_tensor(m->params[i], place(m, i), 0);   /* an adapter's */
+			sn_init_tensor(m->params[i], place(m, i), m->params[i]->adapter ? 0 : m->s->seed);
 	m->s->weights = identity(m->file);
 	for (int i = 0; i < m->file->nshard && m->kept; i++)
 		sn_external_keep(m->s, &m->file->shards[i].file);

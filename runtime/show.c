@@ -1,0 +1,162 @@
+/* show.c: what of an example's results is printed, by the `show` of the entry's data: "labels" (scores of all labels, and the best), "masks" (of each
+ * masked token the likeliest), else the results' numbers. */
+#include "runtime/tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const float *floats(const SnOut *out, int64_t i)
+{
+	return out->rows[i];
+}
+
+static const int32_t *integers(const SnOut *out, int64_t i)
+{
+	return out->rows[i];
+}
+
+/* --- numbers */
+
+static void number(SnStr *s, const SnOut *out, int64_t i, int64_t k)
+{
+	if (out->slot->dtype == SN_F32)
+		sn_json_number(s, (double)floats(out, i)[k]);
+	else
+		sn_str_printf(s, "%d", integers(out, i)[k]);
+}
+
+/* Lists as the axes from `axis` on are. */
+static void list(SnStr *s, const SnPredict *p, const SnOut *out, int64_t i, int axis, int64_t *at)
+{
+	const SnAxis *x = out->slot->axes;
+	if (axis == out->slot->rank) {
+		number(s, out, i, (*at)++);
+		return;
+	}
+	int64_t n = axis == 1 && out->along ? p->x.at[i].n[0] : x[axis].offset;
+	sn_str_printf(s, "[");
+	for (int64_t k = 0; k < n; k++) {
+		sn_str_printf(s, k ? "," : "");
+		list(s, p, out, i, axis + 1, at);
+	}
+	sn_str_printf(s, "]");
+}
+
+static int show_numbers(const SnPredict *p, int64_t i, SnStr *s)
+{
+	for (int k = 0; k < p->nout; k++) {
+		int64_t at = 0;
+		sn_str_printf(s, ",");
+		sn_json_string(s, p->out[k].slot->name);
+		sn_str_printf(s, ":");
+		list(s, p, &p->out[k], i, 1, &at);
+	}
+	return SN_OK;
+}
+
+/* --- labels */
+
+/* The name of label k; buf: room for its number. */
+static const char *name_of(const SnPredict *p, int64_t k, char buf[16])
+{
+	snprintf(buf, 16, "%d", (int)k);
+	return k < p->names.n ? p->names.at[k] : buf;
+}
+
+static int show_labels(const SnPredict *p, int64_t i, SnStr *s)
+{
+	const SnOut *out = &p->out[0];
+	const float *scores = floats(out, i);
+	int64_t best = 0;
+	char buf[16];
+	for (int64_t k = 1; k < out->inner; k++)
+		if (scores[k] > scores[best])
+			best = k;
+	sn_str_printf(s, ",\"label\":");
+	sn_json_string(s, name_of(p, best, buf));
+	sn_str_printf(s, ",\"score\":");
+	sn_json_number(s, (double)scores[best]);
+	sn_str_printf(s, ",\"scores\":{");
+	for (int64_t k = 0; k < out->inner; k++) {
+		sn_str_printf(s, k ? "," : "");
+		sn_json_string(s, name_of(p, k, buf));
+		sn_str_printf(s, ":");
+		sn_json_number(s, (double)scores[k]);
+	}
+	sn_str_printf(s, "}");
+	return SN_OK;
+}
+
+/* --- masks */
+
+static int32_t mask_of(const SnPredict *p)
+{
+	int32_t id = sn_special(p->x.tokenizer, "[MASK]");
+	return id >= 0 ? id : sn_special(p->x.tokenizer, "<mask>");
+}
+
+static void token(SnStr *s, const SnPredict *p, int32_t id, double share)
+{
+	SnStr text = {0}, clean = {0};
+	sn_decode_piece(p->x.tokenizer, id, true, &text);
+	sn_utf8_mend(&clean, text.s ? text.s : "", text.n);
+	sn_str_printf(s, "{\"token\":");
+	sn_json_string(s, clean.s ? clean.s : "");
+	sn_str_printf(s, ",\"id\":%d,\"score\":", id);
+	sn_json_number(s, share);
+	sn_str_printf(s, "}");
+	free(text.s);
+	free(clean.s);
+}
+
+static int show_masks(const SnPredict *p, int64_t i, SnStr *s)
+{
+	const SnOut *ids = &p->out[0], *shares = &p->out[1];
+	const int32_t *tokens = p->x.pool.at + p->x.at[i].at[0];
+	int64_t most = (int64_t)sn_num(p->o, "top", (double)ids->inner), found = 0;
+	int32_t mask = mask_of(p);
+	sn_str_printf(s, ",\"masks\":[");
+	for (int64_t k = 0; k < p->x.at[i].n[0]; k++) {
+		if (tokens[k] != mask)
+			continue;
+		sn_str_printf(s, "%s{\"position\":%lld,\"tokens\":[", found++ ? "," : "", (long long)k);
+		for (int64_t j = 0; j < ids->inner && j < most; j++) {
+			sn_str_printf(s, j ? "," : "");
+			token(s, p, integers(ids, i)[k * ids->inner + j], (double)floats(shares, i)[k * ids->inner + j]);
+		}
+		sn_str_printf(s, "]}");
+	}
+	sn_str_printf(s, "]");
+	if (found)
+		return SN_OK;
+	char *place = sn_predict_place(p, i);
+	int code = sn_fail(SN_DATA, "%s: no mask in it: write %s where a word is to be found%s", place, sn_special(p->x.tokenizer, "[MASK]") >= 0 ? "[MASK]" : "<mask>",
+	                   p->x.cut ? " (texts that are too long were cut)" : "");
+	free(place);
+	return code;
+}
+
+/* --- which */
+
+static bool fits(const SnPredict *p, int k, int dtype, bool along)
+{
+	return k < p->nout && (int)p->out[k].slot->dtype == dtype && p->out[k].along == along;
+}
+
+int sn_show_find(const SnPredict *p, SnShow **show)
+{
+	const char *kind = sn_str(p->o, "data.show", "numbers");
+	const char *entry = p->o->entry->name;
+	if (!strcmp(kind, "labels")) {
+		*show = show_labels;
+		return fits(p, 0, SN_F32, false) && p->nout == 1 ? SN_OK : sn_fail(SN_USAGE, "%s: show=\"labels\" wants one result f32[B,C]", entry);
+	}
+	if (!strcmp(kind, "masks")) {
+		*show = show_masks;
+		if (!fits(p, 0, SN_I32, true) || !fits(p, 1, SN_F32, true) || p->out[0].inner != p->out[1].inner)
+			return sn_fail(SN_USAGE, "%s: show=\"masks\" wants the results id(V)[B,T,n] and f32[B,T,n]", entry);
+		return mask_of(p) >= 0 ? SN_OK : sn_fail(SN_DATA, "%s: the tokenizer has neither [MASK] nor <mask>", entry);
+	}
+	*show = show_numbers;
+	return !strcmp(kind, "numbers") ? SN_OK : sn_fail(SN_USAGE, "%s: show=\"%s\" is not known: labels, masks and numbers are", entry, kind);
+}

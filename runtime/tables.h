@@ -1,0 +1,108 @@
+/* tables.h: texts as data: what the files share that read tables, make examples of their rows, and print predictions. None of it is in a
+ * program whose entries ask for no such data. A table owns its cells; whoever opens closes. */
+#ifndef SN_TABLES_H
+#define SN_TABLES_H
+
+#include "runtime/sn.h"
+
+/* table.c: TSV, CSV, JSON lines, columns of words (CoNLL), or a text a line */
+typedef enum SnForm { SN_TSV, SN_CSV, SN_JSONL, SN_CONLL, SN_LINES } SnForm;
+typedef struct SnCell { const char *s; size_t n; } SnCell;    /* UTF-8, NUL-terminated; s NULL: the row has no such field */
+typedef struct SnTable {
+	const char *path;             /* the caller's, for messages */
+	const char **columns;
+	int ncolumn;
+	SnCell *cells;                /* (nrow, ncolumn) */
+	int64_t *lines;               /* (nrow) where each begins */
+	int64_t nrow, room;
+	char *bytes;                  /* what cells point into, of TSV, CSV, words and lines */
+	void **owned;                 /* of JSON lines: cells' texts */
+	int64_t nowned, cap;
+} SnTable;
+/* Which form a file has: by `form` ("tsv", "csv", "jsonl", "conll", "txt"; NULL: by the ending of its name). SN_USAGE */
+int sn_table_form(const char *path, const char *form, SnForm *out);
+/* path "-": standard input. A first row with names of TSV and CSV, unless `bare`: columns are then 1, 2, .. Of JSON lines the columns are
+ * `fields` (n of them), where a value that is no text is its JSON; CoNLL has "tokens" and "tags" (first and last word of a line) as JSON
+ * lists, lines have "text". SN_DATA with the line. */
+int sn_table_open(SnTable *, const char *path, SnForm, bool bare, const char *const *fields, int n);
+void sn_table_close(SnTable *);
+int sn_table_column(const SnTable *, const char *name);       /* -1 */
+/* The same, or SN_DATA with the columns that there are. */
+int sn_table_find(const SnTable *, const char *name, const char *flag, int *column);
+static inline SnCell sn_table_cell(const SnTable *t, int64_t row, int column) { return t->cells[row * t->ncolumn + column]; }
+
+/* texts.c: texts, or pairs of them, as rows of ids for a function's inputs, each call at its longest row */
+typedef struct SnText { int64_t at[2]; int32_t n[2]; int64_t row; } SnText;   /* of each sequence: where in the ids, how many; the row it is of */
+typedef struct SnTexts {
+	const SnSlot *ids[2], *types, *real[2];   /* one sequence, with its segments; or two, each by itself */
+	const SnSlot *label, *value, *tags;       /* i32[B], f32[B], i32[B,T]; NULL: none */
+	int B, T;                     /* symbols */
+	int64_t most;                 /* ids of a sequence */
+	const SnTokenizer *tokenizer;
+	int32_t pad;
+	int special[2];               /* ids that the post-processor adds to one text, to a pair */
+	SnIds pool, kinds;            /* all ids, and the segment of each */
+	SnText *at;
+	int64_t n, cap, cut;          /* cut: how many were longer than `most` */
+	int32_t *labels;              /* (n), of label; (pool.n), of tags */
+	float *values;                /* (n), of value */
+} SnTexts;
+/* Which input is what: ids are the first i32[B,T], other ids of the same table a second text, i32[B,T] of another table segments, bool[B,T] what
+ * is real of either text, i32[B,T] that may be ignored tags, i32[B] a label, f32[B] a number. SN_USAGE where that doesn't fit. T: the longest row. */
+int sn_texts_open(SnTexts *, const SnAsked *);
+void sn_texts_close(SnTexts *);
+/* Adds a text, or a pair (b.s not NULL), cut to what fits: of a pair the longer one first. what: for messages. */
+int sn_texts_add(SnTexts *, SnCell a, SnCell b, const char *what);
+int64_t sn_texts_length(const SnTexts *, int64_t i);          /* the longer of its sequences */
+void sn_texts_fill(const SnTexts *, SnSession *, const int64_t *pick, int64_t n);
+/* Orders by length: 0..n-1, the longest first, of equals the first first. malloc'ed */
+int64_t *sn_texts_sorted(const SnTexts *, int64_t first, int64_t n);
+void sn_texts_order(SnTexts *, int64_t first);                /* examples from there on get new numbers, by length */
+void sn_texts_bucket(const SnTexts *, int64_t *order, int64_t n, int64_t batch, int64_t offset, uint32_t key);
+
+/* labels.c: names of labels, as a checkpoint's config.json has them (id2label) */
+typedef struct SnNames { char **at; int n; } SnNames;
+int sn_names_read(SnNames *, const char *checkpoint);         /* none where there is no such file, or nothing in it; SN_DATA */
+void sn_names_add(SnNames *, const char *s, size_t n);
+int sn_names_find(const SnNames *, const char *s, size_t n);  /* -1 */
+void sn_names_sort(SnNames *);                                /* numbers by value, names by their bytes */
+bool sn_names_are_numbers(const SnNames *, int below);        /* each is a number from 0 to below - 1 */
+void sn_names_close(SnNames *);
+/* What becomes of a run's config.json: {"id2label": {..}, "label2id": {..}} */
+json_t *sn_names_json(const SnNames *);
+int sn_names_from(SnNames *, json_t *config);                 /* SN_DATA */
+
+/* feed_table.c */
+extern const SnFeeder sn_feeder_table, sn_feeder_texts;
+typedef struct SnColumns { int text, pair, label; } SnColumns; /* -1: none */
+int sn_rows_open(SnTable *, SnColumns *, const SnOptions *, const char *path, bool labelled);
+
+/* predict.c: an infer entry on texts: results a row each, in the order of the rows */
+int sn_predict_main(const SnOptions *);
+typedef struct SnOut {
+	const SnSlot *slot;
+	bool along;                   /* [B,T,..]: a row has as many as it has tokens */
+	int64_t inner;                /* numbers of one row, or of one token */
+	void **rows;                  /* (n) of the examples */
+} SnOut;
+typedef struct SnPredict {
+	const SnOptions *o;
+	const SnFunction *run;
+	SnSession s;
+	SnData data;
+	SnTable table;
+	SnCell (*texts)[2];           /* (n) */
+	int64_t *lines;               /* (n); NULL: from the command line */
+	int64_t n, tokens, padded;    /* examples; ids of all; what was computed */
+	SnTexts x;
+	SnNames names;
+	SnOut out[SN_MAX_METRICS];
+	int nout;
+} SnPredict;
+char *sn_predict_place(const SnPredict *, int64_t i);         /* "texts.txt:3", malloc'ed */
+
+/* show.c: one example's results as JSON, by what the entry's data says is shown */
+typedef int SnShow(const SnPredict *, int64_t i, SnStr *out);   /* appends members, each with a comma before it; SN_DATA */
+int sn_show_find(const SnPredict *, SnShow **);               /* SN_USAGE where the results are not of its kind */
+
+#endif

@@ -1,0 +1,74 @@
+# Tables and texts: training, validation and evaluation on TSV, CSV and JSON lines by named columns, predictions of texts, what users get wrong.
+tb=$tmp/tables; mkdir "$tb"
+awk 'BEGIN { srand(7); split("bright fine lovely great nice warm", good); split("dark awful grim bad nasty cold", bad); split("the a day house was very food and place walk", mid);
+	print "id\tsentence\tlabel" > "'"$tb"'/train.tsv"; print "id\tsentence\tlabel" > "'"$tb"'/dev.tsv"
+	for (i = 0; i < 400; i++) {
+		y = rand() < 0.5; n = 2 + int(rand() * 14); at = int(rand() * n); s = ""
+		for (k = 0; k < n; k++) s = s (k ? " " : "") (k == at ? (y ? good[1 + int(rand() * 6)] : bad[1 + int(rand() * 6)]) : mid[1 + int(rand() * 10)])
+		print i "\t" s "\t" (y ? "pos" : "neg") > (i < 320 ? "'"$tb"'/train.tsv" : "'"$tb"'/dev.tsv") } }'
+cut -f2 "$tb/train.tsv" > "$tb/words.txt"
+check "a vocabulary is learnt" "$sinter" tokenizer train "$tb/words.txt" -o "$tb/tokenizer.json" --kind wordpiece --vocab 120
+check "bert builds" "$sinter" build models/bert.sinter --preset nano -o "$tb/bert"
+bert=$tb/bert
+tuned="--text-column sentence --tokenizer $tb/tokenizer.json --lr 3e-3 --warmup 10 --schedule constant --epochs 4"
+for t in 1 3; do
+	check "a classifier is trained on $t threads" "$bert" train classifier --data "$tb/train.tsv" --valid "$tb/dev.tsv" $tuned -q -t $t --out "$tb/run-$t"
+done
+check "to the same bits" cmp "$tb/run-1/last/model.safetensors" "$tb/run-3/last/model.safetensors"
+check "another part of it" "$bert" classifier --data "$tb/train.tsv" --valid "$tb/dev.tsv" $tuned --steps 17 -q --out "$tb/run-17"
+check "from which it goes on" "$bert" classifier --resume "$tb/run-17" --steps 40 -q
+check "and one without a stop" "$bert" classifier --data "$tb/train.tsv" --valid "$tb/dev.tsv" $tuned --steps 40 -q --out "$tb/run-40"
+check "has the same bits" cmp "$tb/run-17/last/model.safetensors" "$tb/run-40/last/model.safetensors"
+check "config.json has the labels' names" grep -q '"neg"' "$tb/run-1/best/config.json"
+exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
+sed '1!s/\t/,/; 1s/.*/id,x,label/; s/\t/,/' "$tb/dev.tsv" | sed '1!s/^\([0-9]*\),\(.*\),\(.*\)$/\1,"\2","\3"/' > "$tb/dev.csv"
+awk -F'\t' 'NR > 1 { printf "{\"say\": \"%s\", \"class\": \"%s\"}\n", $2, $3 }' "$tb/dev.tsv" > "$tb/dev.jsonl"
+of() { "$bert" eval classifier -m "$tb/run-1" -q --data "$tb/$1" --text-column "$2" --label-column "$3"; }
+of dev.tsv sentence label > "$tb/tsv" 2>&1; of dev.csv x label > "$tb/csv" 2>&1; of dev.jsonl say class > "$tb/jsonl" 2>&1
+check "csv is the same data" cmp "$tb/tsv" "$tb/csv"
+check "and json lines are" cmp "$tb/tsv" "$tb/jsonl"
+
+exits "a text" 0 '^\{"text":"a lovely house","label":"pos","score":0\.[0-9]+,"scores":\{"neg":0\.[0-9]+,"pos":0\.[0-9]+\}\}$' "$bert" classify -m "$tb/run-1" "a lovely house" -q
+check "a column of texts" sh -c "'$bert' classify -m $tb/run-1 --data $tb/dev.tsv --text-column sentence -q > $tb/said"
+sed -E 's/^\{"text":"([^"]*)","label":"([^"]*)".*/\1\t\2/' "$tb/said" > "$tb/said.tsv"
+cut -f2 "$tb/dev.tsv" | sed 1d > "$tb/asked"
+check "each at its place" sh -c "cut -f1 $tb/said.tsv | cmp - $tb/asked"
+check "nine of ten are right" sh -c "cut -f3 $tb/dev.tsv | sed 1d | paste - $tb/said.tsv | awk -F'\t' '{ n += \$1 == \$3 } END { exit !(n >= 72) }'"
+sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
+check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
+exits "numbers of each token as a file" 0 "" "$bert" encode -m "$tb/run-1" --data "$tb/asked" --format txt -o "$tb/enc.st" -q
+check "with their lengths" test "$("$build/tools/tensors" print "$tb/enc.st" lengths | tr ' ' '\n' | sed 1,3d | wc -l)" = 80
+exits "masks" 0 '"masks":\[\{"position":2,"tokens":\[\{"token":"[^"]*","id":[0-9]+,"score":0' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q
+exits "a text without one" 3 "no mask in it" "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great food" -q
+
+awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\tgreat day\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
+check "numbers of pairs are learnt" "$bert" regressor --data "$tb/pairs.tsv" --tokenizer "$tb/tokenizer.json" --steps 3 --valid-fraction 0.2 -q --out "$tb/reg"
+exits "and told" 0 '^\{"text":"a","pair":"great day","score":-?[0-9.]+' "$bert" regress -m "$tb/reg" "a" --pair "great day" -q
+
+no="--tokenizer $tb/tokenizer.json --steps 1 --out $tb/never"
+exits "a column that is not there" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" classifier --data "$tb/train.tsv" $no
+exits "too many labels" 3 '320 labels in column "id" .*build it with --set C=320' "$bert" classifier --data "$tb/train.tsv" --text-column sentence --label-column id $no
+exits "no number" 3 'train.tsv:2: "(pos|neg)" in column "label" is no number' "$bert" regressor --data "$tb/train.tsv" --text-column sentence --label-column label $no
+printf 'sentence\tlabel\nfine\tpos\nbad\tworse\n' > "$tb/bad.tsv"
+exits "an unknown label" 3 'bad.tsv:3: the label "worse" is none of neg, pos' "$bert" eval classifier -m "$tb/run-1" --data "$tb/bad.tsv" --text-column sentence
+printf 'a\tb\n1\n' > "$tb/bad.tsv"
+exits "a short row" 3 'bad.tsv:2: 1 fields; there are 2 columns' "$bert" classifier --data "$tb/bad.tsv" $no
+printf 'x' > "$tb/bad.dat"
+exits "a form that nothing tells" 2 'bad.dat: is it tsv, csv' "$bert" classifier --data "$tb/bad.dat" $no
+exits "nothing to classify" 2 'give a text, --data FILE' "$bert" classify -m "$tb/run-1"
+exits "texts and a file" 2 'exclude each other' "$bert" classify -m "$tb/run-1" x --data "$tb/asked"
+
+# Weights that lack a whole layer that the file calls fresh, as those of a pre-training do; part of one, or another name, is an error.
+put_bert() {  # FILE, names to leave out: as zeros of the shapes of a run
+	"$build/tools/tensors" write "$1" $("$build/tools/tensors" print "$tb/run-1/last/model.safetensors" | awk -v out="$2" '$1 !~ out {
+		shape = $3; gsub(/[][]/, "", shape); sub(/^bert\./, "", $1); print $1, $2, shape, "rand:1:-0.1:0.1" }')
+}
+put_bert "$tb/model.st" '^(classifier|cls)'
+on="--data $tb/train.tsv --text-column sentence --tokenizer $tb/tokenizer.json --steps 1"
+exits "a BertModel gets a head" 0 'not in the file, so they begin as random numbers: .*classifier.weight, classifier.bias' "$bert" classifier -m "$tb/model.st" $on --out "$tb/ontop"
+exits "without its prefix" 0 'no "bert." prefix' "$bert" encode -m "$tb/model.st" "a house" --tokenizer "$tb/tokenizer.json"
+exits "but nothing is told by a random head" 3 "classifier.weight: not in the file" "$bert" classify -m "$tb/model.st" "a house" --tokenizer "$tb/tokenizer.json"
+put_bert "$tb/half.st" '^(classifier.bias|cls)'
+exits "nor is half a head filled up" 3 "classifier.bias: not in the file" "$bert" classifier -m "$tb/half.st" $on --out "$tb/never"
+put_bert "$tb/lost.st" '^(classifier|cls|bert.embeddings.LayerNorm.bias)'
+exits "or another tensor" 3 "embeddings.LayerNorm.bias: not in the file" "$bert" classifier -m "$tb/lost.st" $on --out "$tb/never"
