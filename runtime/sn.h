@@ -375,6 +375,8 @@ char *sn_renamed(const SnProgram *, const char *name);        /* by the program'
 /* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
 int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* SN_DATA */
 int sn_weights_check(const SnEntry *, const SnProgram *, const char *path);   /* the same without reading any: only says how they match */
+/* Names of the entry's parameters that the file has no tensor for, appended to names; nothing else is judged. SN_DATA where it can't be read. */
+int sn_weights_lack(const SnEntry *, const SnProgram *, const char *path, SnStr *names);
 char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 
