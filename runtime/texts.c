@@ -50,7 +50,7 @@ static int place(SnTexts *t, const SnAsked *a, const SnSlot *s)
 		return wrong(a, s, "is neither [B,T] nor [B]");
 	t->B = (int)x[0].sym;
 	if (s->rank == 1)
-		return (s->dtype == SN_I32 && take(&t->label, s)) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK : wrong(a, s, "is one too many, or of another type");
+		return (s->dtype == SN_I32 && (take(&t->label, s) || take(&t->last, s))) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK : wrong(a, s, "is one too many, or of another type");
 	if (t->T >= 0 && t->T != x[1].sym)
 		return wrong(a, s, "has an axis of its own");
 	t->T = (int)x[1].sym;
@@ -109,6 +109,7 @@ void sn_texts_close(SnTexts *t)
 	free(t->at);
 	free(t->labels);
 	free(t->values);
+	free(t->lasts);
 	*t = (SnTexts){0};
 }
 
@@ -140,6 +141,22 @@ static void put(SnTexts *t, SnText *x, int which, SnIds *a, SnIds *b)
 	x->n[which] = (int32_t)(t->pool.n - x->at[which]);
 }
 
+void sn_places(const SnTokenizer *t, int64_t na, int64_t nb, SnIds *out)
+{
+	SnIds marks[2] = {{0}}, types = {0};
+	for (int64_t k = 0; k < na; k++)
+		sn_ids_add(&marks[0], (int32_t)(SN_SECOND + k));
+	for (int64_t k = 0; k < nb; k++)
+		sn_ids_add(&marks[1], (int32_t)(2 * SN_SECOND + k));
+	int64_t first = out->n;
+	sn_post_process(t, &marks[0], nb < 0 ? NULL : &marks[1], out, &types);
+	for (int64_t k = first; k < out->n; k++)
+		out->at[k] = out->at[k] < SN_SECOND ? -1 : out->at[k] - SN_SECOND;   /* ids of special tokens are below it */
+	free(marks[0].at);
+	free(marks[1].at);
+	free(types.at);
+}
+
 int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
 {
 	SnIds ids[2] = {{0}};
@@ -162,6 +179,11 @@ int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
 	free(ids[0].at);
 	free(ids[1].at);
 	return code;
+}
+
+void sn_texts_put(SnTexts *t, SnIds *a, SnIds *b)
+{
+	put(t, add_row(t), 0, a, b);
 }
 
 int64_t sn_texts_length(const SnTexts *t, int64_t i)
@@ -209,6 +231,8 @@ void sn_texts_fill(const SnTexts *t, SnSession *s, const int64_t *pick, int64_t 
 	for (int64_t i = 0; i < n; i++) {
 		if (t->label)
 			((int32_t *)(s->arena + t->label->offset))[i] = t->labels[t->at[pick[i]].row];
+		if (t->last)
+			((int32_t *)(s->arena + t->last->offset))[i] = t->lasts[t->at[pick[i]].row];
 		if (t->value)
 			((float *)(s->arena + t->value->offset))[i] = t->values[t->at[pick[i]].row];
 	}
