@@ -104,9 +104,6 @@ char *sn_words_place(const SnWords *, int64_t i);             /* "data.conll:3",
 /* All sentences as rows, in order. pieces: for each id of the pool the number of the word that it is the first piece of, in all words; -1. */
 int sn_words_encode(const SnWords *, SnTexts *, SnIds *pieces);   /* SN_DATA */
 int sn_tag_main(const SnOptions *);                           /* tag.c */
-/* texts.c: for each id that sn_post_process puts out of na and nb (-1: no second text) ids: k of the first text, SN_SECOND + k, or -1 */
-enum { SN_SECOND = 1 << 24 };
-void sn_places(const SnTokenizer *, int64_t na, int64_t nb, SnIds *out);
 
 /* predict.c: an infer entry on texts: results a row each, in the order of the rows */
 int sn_predict_main(const SnOptions *);

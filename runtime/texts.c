@@ -141,22 +141,6 @@ static void put(SnTexts *t, SnText *x, int which, SnIds *a, SnIds *b)
 	x->n[which] = (int32_t)(t->pool.n - x->at[which]);
 }
 
-void sn_places(const SnTokenizer *t, int64_t na, int64_t nb, SnIds *out)
-{
-	SnIds marks[2] = {{0}}, types = {0};
-	for (int64_t k = 0; k < na; k++)
-		sn_ids_add(&marks[0], (int32_t)(SN_SECOND + k));
-	for (int64_t k = 0; k < nb; k++)
-		sn_ids_add(&marks[1], (int32_t)(2 * SN_SECOND + k));
-	int64_t first = out->n;
-	sn_post_process(t, &marks[0], nb < 0 ? NULL : &marks[1], out, &types);
-	for (int64_t k = first; k < out->n; k++)
-		out->at[k] = out->at[k] < SN_SECOND ? -1 : out->at[k] - SN_SECOND;   /* ids of special tokens are below it */
-	free(marks[0].at);
-	free(marks[1].at);
-	free(types.at);
-}
-
 int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
 {
 	SnIds ids[2] = {{0}};

@@ -28,7 +28,7 @@ jsonl() { awk '!NF { if (n) print "{\"" $0 "tokens\": [" a "], \"ner\": [" b "]}
 	{ a = a (n ? ", " : "") "\"" $1 "\""; b = b (n++ ? ", " : "") "\"" $NF "\"" }' "$1"; }
 jsonl "$tg/dev.conll" > "$tg/dev.jsonl"
 "$tg/bert" eval tagger -m "$tg/run-1" --data "$tg/dev.conll" -q > "$tg/conll" 2> "$tg/err"
-check "json lines are the same data" sh -c "'$tg/bert' eval tagger -m $tg/run-1 --data $tg/dev.jsonl --label-column ner -q 2> /err | cmp - $tg/conll"
+check "json lines are the same data" sh -c "'$tg/bert' eval tagger -m $tg/run-1 --data $tg/dev.jsonl --label-column ner -q 2> $tg/err | cmp - $tg/conll"
 exits "entities are counted" 0 '^\{"accuracy":(0\.99|1).*"f1":(0\.9|1).*"entities":[0-9]+,"words":'"$words"'\}$' "$tg/bert" tag -m "$tg/run-1" --data "$tg/dev.conll" --score -q
 exits "words of a text" 0 '^\{"text":"Mister bob, saw Rome","words":\[\{"word":"Mister","tag":"B-PER","score":0\.[0-9]+,"start":0,"end":6\},\{"word":"bob","tag":"I-PER".*"word":",",.*"start":10,"end":11\},.*\{"word":"Rome","tag":"B-LOC".*"start":16,"end":20\}\]\}$' \
 	"$tg/bert" tag -m "$tg/run-1" "Mister bob, saw Rome" -q
