@@ -129,10 +129,7 @@ static int take_normal(void *ctx, SnPiece t, const SnAdded *added)
 	o->at = (size_t)(t.s - o->base);
 	if (!added)
 		return sn_split(o->splitting, t, take_word, o);
-	bool trims = o->trims;
-	o->trims = false;
 	put_part(o, added->id, o->at, o->at + t.n);
-	o->trims = trims;
 	return SN_OK;
 }
 
@@ -213,7 +210,10 @@ static int take_raw(void *ctx, SnPiece t, const SnAdded *added)
 {
 	SnOffsets *o = ctx;
 	if (added) {
-		put(o, added->id, (size_t)(t.s - o->text), (size_t)(t.s - o->text) + t.n);
+		o->mapped = false;
+		o->base = t.s;
+		o->basen = t.n;
+		put_part(o, added->id, 0, t.n);
 		return SN_OK;
 	}
 	o->mapped = !sn_normalizer_is_empty(o->g.normalizer);

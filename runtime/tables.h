@@ -105,6 +105,27 @@ char *sn_words_place(const SnWords *, int64_t i);             /* "data.conll:3",
 int sn_words_encode(const SnWords *, SnTexts *, SnIds *pieces);   /* SN_DATA */
 int sn_tag_main(const SnOptions *);                           /* tag.c */
 
+/* questions.c: questions on contexts; and both as rows, of long contexts several */
+typedef struct SnGold { const char *text; int64_t from, to; } SnGold;   /* an answer, and its bytes in the context */
+typedef struct SnQuestion { SnCell id, question, context; json_t *answers; SnGold *gold; int ngold; int64_t line; } SnQuestion;
+typedef struct SnQuestions {
+	const char *path;             /* NULL: of the command line */
+	SnTable table;                /* what texts are of: this, */
+	json_t *root;                 /* or this */
+	SnQuestion *at;
+	int64_t n, cap;
+} SnQuestions;
+int sn_questions_read(SnQuestions *, const SnOptions *, const char *path, bool labelled);   /* SN_USAGE, SN_DATA */
+void sn_questions_add(SnQuestions *, const char *question, const char *context);   /* keeps both */
+void sn_questions_close(SnQuestions *);
+char *sn_question_place(const SnQuestions *, int64_t i);      /* malloc'ed */
+typedef struct SnWindow { int64_t question, first, n, base; } SnWindow;   /* its context's tokens: which of `from`; how many; where in the row */
+typedef struct SnWindows { SnWindow *at; int64_t n, cap, nquestion, cut; SnIds from, to; } SnWindows;   /* from, to: bytes of all contexts' tokens */
+int sn_windows_open(SnWindows *, const SnOptions *, SnTexts *, const SnQuestions *);   /* a row for each; SN_USAGE, SN_DATA */
+void sn_windows_close(SnWindows *);
+extern const SnFeeder sn_feeder_answers;                      /* feed_answers.c */
+int sn_reader_main(const SnOptions *);                        /* reader.c */
+
 /* predict.c: an infer entry on texts: results a row each, in the order of the rows */
 int sn_predict_main(const SnOptions *);
 typedef struct SnOut {
