@@ -50,7 +50,8 @@ static int place(SnTexts *t, const SnAsked *a, const SnSlot *s)
 		return wrong(a, s, "is neither [B,T] nor [B]");
 	t->B = (int)x[0].sym;
 	if (s->rank == 1)
-		return (s->dtype == SN_I32 && (take(&t->label, s) || take(&t->last, s))) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK : wrong(a, s, "is one too many, or of another type");
+		return (s->dtype == SN_I32 && (take(&t->label, s) || take(&t->last, s))) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK
+			 : wrong(a, s, "is one too many, or of another type");
 	if (t->T >= 0 && t->T != x[1].sym)
 		return wrong(a, s, "has an axis of its own");
 	t->T = (int)x[1].sym;

@@ -22,7 +22,7 @@ exits "it has learnt" 0 'start_acc (0\.[89]|1\.0)[0-9]+  end_acc (0\.[89]|1\.0)[
 exits "answers are judged" 0 '^\{"exact":(0\.[89][0-9]*|1),"f1":(0\.[89][0-9]*|1),"questions":100\}$' "$qa/bert" answer -m "$qa/run" --data "$qa/dev.jsonl" --stride 16 --score -q
 { printf '{"version": "1.1", "data": [{"title": "t", "paragraphs": ['; sed -E 's/^\{("id".*"question": "[^"]*"), "context": ("[^"]*"), "answers": \{"text": \[("[^"]*")\], "answer_start": \[([0-9]+)\]\}\}/{"context": \2, "qas": [{\1, "answers": [{"answer_start": \4, "text": \3}, {"answer_start": 0, "text": ""}]}]}/; $!s/$/,/' "$qa/dev.jsonl"; printf ']}]}'; } > "$qa/dev.json"
 check "SQuAD's JSON is the same data" sh -c "'$qa/bert' answer -m $qa/run --data $qa/dev.json -q > $qa/a; test -s $qa/a && '$qa/bert' answer -m $qa/run --data $qa/dev.jsonl -q | cmp - $qa/a"
-exits "an answer" 0 '^\{"question":"Who\?","answer":"Carol","score":0\.[0-9]+,"start":7,"end":12\}$' "$qa/bert" answer -m "$qa/run" --question 'Who?' --context 'walks, Carol saw Oslo today' -q
+exits "an answer" 0 '^\{"question":"Who\?","answer":"Bob","score":0\.[0-9]+,"start":7,"end":10\}$' "$qa/bert" answer -m "$qa/run" --question 'Who?' --context 'walks, Bob saw Oslo today' -q
 exits "by arguments" 0 '"answer":"Oslo".*"start":16,"end":20\}$' "$qa/bert" answer -m "$qa/run" 'Where?' 'walks Émile saw Oslo today' -q
 far="$(for i in $(seq 150); do printf 'a walks '; done)Bob went"
 exits "far in a long context" 0 '"answer":"Bob".*"start":1200,"end":1203\}$' "$qa/bert" answer -m "$qa/run" 'Who?' "$far" -q
