@@ -233,7 +233,7 @@ static void print_one(const Reading *r, int64_t i, SnStr *s)
 static int ready(Reading *r, const char *checkpoint)
 {
 	SnPredict *p = &r->p;
-	int code = sn_predict_open(p, checkpoint);
+	int code = sn_given(p->o, "output") ? sn_fail(SN_USAGE, "answers are printed: -o FILE is for the results of --inputs FILE") : sn_predict_open(p, checkpoint);
 	if (!code && p->x.ids[1])
 		code = sn_fail(SN_USAGE, "%s has two texts apart: answers(..) are in one row with the question", sn_text(p->o->entry->name));
 	if (!code)

@@ -228,7 +228,7 @@ static void print(const Tagging *t)
 static int ready(Tagging *t, const char *checkpoint)
 {
 	SnPredict *p = &t->p;
-	int code = sn_predict_open(p, checkpoint);
+	int code = sn_given(p->o, "output") ? sn_fail(SN_USAGE, "tags are printed: -o FILE is for the results of --inputs FILE") : sn_predict_open(p, checkpoint);
 	if (!code && p->x.ids[1])
 		code = sn_fail(SN_USAGE, "%s has two texts: words(..) is of one", sn_text(p->o->entry->name));
 	if (!code)
