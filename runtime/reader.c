@@ -196,20 +196,12 @@ static int judge(Reading *r)
 
 /* --- out */
 
-static int64_t characters(const char *s, int64_t n)
-{
-	int64_t count = 0;
-	for (int64_t i = 0; i < n; i++)
-		count += (s[i] & 0xC0) != 0x80;
-	return count;
-}
-
 static void print_one(const Reading *r, int64_t i, SnStr *s)
 {
 	const SnQuestion *q = &r->q.at[i];
 	const Found *f = &r->found[i];
 	char *answer = sn_format("%.*s", (int)(f->to - f->from), q->context.s + f->from);
-	int64_t start = characters(q->context.s, f->from);
+	int64_t start = sn_characters(q->context.s, f->from);
 	s->n = 0;
 	sn_str_printf(s, "{");
 	if (q->id.s) {
@@ -223,7 +215,7 @@ static void print_one(const Reading *r, int64_t i, SnStr *s)
 	sn_json_string(s, answer);
 	sn_str_printf(s, ",\"score\":");
 	sn_json_number(s, 1 / f->sum);
-	sn_str_printf(s, ",\"start\":%lld,\"end\":%lld}\n", (long long)start, (long long)(start + characters(answer, f->to - f->from)));
+	sn_str_printf(s, ",\"start\":%lld,\"end\":%lld}\n", (long long)start, (long long)(start + sn_characters(answer, f->to - f->from)));
 	fwrite(s->s, 1, s->n, stdout);
 	free(answer);
 }

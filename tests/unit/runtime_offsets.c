@@ -50,7 +50,8 @@ static SnTokenizer *of_text(const char *json) {
 static SnTokenizer *of_stages(const char *normalizer, const char *splitter) {
 	char *json = sn_format("{\"normalizer\":%s,\"pre_tokenizer\":%s,\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"?\","
 	                       "\"continuing_subword_prefix\":\"##\","
-	                       "\"vocab\":{\"?\":0,\"ab\":1,\"##c\":2,\"e\":3,\"##e\":4,\"\\u00e9\":5,\"##\\u00e9\":6,\"c\":7,\"\\uac00\":8,\"i\":9,\"##\\u0307\":10}}}", normalizer, splitter);
+	                       "\"vocab\":{\"?\":0,\"ab\":1,\"##c\":2,\"e\":3,\"##e\":4,\"\\u00e9\":5,\"##\\u00e9\":6,\"c\":7,"
+	                       "\"\\uac00\":8,\"i\":9,\"##\\u0307\":10}}}", normalizer, splitter);
 	SnTokenizer *t = of_text(json);
 	free(json);
 	return t;
