@@ -196,20 +196,12 @@ static int judge(Reading *r)
 
 /* --- out */
 
-static int64_t characters(const char *s, int64_t n)
-{
-	int64_t count = 0;
-	for (int64_t i = 0; i < n; i++)
-		count += (s[i] & 0xC0) != 0x80;
-	return count;
-}
-
 static void print_one(const Reading *r, int64_t i, SnStr *s)
 {
 	const SnQuestion *q = &r->q.at[i];
 	const Found *f = &r->found[i];
 	char *answer = sn_format("%.*s", (int)(f->to - f->from), q->context.s + f->from);
-	int64_t start = characters(q->context.s, f->from);
+	int64_t start = sn_characters(q->context.s, f->from);
 	s->n = 0;
 	sn_str_printf(s, "{");
 	if (q->id.s) {
@@ -223,7 +215,7 @@ static void print_one(const Reading *r, int64_t i, SnStr *s)
 	sn_json_string(s, answer);
 	sn_str_printf(s, ",\"score\":");
 	sn_json_number(s, 1 / f->sum);
-	sn_str_printf(s, ",\"start\":%lld,\"end\":%lld}\n", (long long)start, (long long)(start + characters(answer, f->to - f->from)));
+	sn_str_printf(s, ",\"start\":%lld,\"end\":%lld}\n", (long long)start, (long long)(start + sn_characters(answer, f->to - f->from)));
 	fwrite(s->s, 1, s->n, stdout);
 	free(answer);
 }
@@ -233,7 +225,7 @@ static void print_one(const Reading *r, int64_t i, SnStr *s)
 static int ready(Reading *r, const char *checkpoint)
 {
 	SnPredict *p = &r->p;
-	int code = sn_predict_open(p, checkpoint);
+	int code = sn_given(p->o, "output") ? sn_fail(SN_USAGE, "answers are printed: -o FILE is for the results of --inputs FILE") : sn_predict_open(p, checkpoint);
 	if (!code && p->x.ids[1])
 		code = sn_fail(SN_USAGE, "%s has two texts apart: answers(..) are in one row with the question", sn_text(p->o->entry->name));
 	if (!code)

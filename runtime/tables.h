@@ -126,6 +126,14 @@ void sn_windows_close(SnWindows *);
 extern const SnFeeder sn_feeder_answers;                      /* feed_answers.c */
 int sn_reader_main(const SnOptions *);                        /* reader.c */
 
+static inline int64_t sn_characters(const char *s, int64_t n)   /* of UTF-8 */
+{
+	int64_t count = 0;
+	for (int64_t i = 0; i < n; i++)
+		count += (s[i] & 0xC0) != 0x80;
+	return count;
+}
+
 /* predict.c: an infer entry on texts: results a row each, in the order of the rows */
 int sn_predict_main(const SnOptions *);
 typedef struct SnOut {

@@ -168,14 +168,6 @@ static int judge(Tagging *t)
 
 /* --- out */
 
-static int64_t characters(const char *s, int64_t n)
-{
-	int64_t count = 0;
-	for (int64_t i = 0; i < n; i++)
-		count += (s[i] & 0xC0) != 0x80;
-	return count;
-}
-
 static void put_word(const Tagging *t, int64_t i, const char *text, int64_t *bytes, int64_t *chars, SnStr *s)
 {
 	const SnCell *word = &t->w.words[i];
@@ -191,9 +183,9 @@ static void put_word(const Tagging *t, int64_t i, const char *text, int64_t *byt
 		sn_str_printf(s, "null");
 	}
 	if (text) {
-		*chars += characters(text + *bytes, t->w.at[i] - *bytes);
+		*chars += sn_characters(text + *bytes, t->w.at[i] - *bytes);
 		*bytes = t->w.at[i];
-		sn_str_printf(s, ",\"start\":%lld,\"end\":%lld", (long long)*chars, (long long)(*chars + characters(word->s, (int64_t)word->n)));
+		sn_str_printf(s, ",\"start\":%lld,\"end\":%lld", (long long)*chars, (long long)(*chars + sn_characters(word->s, (int64_t)word->n)));
 	}
 	sn_str_printf(s, "}");
 	free(copy);
@@ -228,7 +220,7 @@ static void print(const Tagging *t)
 static int ready(Tagging *t, const char *checkpoint)
 {
 	SnPredict *p = &t->p;
-	int code = sn_predict_open(p, checkpoint);
+	int code = sn_given(p->o, "output") ? sn_fail(SN_USAGE, "tags are printed: -o FILE is for the results of --inputs FILE") : sn_predict_open(p, checkpoint);
 	if (!code && p->x.ids[1])
 		code = sn_fail(SN_USAGE, "%s has two texts: words(..) is of one", sn_text(p->o->entry->name));
 	if (!code)
