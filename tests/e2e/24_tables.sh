@@ -57,6 +57,9 @@ exits "a short row" 3 'bad.tsv:2: 1 fields; there are 2 columns' "$bert" classif
 printf 'x' > "$tb/bad.dat"
 exits "a form that nothing tells" 2 'bad.dat: is it tsv, csv' "$bert" classifier --data "$tb/bad.dat" $no
 exits "nothing to classify" 2 'give a text, --data FILE' "$bert" classify -m "$tb/run-1"
+exits "a text with a dash" 2 'a text that begins with a dash comes behind --' "$bert" classify -m "$tb/run-1" "- a bad day"
+exits "comes behind two" 0 '^\{"text":"- a bad day","label":"neg"' "$bert" classify -m "$tb/run-1" -q -- "- a bad day"
+exits "help says what takes texts" 0 '^  classify +run the model on texts' "$bert" --help
 exits "texts and a file" 2 'exclude each other' "$bert" classify -m "$tb/run-1" x --data "$tb/asked"
 
 # Weights that lack a whole layer that the file calls fresh, as those of a pre-training do; part of one, or another name, is an error.
