@@ -118,6 +118,17 @@ int sn_data_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint, con
 	return code;
 }
 
+const char *sn_data_named_tokenizer(const SnOptions *o)
+{
+	const char *name = sn_str(o, "data.tokenizer", NULL);
+	const SnEntry *e = o->program->entries;
+	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
+		const SnSetting *s = sn_setting(e[i].settings, e[i].nsetting, "data.tokenizer");
+		name = s && s->str && strcmp(s->str, "char") ? s->str : NULL;
+	}
+	return name;
+}
+
 static void split(SnData *d, double share)
 {
 	int64_t kept = (int64_t)((double)d->train.n * (1 - share));

@@ -5,18 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As generation finds it: the flag, the checkpoint's, what an entry of the model file names. */
-static const char *named_tokenizer(const SnOptions *o)
-{
-	const char *name = sn_str(o, "data.tokenizer", NULL);
-	const SnEntry *e = o->program->entries;
-	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
-		const SnSetting *s = sn_setting(e[i].settings, e[i].nsetting, "data.tokenizer");
-		name = s && s->str && strcmp(s->str, "char") ? s->str : NULL;
-	}
-	return name;
-}
-
 static int open_tokenizer(SnExplain *x)
 {
 	static const char *const brought[] = {"tokenizer.json", "merges.txt"};
@@ -28,7 +16,7 @@ static int open_tokenizer(SnExplain *x)
 		name = sn_exists(path) ? path : NULL;
 	}
 	if (!name)
-		name = x->checkpoint ? named_tokenizer(x->o) : "byte";
+		name = x->checkpoint ? sn_data_named_tokenizer(x->o) : "byte";
 	int code = name ? SN_OK : sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file)");
 	if (!code && !(x->data.tokenizer = sn_tokenizer_open(name, "", 0)))
 		code = SN_DATA;

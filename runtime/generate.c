@@ -442,17 +442,6 @@ static int talk(Generator *g)
 
 /* --- opening */
 
-static const char *named_tokenizer(const SnOptions *o)
-{
-	const char *name = sn_str(o, "data.tokenizer", NULL);
-	const SnEntry *e = o->program->entries;
-	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
-		const SnSetting *s = sn_setting(e[i].settings, e[i].nsetting, "data.tokenizer");
-		name = s && s->str && strcmp(s->str, "char") ? s->str : NULL;
-	}
-	return name;
-}
-
 static int open_tokenizer(Generator *g, const char *checkpoint)
 {
 	g->ids = sn_given(g->o, "ids");
@@ -465,7 +454,7 @@ static int open_tokenizer(Generator *g, const char *checkpoint)
 	if (!name && checkpoint && sn_exists(older))
 		name = older;
 	if (!name)
-		name = checkpoint ? named_tokenizer(g->o) : "byte";   /* random weights make sense of no tokenizer */
+		name = checkpoint ? sn_data_named_tokenizer(g->o) : "byte";   /* random weights make sense of no tokenizer */
 	int code = SN_OK;
 	if (!name || !strcmp(name, "char"))
 		code = sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file), or --prompt-ids and --ids");
