@@ -24,6 +24,7 @@ PIECES = {
     "llama": "prefill and decoding against llama.cpp",
     "bert": "BERT-base forward against ONNX Runtime",
     "fusion": "each fusion switched off: time and planned bytes",
+    "spam": "a classifier of mails learnt from nothing, against bags of words",
     "compiler": "compile time and memory, start-up of generate",
 }
 PACKAGES = ["python3-numpy", "python3-torch", "libopenblas0-pthread", "libdnnl2"]
