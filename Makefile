@@ -131,7 +131,7 @@ check-errors: $(BUILD)/sinter
 	@tests/errors.sh $(BUILD)/sinter && tests/calls.sh $(BUILD)/sinter
 # Ids and texts of 100,000 random strings a tokenizer against npm's @huggingface/tokenizers (which it installs in $(BUILD)), and how fast text is encoded.
 .PHONY: check-tokenizers
-check-tokenizers: $(BUILD)/tools/tokens
+check-tokenizers: $(BUILD)/tools/tokens $(BUILD)/sinter
 	@tests/tokenizers/run.sh $(BUILD) $(or $(STRINGS),100000)
 check-reference: all
 	@tests/reference/run.sh $(BUILD)

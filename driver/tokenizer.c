@@ -69,8 +69,53 @@ static bool read_all(const char *path, SnStr *text)
 	return ok;
 }
 
-static void put_json(const SnTokenizer *t, const SnIds *ids, const SnIds *types)
+static int64_t characters(const char *s, int32_t bytes)
 {
+	int64_t n = 0;
+	for (int32_t i = 0; i < bytes; i++)
+		n += (s[i] & 0xC0) != 0x80;
+	return n;
+}
+
+/* Where in its text, in characters, each id is from; those that a post-processor added are from nowhere, [0,0]. */
+static int put_offsets(const SnTokenizer *t, const SnStr *text, const SnIds *plain, bool pair, SnStr *out)
+{
+	SnPlaces places[2] = {{{0}, {0}, {0}}};
+	SnOffsets *o = sn_offsets_open(t);
+	SnIds order = {0};
+	bool lost = false, any = false;
+	int code = SN_OK;
+	for (int i = 0; i <= pair && !code; i++, any |= lost) {
+		code = sn_offsets_add(o, text[i].s, text[i].n, "the text", &places[i], &lost);
+		lost |= !code && (places[i].ids.n != plain[i].n || (plain[i].n && memcmp(places[i].ids.at, plain[i].at, sizeof(int32_t) * (size_t)plain[i].n) != 0));
+	}
+	sn_places(t, plain[0].n, pair ? plain[1].n : -1, &order);
+	sn_str_printf(out, ",\"offsets\":%s", any ? "null" : "[");
+	int32_t bytes[2] = {0};
+	int64_t chars[2] = {0};
+	for (int64_t i = 0; i < order.n && !any; i++) {
+		int which = order.at[i] >= SN_SECOND;
+		int32_t k = order.at[i] - (which ? SN_SECOND : 0), from = k < 0 ? 0 : places[which].from.at[k], to = k < 0 ? 0 : places[which].to.at[k];
+		if (k >= 0 && from >= bytes[which]) {
+			chars[which] += characters(text[which].s + bytes[which], from - bytes[which]);
+			bytes[which] = from;
+		}
+		int64_t start = k < 0 ? 0 : chars[which] - (from < bytes[which] ? characters(text[which].s + from, bytes[which] - from) : 0);
+		sn_str_printf(out, "%s[%lld,%lld]", i ? "," : "", (long long)start, (long long)(start + (k < 0 ? 0 : characters(text[which].s + from, to - from))));
+	}
+	sn_str_add(out, "]", !any);
+	if (any)
+		sn_note("offsets are not known: this tokenizer's normalizers or pre-tokenizers change texts in ways that they can't be followed through");
+	for (int i = 0; i < 2; i++)
+		sn_places_close(&places[i]);
+	free(order.at);
+	sn_offsets_close(o);
+	return code;
+}
+
+static int put_json(const SnTokenizer *t, const SnIds *ids, const SnIds *types, const SnStr *text, const SnIds *plain, const Flags *f)
+{
+	int code = SN_OK;
 	SnStr out = {0}, token = {0}, mended = {0};
 	sn_str_printf(&out, "{\"ids\":[");
 	for (int64_t i = 0; i < ids->n; i++)
@@ -86,11 +131,16 @@ static void put_json(const SnTokenizer *t, const SnIds *ids, const SnIds *types)
 		sn_str_add(&out, ",", i != 0);
 		sn_json_string(&out, mended.s ? mended.s : "");
 	}
-	sn_str_printf(&out, "]}\n");
-	fwrite(out.s, 1, out.n, stdout);
+	sn_str_printf(&out, "]");
+	if (!flag(f, "plain"))
+		code = put_offsets(t, text, plain, flag(f, "pair") != NULL, &out);
+	sn_str_printf(&out, "}\n");
+	if (!code)
+		fwrite(out.s, 1, out.n, stdout);
 	free(out.s);
 	free(token.s);
 	free(mended.s);
+	return code;
 }
 
 static int encode(const SnTokenizer *t, const Flags *f)
@@ -110,7 +160,7 @@ static int encode(const SnTokenizer *t, const Flags *f)
 	if (!code && !flag(f, "plain"))
 		sn_post_process(t, &plain[0], pair ? &plain[1] : NULL, &ids, &types);
 	if (!code && flag(f, "json"))
-		put_json(t, &ids, &types);
+		code = put_json(t, &ids, &types, text, plain, f);
 	for (int64_t i = 0; i < ids.n && !flag(f, "json"); i++)
 		printf("%d%c", ids.at[i], i + 1 < ids.n ? ' ' : '\n');
 	for (int i = 0; i < 2; i++) {

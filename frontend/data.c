@@ -16,6 +16,8 @@ static const DataCall calls[] = {
 	{ "inputs", true, "", "inputs |" },
 	{ "chat", true, "chat", "file | valid tokenizer field max" },
 	{ "table", true, "table", "file | valid tokenizer text pair label format max" },
+	{ "words", true, "words", "file | valid tokenizer text tokens label format max" },
+	{ "answers", true, "answers", "file | valid tokenizer id question context answers format stride max" },
 	{ "texts", true, "texts", "| tokenizer text pair format max show" },
 	{ "pairs", true, "table", "file | valid tokenizer text pair format max" },
 	{ "captions", true, NULL, "file | valid tokenizer max" },

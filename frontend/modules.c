@@ -146,8 +146,8 @@ static void find_double_entries(Elab *e, File *f)
 {
 	for (Item *a = f->items; a; a = a->next)
 		for (Item *b = f->items; a->kind == I_ENTRY && b != a; b = b->next)
-			if (b->kind == I_ENTRY && (a->name ? a->name : a->entry) == (b->name ? b->name : b->entry))
-				err(e, a->loc, "E0302", "there are two entries `%s`", a->name ? a->name : a->entry);
+			if (b->kind == I_ENTRY && entry_called(a) == entry_called(b))
+				err(e, a->loc, "E0302", "there are two entries `%s`", entry_called(a));
 }
 
 static Unit *unit_of(Elab *e, const char *path, File *f)

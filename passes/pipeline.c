@@ -348,9 +348,28 @@ static void mark_frozen(Module *m, const int *own, int n, bool frozen)
 		m->params.at[own[i]].frozen = frozen;
 }
 
+static bool reads(const Graph *g, const Param *p)
+{
+	for (int i = 0; i < g->vals.len; i++)
+		if (g->vals.at[i]->op == OP_PARAM && g->vals.at[i]->a.name == p->name)
+			return true;
+	return false;
+}
+
+/* What the loss does not come of is another entry's: no gradient of zeros, no decay, no place in this one's checkpoints, where it would stand as
+ * random numbers that look like a trained head. */
+static void freeze_unread(Module *m, Entry *e)
+{
+	const Graph *forward = forward_of(e);
+	for (int i = 0; i < m->params.len; i++)
+		if (!reads(forward, &m->params.at[i]))
+			vec_push(m->arena, &e->frozen, i);
+}
+
 /* While its functions are made, an entry's frozen parameters are marked in the module. */
 static bool train_road(Module *m, Entry *e, const PassOptions *o)
 {
+	freeze_unread(m, e);
 	int *own = NEW_ARRAY(m->arena, int, e->frozen.len + 1), n = 0;
 	for (int i = 0; i < e->frozen.len; i++)
 		if (!m->params.at[e->frozen.at[i]].frozen)

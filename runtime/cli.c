@@ -67,11 +67,16 @@ static void help(FILE *out, const SnProgram *p, const Commands *c)
 	if (p->doc && *sn_text(p->doc))
 		fprintf(out, "%s\n", sn_text(p->doc));
 	fprintf(out, "\nUsage: %s COMMAND [flags]\n\n", program_invocation_short_name);
+	int width = 10;
+	for (int i = 0; i < c->n; i++)
+		width = (int)strlen(c->at[i].name) > width ? (int)strlen(c->at[i].name) : width;
 	for (int i = 0; i < c->n; i++) {
 		const SnEntry *e = c->at[i].entry;
 		const SnRunner *r = e ? e->runner : NULL;
 		bool own = e && !strcmp(e->name, c->at[i].name) && e->doc && *sn_text(e->doc);
-		fprintf(out, "  %-10s %s\n", c->at[i].name, own ? sn_text(e->doc) : r ? r->help : kind_help[c->at[i].kind]);
+		const char *what = own ? sn_text(e->doc) : r ? r->help : kind_help[c->at[i].kind];
+		bool texts = !own && !r && e && e->kind == SN_INFER && e->feeder;
+		fprintf(out, "  %-*s %s\n", width, c->at[i].name, texts ? "run the model on texts, or on a file of inputs" : what);
 	}
 	fprintf(out, "\n%s COMMAND --help lists the command's flags; --version says what is inside.\n", program_invocation_short_name);
 	if (p->nconfig)

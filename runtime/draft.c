@@ -92,6 +92,21 @@ static void become(const SnOptions *o, const char *exe, int fd)
 	_exit(SN_FAIL);
 }
 
+/* Seconds that an answer may take: a program that isn't one of ours may never give it. */
+static int patience(void)
+{
+	const char *said = getenv("SN_DRAFT_SECONDS");
+	return said && atoi(said) > 0 ? atoi(said) : 120;
+}
+
+/* Of what get() did not get. */
+static int silent(const char *what)
+{
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return sn_fail(SN_FAIL, "%s has not answered for %d s (SN_DRAFT_SECONDS)", what, patience());
+	return SN_OK;
+}
+
 static int start(SnDraft *d, const SnOptions *o)
 {
 	const char *exe = sn_str(o, "draft_program", "");
@@ -103,6 +118,7 @@ static int start(SnDraft *d, const SnOptions *o)
 		become(o, exe, ends[1]);
 	close(ends[1]);
 	d->fd = ends[0];
+	setsockopt(d->fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = patience()}, sizeof(struct timeval));
 	return d->pid < 0 ? sn_fail(SN_FAIL, "can't run %s: %s", exe, strerror(errno)) : SN_OK;
 }
 
@@ -117,8 +133,9 @@ int sn_draft_open(SnDraft *d, const SnOptions *o, const SnTokenizer *t, int64_t 
 	int code = start(d, o);
 	if (code)
 		return code;
+	errno = 0;
 	if (!get(d->fd, &h, sizeof h) || h.magic != MAGIC)
-		return sn_fail(SN_FAIL, "%s proposes nothing", sn_str(o, "draft_program", ""));
+		return silent(sn_str(o, "draft_program", "")) ? SN_FAIL : sn_fail(SN_FAIL, "%s proposes nothing", sn_str(o, "draft_program", ""));
 	if (h.V != V || h.tokenizer != meaning(t))
 		return sn_fail(SN_DATA, "%s has another vocabulary: drafts are for models of one tokenizer", sn_str(o, "draft_program", ""));
 	return SN_OK;
@@ -131,7 +148,7 @@ void sn_draft_close(SnDraft *d)
 	if (d->pid <= 0)
 		return;
 	close(d->fd);
-	kill(d->pid, SIGTERM);                      /* a program of another's may not care for the end of its input */
+	kill(d->pid, SIGKILL);                      /* a program of another's may not care for the end of its input, nor for SIGTERM */
 	while (waitpid(d->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	d->pid = 0;
@@ -143,9 +160,10 @@ int sn_draft_propose(SnDraft *d, const SnIds *ids, int64_t want, int32_t *out, i
 	while (ask.keep < d->theirs.n && ask.keep < ids->n - 1 && d->theirs.at[ask.keep] == ids->at[ask.keep])
 		ask.keep++;
 	ask.n = ids->n - ask.keep;
+	errno = 0;
 	bool good = put(d->fd, &ask, sizeof ask) && put(d->fd, ids->at + ask.keep, sizeof *out * (size_t)ask.n) && get(d->fd, count, sizeof *count);
 	if (!good || *count < 0 || *count > want || !get(d->fd, out, sizeof *out * (size_t)*count))
-		return sn_fail(SN_FAIL, "the program that proposes drafts has ended");
+		return silent("the program that proposes drafts") ? SN_FAIL : sn_fail(SN_FAIL, "the program that proposes drafts has ended");
 	for (int64_t i = 0; i < *count; i++)
 		if (out[i] < 0 || out[i] >= d->V)
 			return sn_fail(SN_FAIL, "the program that proposes drafts proposes id %d, but the vocabulary is %lld", out[i], (long long)d->V);

@@ -181,11 +181,70 @@ static int put_out(const SnExplain *x)
 	return code;
 }
 
+/* --- which entry */
+
+static int lacks_all(const SnExplain *x, const SnStr *names, int n)
+{
+	const SnEntry *e = x->o->program->entries;
+	SnStr all = {0};
+	for (int i = 0; i < n; i++)
+		if (names[i].n)
+			sn_str_printf(&all, "%s%s lacks %s", all.n ? "; " : "", sn_text(e[i].name), names[i].s);
+	int code = sn_fail(SN_DATA, "%s: none of this program's explain entries has its weights there: %s", x->checkpoint, all.s);
+	free(all.s);
+	return code;
+}
+
+/* A program may explain several models, of which a checkpoint is one: a pre-training's, a classifier's. `explain` alone means the one that the
+ * checkpoint has: itself if it may be, else the first in the file's order. */
+static int choose(SnExplain *x)
+{
+	const SnProgram *p = x->o->program;
+	const SnEntry *e = p->entries, *found = NULL;
+	SnStr *lacks = sn_alloc(sizeof *lacks * (size_t)p->nentry);
+	int code = SN_OK;
+	for (int i = 0; i < p->nentry && !code && found != x->entry; i++) {
+		if (e[i].kind != SN_EXPLAIN)
+			continue;
+		code = sn_weights_lack(&e[i], p, x->checkpoint, &lacks[i]);
+		if (!code && !lacks[i].n && (!found || &e[i] == x->entry))
+			found = &e[i];
+	}
+	if (!code && !found)
+		code = lacks_all(x, lacks, (int)p->nentry);
+	for (int i = 0; i < p->nentry; i++)
+		free(lacks[i].s);
+	free(lacks);
+	if (code || found == x->entry)
+		return code;
+	if (!sn_given(x->o, "quiet"))
+		sn_note("the weights are those of %s", sn_text(found->name));
+	x->own = *x->o;
+	x->own.entry = x->entry = found;
+	x->o = &x->own;
+	return SN_OK;
+}
+
+static bool may_choose(const SnExplain *x)
+{
+	const SnEntry *e = x->o->program->entries;
+	int n = 0;
+	for (int64_t i = 0; i < x->o->program->nentry; i++)
+		n += e[i].kind == SN_EXPLAIN;
+	return n > 1 && x->checkpoint && !strcmp(x->entry->name, "explain");
+}
+
 /* --- the command */
 
 static int open_all(SnExplain *x)
 {
 	int code = sn_model_find(x->o, &x->checkpoint);
+	if (!code && may_choose(x))
+		code = choose(x);
+	x->run = sn_function(x->entry, "run");
+	x->lens = sn_function(x->entry, "lens");
+	if (!code && !x->run)
+		code = sn_fail(SN_FAIL, "%s has no run function", sn_text(x->entry->name));
 	if (!code)
 		code = sn_session_start(&x->s, x->entry, x->o);
 	if (!code)
@@ -244,17 +303,15 @@ static void close_all(SnExplain *x)
 		x->ids.at, x->types.at, x->added.at, x->checkpoint};
 	for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
 		free(owned[i]);
-	json_decref(x->classes);
+	sn_names_close(&x->classes);
 	sn_data_close(&x->data);
 	sn_session_close(&x->s);
 }
 
 static int explain_main(const SnOptions *o)
 {
-	SnExplain x = {.o = o, .entry = o->entry, .run = sn_function(o->entry, "run"), .lens = sn_function(o->entry, "lens")};
+	SnExplain x = {.o = o, .entry = o->entry};
 	const char *path = sn_str(o, "output", NULL);
-	if (!x.run)
-		return sn_fail(SN_FAIL, "%s has no run function", sn_text(o->entry->name));
 	if (path && form_of(path) < 0)
 		return sn_fail(SN_USAGE, "-o %s: the name ends in .json, .svg or .html, which says what to write", path);
 	int code = explain(&x);

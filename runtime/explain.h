@@ -3,7 +3,7 @@
 #ifndef SN_EXPLAIN_H
 #define SN_EXPLAIN_H
 
-#include "runtime/sn.h"
+#include "runtime/tables.h"
 
 enum { SN_MAX_SCORES = 32, SN_TOP = 5 };
 
@@ -35,8 +35,9 @@ typedef struct SnAttribution {
 } SnAttribution;
 
 typedef struct SnExplain {
-	const SnOptions *o;
-	const SnEntry *entry;
+	const SnOptions *o;           /* the command's, or `own` */
+	const SnEntry *entry;         /* the command's, or the one whose weights the checkpoint has */
+	SnOptions own;
 	SnSession s;
 	SnData data;
 	char *checkpoint;             /* owned; NULL: random weights */
@@ -59,7 +60,7 @@ typedef struct SnExplain {
 	int64_t *rank;                /* (T) 0: it was the likeliest */
 	SnLikely (*through)[SN_TOP];  /* the lens at the target's row, by layer */
 	double *shares;               /* the target's, by layer */
-	json_t *classes;              /* names of classes by number, of the checkpoint's config.json; NULL */
+	SnNames classes;              /* of the checkpoint's config.json; none: numbers alone */
 } SnExplain;
 
 /* explain_text.c */

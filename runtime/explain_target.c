@@ -107,6 +107,20 @@ static int32_t number(const char *text, int64_t n)
 	return *text && !*end && !errno && v >= 0 && v < n ? (int32_t)v : -1;
 }
 
+static int no_class(const SnExplain *x, const SnTarget *t, const char *text)
+{
+	enum { SHOWN = 8 };
+	const SnNames *names = &x->classes;
+	const char *near = sn_nearest(text, (const char *const *)names->at, names->n);
+	SnStr s = {0};
+	sn_str_printf(&s, "--class %s: there are classes 0 to %lld", text, (long long)t->of->C - 1);
+	for (int i = 0; i < names->n && i < SHOWN; i++)
+		sn_str_printf(&s, "%s%s", i ? ", " : ", by name ", names->at[i]);
+	int code = sn_fail(SN_USAGE, "%s%s%s%s%s", s.s, names->n > SHOWN ? ", .." : "", near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	free(s.s);
+	return code;
+}
+
 static int find_class(const SnExplain *x, SnTarget *t, const char *text)
 {
 	for (int32_t i = 0; i < t->of->C; i++) {
@@ -115,8 +129,7 @@ static int find_class(const SnExplain *x, SnTarget *t, const char *text)
 			return t->id = i, SN_OK;
 	}
 	t->id = number(text, t->of->C);
-	return t->id >= 0 ? SN_OK : sn_fail(SN_USAGE, "--class %s: there are classes 0 to %lld%s", text, (long long)t->of->C - 1,
-	                                    x->classes ? ", and the names of the checkpoint's config.json" : "");
+	return t->id >= 0 ? SN_OK : no_class(x, t, text);
 }
 
 /* A token's own text, as the vocabulary or the label has it; one token's worth of text; an id. */

@@ -130,21 +130,9 @@ static void make_labels(SnExplain *x)
 		x->label[i] = sn_explain_label(x, x->ids.at[i]);
 }
 
-/* "id2label": {"0": "NEGATIVE", ..} */
-static void read_classes(SnExplain *x)
-{
-	char *path = x->checkpoint ? sn_format("%s/config.json", x->checkpoint) : NULL;
-	json_t *config = path && sn_exists(path) ? sn_json_read(path) : NULL;
-	x->classes = json_incref(json_object_get(config, "id2label"));
-	json_decref(config);
-	free(path);
-}
-
 const char *sn_explain_class(const SnExplain *x, int32_t id)
 {
-	char key[16];
-	snprintf(key, sizeof key, "%d", id);
-	return json_string_value(json_object_get(x->classes, key));
+	return id < x->classes.n ? x->classes.at[id] : NULL;
 }
 
 /* --- dims and inputs */
@@ -238,10 +226,11 @@ int sn_explain_text(SnExplain *x)
 	int code = open_tokenizer(x);
 	if (!code)
 		code = make_ids(x);
+	if (!code)
+		code = sn_names_read(&x->classes, x->checkpoint);
 	if (code)
 		return code;
 	x->T = x->ids.n;
 	make_labels(x);
-	read_classes(x);
 	return set_dims(x);
 }

@@ -146,13 +146,13 @@ static int label(const SnTable *t, int64_t row, int column, const SnNames *names
 	return code;
 }
 
-static int read_labels(SnTexts *x, const SnAsked *a, const SnTable *t, int column)
+int sn_labels_read(int32_t **out, const SnAsked *a, const SnTable *t, int column, int most)
 {
 	SnNames names = {0};
-	int code = find_names(&names, a, t, column, (int)x->label->rows);
-	x->labels = sn_alloc(sizeof *x->labels * (size_t)t->nrow);
+	int code = find_names(&names, a, t, column, most);
+	*out = sn_alloc(sizeof **out * (size_t)t->nrow);
 	for (int64_t i = 0; i < t->nrow && !code; i++)
-		code = label(t, i, column, &names, &x->labels[i]);
+		code = label(t, i, column, &names, *out + i);
 	sn_names_close(&names);
 	return code;
 }
@@ -213,7 +213,9 @@ static uint64_t hash(const SnTexts *x)
 	uint64_t h = sn_hash64(x->pool.at, sizeof *x->pool.at * (size_t)x->pool.n, 0);
 	h = sn_hash64(x->at, sizeof *x->at * (size_t)x->n, h);
 	if (x->labels)
-		h = sn_hash64(x->labels, sizeof *x->labels * (size_t)x->n, h);
+		h = sn_hash64(x->labels, sizeof *x->labels * (size_t)(x->tags ? x->pool.n : x->n), h);
+	if (x->lasts)
+		h = sn_hash64(x->lasts, sizeof *x->lasts * (size_t)x->n, h);
 	return x->values ? sn_hash64(x->values, sizeof *x->values * (size_t)x->n, h) : h;
 }
 
@@ -222,11 +224,13 @@ static int read_rows(SnTexts *x, const SnAsked *a, SnTable *t)
 	SnColumns c;
 	if (x->tags)
 		return sn_fail(SN_USAGE, "%s learns a tag for each word: its data is words(..), not a table of texts", sn_text(a->entry->name));
+	if (x->last)
+		return sn_fail(SN_USAGE, "%s learns two places: its data is answers(..), not a table of texts", sn_text(a->entry->name));
 	int code = sn_rows_open(t, &c, a->o, a->path, x->label || x->value);
 	if (!code)
 		code = add_rows(x, t, &c);
 	if (!code && x->label)
-		code = read_labels(x, a, t, c.label);
+		code = sn_labels_read(&x->labels, a, t, c.label, (int)x->label->rows);
 	if (!code && x->value)
 		code = read_values(x, t, c.label);
 	if (!code)
@@ -246,7 +250,7 @@ static void order(SnInputs *in, SnTexts *x, const SnAsked *a)
 	sn_texts_order(x, train ? kept : 0);
 }
 
-static int open_table(SnInputs *in, const SnAsked *a)
+int sn_examples_open(SnInputs *in, const SnAsked *a, SnReadRows *read)
 {
 	SnTexts *x = sn_alloc(sizeof *x);
 	SnTable t = {0};
@@ -255,7 +259,7 @@ static int open_table(SnInputs *in, const SnAsked *a)
 	if (!code)
 		code = sn_texts_open(x, a);
 	if (!code)
-		code = read_rows(x, a, &t);
+		code = read(x, a, &t);
 	sn_table_close(&t);
 	in->examples = x->n;
 	in->hash = code ? 0 : hash(x);
@@ -264,6 +268,11 @@ static int open_table(SnInputs *in, const SnAsked *a)
 	if (code)
 		sn_inputs_close(in);
 	return code;
+}
+
+static int open_table(SnInputs *in, const SnAsked *a)
+{
+	return sn_examples_open(in, a, read_rows);
 }
 
 #define COLUMNS(kinds) \

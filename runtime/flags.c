@@ -207,6 +207,11 @@ static char *fixed_when_compiled(const SnOptions *o, const SnEntry *e, const cha
 	return e && sn_setting(e->settings, e->nsetting, name) ? sn_format("%s.%s", entry, name) : NULL;
 }
 
+static int texts_of(const SnOptions *o, const SnCommand *c)
+{
+	return c->kind == SN_INFER || c->kind == SN_EXPLAIN ? extras_of(o)->texts : 0;
+}
+
 static int unknown(const SnOptions *o, const char *arg, const SnCommand *c)
 {
 	const char *names[SN_MAX_FLAGS], *near = NULL;
@@ -216,11 +221,13 @@ static int unknown(const SnOptions *o, const char *arg, const SnCommand *c)
 		if (at(o, i)->kinds & kinds)
 			names[n++] = at(o, i)->name;
 	char *bare = sn_format("%.*s", (int)strcspn(arg, "="), arg);
+	bool text = strchr(bare, ' ') && texts_of(o, c);
 	const SnFlag *f = !strncmp(bare, "--", 2) ? meant(o, bare + 2, kinds) : NULL;
 	char *fixed = !f && !strncmp(bare, "--", 2) ? fixed_when_compiled(o, c->entry, bare + 2) : NULL;
 	if (!strncmp(bare, "--", 2))
 		near = f ? f->name : sn_nearest(bare + 2, names, n);
-	int code = fixed ? sn_fail(SN_USAGE, "%s: %s is fixed when the program is compiled: sinter build MODEL --set %s=..", c->name, bare, fixed)
+	int code = text ? sn_fail(SN_USAGE, "%s: unknown flag %s; a text that begins with a dash comes behind --", c->name, bare)
+	         : fixed ? sn_fail(SN_USAGE, "%s: %s is fixed when the program is compiled: sinter build MODEL --set %s=..", c->name, bare, fixed)
 	         : near ? sn_fail(SN_USAGE, "%s: unknown flag %s; did you mean --%s?", c->name, bare, near)
 	                : sn_fail(SN_USAGE, "%s: unknown flag %s (see %s --help)", c->name, bare, c->name);
 	free(fixed);
@@ -249,11 +256,6 @@ static int take(SnOptions *o, const SnFlag *f, const char *text)
 	if (end == text || *end || errno || !fits(f->type, v->num))
 		return sn_fail(SN_USAGE, "--%s wants %s, not \"%s\"", f->name, type_wants[f->type], text);
 	return SN_OK;
-}
-
-static int texts_of(const SnOptions *o, const SnCommand *c)
-{
-	return c->kind == SN_INFER || c->kind == SN_EXPLAIN ? extras_of(o)->texts : 0;
 }
 
 /* Of commands that read texts. "-": standard input. */
@@ -304,9 +306,15 @@ static int parse_one(SnOptions *o, const SnCommand *c, int left, char **argv)
 
 int sn_flags_parse(SnOptions *o, const SnCommand *c, int argc, char **argv)
 {
+	bool ended = false;   /* by "--": what follows is texts, with dashes or not */
 	o->entry = c->entry;
 	for (int i = 0; i < argc;) {
-		int taken = parse_one(o, c, argc - i, argv + i);
+		if (!ended && !strcmp(argv[i], "--")) {
+			ended = true;
+			i++;
+			continue;
+		}
+		int taken = !ended ? parse_one(o, c, argc - i, argv + i) : take_text(o, c, argv[i]) ? -1 : 1;
 		if (taken < 0)
 			return SN_USAGE;
 		i += taken;

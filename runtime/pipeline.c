@@ -70,6 +70,11 @@ const char *sn_pipeline_kind(const SnPipeline *p)
 	return sn_model_name(p->model);
 }
 
+SnStages sn_pipeline_stages(const SnPipeline *p)
+{
+	return (SnStages){p->normalizer, p->splitter, p->model, &p->added};
+}
+
 /* --- encoding */
 
 typedef struct Seen { char word[CACHED_BYTES]; uint8_t n, count; int32_t ids[CACHED_IDS]; } Seen;   /* n 0: free */

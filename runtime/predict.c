@@ -140,8 +140,9 @@ static int64_t rows_of(const SnPredict *p, const int64_t *order, int64_t at, int
 	return n;
 }
 
-static void run_all(SnPredict *p)
+void sn_predict_run(SnPredict *p)
 {
+	double started = sn_clock();
 	int64_t *order = sn_texts_sorted(&p->x, 0, p->n), most = sn_bound(p->o->entry, "B");
 	for (int64_t at = 0, n; at < p->n; at += n) {
 		n = rows_of(p, order, at, most);
@@ -156,6 +157,14 @@ static void run_all(SnPredict *p)
 		}
 	}
 	free(order);
+	p->seconds = sn_clock() - started;
+}
+
+void sn_predict_note(const SnPredict *p, int64_t n, const char *unit)
+{
+	if (!sn_given(p->o, "quiet"))
+		sn_note("%lld %s, %.4f s, %.1f/s; %lld tokens, %.0f/s, %.1f%% padding", (long long)n, unit, p->seconds, (double)n / p->seconds,
+		        (long long)p->tokens, (double)p->tokens / p->seconds, 100 * (1 - (double)p->tokens / (double)p->padded));
 }
 
 /* --- out */
@@ -220,7 +229,7 @@ static int write_file(const SnPredict *p, const char *path)
 
 /* --- the command */
 
-static int open_all(SnPredict *p, const char *checkpoint)
+int sn_predict_open(SnPredict *p, const char *checkpoint)
 {
 	const SnOptions *o = p->o;
 	int code = sn_data_tokenizer(&p->data, o, checkpoint, NULL);
@@ -229,12 +238,13 @@ static int open_all(SnPredict *p, const char *checkpoint)
 		code = sn_texts_open(&p->x, &asked);
 	if (!code && (p->x.label || p->x.value || p->x.tags))
 		code = sn_fail(SN_USAGE, "%s has an input beside its texts: give --inputs FILE", sn_text(o->entry->name));
-	if (!code)
-		code = take_texts(p);
-	if (!code)
-		code = encode(p);
-	if (!code)
-		code = open_outs(p);
+	return code;
+}
+
+int sn_predict_ready(SnPredict *p, const char *checkpoint)
+{
+	const SnOptions *o = p->o;
+	int code = open_outs(p);
 	if (!code)
 		code = sn_names_read(&p->names, checkpoint);
 	if (!code)
@@ -247,17 +257,36 @@ static int open_all(SnPredict *p, const char *checkpoint)
 static int predict(SnPredict *p, const char *checkpoint)
 {
 	const char *path = sn_str(p->o, "output", NULL);
-	int code = open_all(p, checkpoint);
+	int code = sn_predict_open(p, checkpoint);
+	if (!code)
+		code = take_texts(p);
+	if (!code)
+		code = encode(p);
+	if (!code)
+		code = sn_predict_ready(p, checkpoint);
 	if (code)
 		return code;
-	double started = sn_clock();
-	run_all(p);
-	double seconds = sn_clock() - started;
+	sn_predict_run(p);
 	code = path ? write_file(p, path) : print(p);
-	if (!code && !sn_given(p->o, "quiet"))
-		sn_note("%lld texts, %.4f s, %.1f/s; %lld tokens, %.0f/s, %.1f%% padding", (long long)p->n, seconds, (double)p->n / seconds, (long long)p->tokens,
-		        (double)p->tokens / seconds, 100 * (1 - (double)p->tokens / (double)p->padded));
+	if (!code)
+		sn_predict_note(p, p->n, "texts");
 	return code;
+}
+
+void sn_predict_close(SnPredict *p)
+{
+	for (int i = 0; i < p->nout; i++)
+		for (int64_t k = 0; k < p->n && p->out[i].rows; k++)
+			free(p->out[i].rows[k]);
+	for (int i = 0; i < p->nout; i++)
+		free(p->out[i].rows);
+	sn_table_close(&p->table);
+	sn_texts_close(&p->x);
+	sn_names_close(&p->names);
+	sn_data_close(&p->data);
+	sn_session_close(&p->s);
+	free(p->texts);
+	free(p->lines);
 }
 
 int sn_predict_main(const SnOptions *o)
@@ -267,18 +296,7 @@ int sn_predict_main(const SnOptions *o)
 	int code = sn_model_find(o, &checkpoint);
 	if (!code)
 		code = predict(&p, checkpoint);
-	for (int i = 0; i < p.nout; i++)
-		for (int64_t k = 0; k < p.n && p.out[i].rows; k++)
-			free(p.out[i].rows[k]);
-	for (int i = 0; i < p.nout; i++)
-		free(p.out[i].rows);
-	sn_table_close(&p.table);
-	sn_texts_close(&p.x);
-	sn_names_close(&p.names);
-	sn_data_close(&p.data);
-	sn_session_close(&p.s);
-	free(p.texts);
-	free(p.lines);
+	sn_predict_close(&p);
 	free(checkpoint);
 	return code;
 }

@@ -192,6 +192,16 @@ typedef struct SnEncoder SnEncoder;
 SnEncoder *sn_encoder_open(const SnTokenizer *);              /* the tokenizer stays open as long */
 void sn_encoder_close(SnEncoder *);                           /* NULL: nothing */
 int sn_encoder_add(SnEncoder *, const char *text, size_t n, const char *what, SnIds *out);
+/* offsets.c: a text's ids, and the bytes of it that each is from, whole characters */
+typedef struct SnPlaces { SnIds ids, from, to; } SnPlaces;
+typedef struct SnOffsets SnOffsets;
+SnOffsets *sn_offsets_open(const SnTokenizer *);              /* the tokenizer stays open as long */
+void sn_offsets_close(SnOffsets *);                           /* NULL: nothing */
+int sn_offsets_add(SnOffsets *, const char *text, size_t n, const char *what, SnPlaces *out, bool *lost);   /* lost: this tokenizer's stages don't tell */
+void sn_places_close(SnPlaces *);
+/* For each id that sn_post_process puts out of na and nb (-1: no second text) ids: k of the first text, SN_SECOND + k, or -1 */
+enum { SN_SECOND = 1 << 24 };
+void sn_places(const SnTokenizer *, int64_t na, int64_t nb, SnIds *out);
 bool sn_is_special(const SnTokenizer *, int32_t id);          /* an added token that is no text */
 /* A text's ids, or two texts' (b not NULL), with what the post-processor adds, appended to ids; their type ids to types. */
 void sn_post_process(const SnTokenizer *, const SnIds *a, const SnIds *b, SnIds *ids, SnIds *types);
@@ -375,6 +385,8 @@ char *sn_renamed(const SnProgram *, const char *name);        /* by the program'
 /* path: a file as sn_st_open takes it, or a directory with model.safetensors or model.safetensors.index.json. */
 int sn_weights_load(SnSession *, const SnProgram *, const char *path);   /* SN_DATA */
 int sn_weights_check(const SnEntry *, const SnProgram *, const char *path);   /* the same without reading any: only says how they match */
+/* Names of the entry's parameters that the file has no tensor for, appended to names; nothing else is judged. SN_DATA where it can't be read. */
+int sn_weights_lack(const SnEntry *, const SnProgram *, const char *path, SnStr *names);
 char *sn_weights_file(const char *dir);                       /* the one of the two that is there; malloc'ed or NULL */
 int sn_states_load(SnSession *, const char *path);            /* m.*, v.*: exact names and shapes; SN_DATA */
 

@@ -36,6 +36,7 @@ typedef struct SnText { int64_t at[2]; int32_t n[2]; int64_t row; } SnText;   /*
 typedef struct SnTexts {
 	const SnSlot *ids[2], *types, *real[2];   /* one sequence, with its segments; or two, each by itself */
 	const SnSlot *label, *value, *tags;       /* i32[B], f32[B], i32[B,T]; NULL: none */
+	const SnSlot *last;           /* a second i32[B]: label and last are then where an answer begins and ends */
 	int B, T;                     /* symbols */
 	int64_t most;                 /* ids of a sequence */
 	const SnTokenizer *tokenizer;
@@ -46,6 +47,7 @@ typedef struct SnTexts {
 	int64_t n, cap, cut;          /* cut: how many were longer than `most` */
 	int32_t *labels;              /* (n), of label; (pool.n), of tags */
 	float *values;                /* (n), of value */
+	int32_t *lasts;               /* (n), of last */
 } SnTexts;
 /* Which input is what: ids are the first i32[B,T], other ids of the same table a second text, i32[B,T] of another table segments, bool[B,T] what
  * is real of either text, i32[B,T] that may be ignored tags, i32[B] a label, f32[B] a number. SN_USAGE where that doesn't fit. T: the longest row. */
@@ -53,6 +55,7 @@ int sn_texts_open(SnTexts *, const SnAsked *);
 void sn_texts_close(SnTexts *);
 /* Adds a text, or a pair (b.s not NULL), cut to what fits: of a pair the longer one first. what: for messages. */
 int sn_texts_add(SnTexts *, SnCell a, SnCell b, const char *what);
+void sn_texts_put(SnTexts *, SnIds *a, SnIds *b);             /* the same of ids that fit; b NULL: one text */
 int64_t sn_texts_length(const SnTexts *, int64_t i);          /* the longer of its sequences */
 void sn_texts_fill(const SnTexts *, SnSession *, const int64_t *pick, int64_t n);
 /* Orders by length: 0..n-1, the longest first, of equals the first first. malloc'ed */
@@ -74,8 +77,62 @@ int sn_names_from(SnNames *, json_t *config);                 /* SN_DATA */
 
 /* feed_table.c */
 extern const SnFeeder sn_feeder_table, sn_feeder_texts;
+/* Opens examples that `read` makes of a->path; the table is closed behind it. */
+typedef int SnReadRows(SnTexts *, const SnAsked *, SnTable *);
+int sn_examples_open(SnInputs *, const SnAsked *, SnReadRows *read);
+/* Of each cell of the column its label's number, malloc'ed, below `most`; which names there are is decided, and kept, as the use asks. SN_DATA */
+int sn_labels_read(int32_t **out, const SnAsked *, const SnTable *, int column, int most);
 typedef struct SnColumns { int text, pair, label; } SnColumns; /* -1: none */
 int sn_rows_open(SnTable *, SnColumns *, const SnOptions *, const char *path, bool labelled);
+
+/* words.c: sentences as words, and words as rows of ids */
+extern const SnFeeder sn_feeder_words;                        /* feed_words.c */
+typedef struct SnWords {
+	SnTable table;                /* what the words are of, where they were read from a file */
+	json_t **lists;               /* (n) */
+	const char **texts;           /* (n) a sentence that was given as a text; NULL: as a list */
+	int64_t *lines, *first;       /* (n); (n + 1): of all words */
+	SnCell *words, *tags;         /* of all; a tag's s NULL: there is none */
+	int64_t *at;                  /* of words of texts: where in it each begins, in bytes */
+	int64_t n, nword, cap, capword, tagged;   /* tagged: sentences with tags */
+} SnWords;
+/* labelled: a column of tags is wanted; where it is not it is read if it is there. SN_USAGE, SN_DATA */
+int sn_words_read(SnWords *, const SnOptions *, const char *path, bool labelled);
+int sn_words_split(SnWords *, const char *text, int64_t line);  /* at blanks and punctuation, as BERT's pre-tokenizer does; SN_DATA */
+void sn_words_close(SnWords *);
+char *sn_words_place(const SnWords *, int64_t i);             /* "data.conll:3", malloc'ed */
+/* All sentences as rows, in order. pieces: for each id of the pool the number of the word that it is the first piece of, in all words; -1. */
+int sn_words_encode(const SnWords *, SnTexts *, SnIds *pieces);   /* SN_DATA */
+int sn_tag_main(const SnOptions *);                           /* tag.c */
+
+/* questions.c: questions on contexts; and both as rows, of long contexts several */
+typedef struct SnGold { const char *text; int64_t from, to; } SnGold;   /* an answer, and its bytes in the context */
+typedef struct SnQuestion { SnCell id, question, context; json_t *answers; SnGold *gold; int ngold; int64_t line; } SnQuestion;
+typedef struct SnQuestions {
+	const char *path;             /* NULL: of the command line */
+	SnTable table;                /* what texts are of: this, */
+	json_t *root;                 /* or this */
+	SnQuestion *at;
+	int64_t n, cap;
+} SnQuestions;
+int sn_questions_read(SnQuestions *, const SnOptions *, const char *path, bool labelled);   /* SN_USAGE, SN_DATA */
+void sn_questions_add(SnQuestions *, const char *question, const char *context);   /* keeps both */
+void sn_questions_close(SnQuestions *);
+char *sn_question_place(const SnQuestions *, int64_t i);      /* malloc'ed */
+typedef struct SnWindow { int64_t question, first, n, base; } SnWindow;   /* its context's tokens: which of `from`; how many; where in the row */
+typedef struct SnWindows { SnWindow *at; int64_t n, cap, nquestion, cut; SnIds from, to; } SnWindows;   /* from, to: bytes of all contexts' tokens */
+int sn_windows_open(SnWindows *, const SnOptions *, SnTexts *, const SnQuestions *);   /* a row for each; SN_USAGE, SN_DATA */
+void sn_windows_close(SnWindows *);
+extern const SnFeeder sn_feeder_answers;                      /* feed_answers.c */
+int sn_reader_main(const SnOptions *);                        /* reader.c */
+
+static inline int64_t sn_characters(const char *s, int64_t n)   /* of UTF-8 */
+{
+	int64_t count = 0;
+	for (int64_t i = 0; i < n; i++)
+		count += (s[i] & 0xC0) != 0x80;
+	return count;
+}
 
 /* predict.c: an infer entry on texts: results a row each, in the order of the rows */
 int sn_predict_main(const SnOptions *);
@@ -98,7 +155,14 @@ typedef struct SnPredict {
 	SnNames names;
 	SnOut out[SN_MAX_METRICS];
 	int nout;
+	double seconds;
 } SnPredict;
+/* In parts: the tokenizer and x, to which rows are added (n becomes as many); all else; the calls; what it took, if that is to be said. */
+int sn_predict_open(SnPredict *, const char *checkpoint);     /* SN_USAGE, SN_DATA */
+int sn_predict_ready(SnPredict *, const char *checkpoint);
+void sn_predict_run(SnPredict *);
+void sn_predict_note(const SnPredict *, int64_t n, const char *unit);
+void sn_predict_close(SnPredict *);
 char *sn_predict_place(const SnPredict *, int64_t i);         /* "texts.txt:3", malloc'ed */
 
 /* show.c: one example's results as JSON, by what the entry's data says is shown */

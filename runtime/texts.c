@@ -50,7 +50,8 @@ static int place(SnTexts *t, const SnAsked *a, const SnSlot *s)
 		return wrong(a, s, "is neither [B,T] nor [B]");
 	t->B = (int)x[0].sym;
 	if (s->rank == 1)
-		return (s->dtype == SN_I32 && take(&t->label, s)) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK : wrong(a, s, "is one too many, or of another type");
+		return (s->dtype == SN_I32 && (take(&t->label, s) || take(&t->last, s))) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK
+			 : wrong(a, s, "is one too many, or of another type");
 	if (t->T >= 0 && t->T != x[1].sym)
 		return wrong(a, s, "has an axis of its own");
 	t->T = (int)x[1].sym;
@@ -109,6 +110,7 @@ void sn_texts_close(SnTexts *t)
 	free(t->at);
 	free(t->labels);
 	free(t->values);
+	free(t->lasts);
 	*t = (SnTexts){0};
 }
 
@@ -164,6 +166,11 @@ int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
 	return code;
 }
 
+void sn_texts_put(SnTexts *t, SnIds *a, SnIds *b)
+{
+	put(t, add_row(t), 0, a, b);
+}
+
 int64_t sn_texts_length(const SnTexts *t, int64_t i)
 {
 	return t->at[i].n[0] > t->at[i].n[1] ? t->at[i].n[0] : t->at[i].n[1];
@@ -209,6 +216,8 @@ void sn_texts_fill(const SnTexts *t, SnSession *s, const int64_t *pick, int64_t 
 	for (int64_t i = 0; i < n; i++) {
 		if (t->label)
 			((int32_t *)(s->arena + t->label->offset))[i] = t->labels[t->at[pick[i]].row];
+		if (t->last)
+			((int32_t *)(s->arena + t->last->offset))[i] = t->lasts[t->at[pick[i]].row];
 		if (t->value)
 			((float *)(s->arena + t->value->offset))[i] = t->values[t->at[pick[i]].row];
 	}

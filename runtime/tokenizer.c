@@ -221,6 +221,15 @@ int32_t sn_tokenizer_size(const SnTokenizer *t)
 	return t->size;
 }
 
+const char *sn_tokenizer_stages(const SnTokenizer *t, SnStages *out, size_t *n)
+{
+	if (t->kind != FILES)
+		return NULL;
+	*out = sn_pipeline_stages(t->pipeline);
+	*n = t->njson;
+	return t->json;
+}
+
 static int encode_chars(const SnTokenizer *t, const char *text, size_t n, const char *what, SnIds *out)
 {
 	for (size_t at = 0; at < n;) {

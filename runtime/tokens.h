@@ -129,6 +129,9 @@ int sn_decoder_run(const SnDecoder *, SnStrings *, bool piece, bool first, SnStr
 
 /* pipeline.c: a tokenizer.json */
 typedef struct SnPipeline SnPipeline;
+typedef struct SnStages { const SnNormalizer *normalizer; const SnSplitter *splitter; const SnModel *model; const SnAddedTokens *added; } SnStages;
+SnStages sn_pipeline_stages(const SnPipeline *);
+const char *sn_tokenizer_stages(const SnTokenizer *, SnStages *, size_t *n);   /* its file's text; NULL: it is of bytes or characters */
 SnPipeline *sn_pipeline_open(json_t *, const char *path);
 void sn_pipeline_close(SnPipeline *);
 int32_t sn_pipeline_size(const SnPipeline *);

@@ -19,7 +19,11 @@ typedef struct Match {
 	int nparam, nrenamed;
 	bool kept;                    /* some are read where the file has them, while the session lives */
 	const char *add, *strip;      /* file's name = add + (parameter's name less strip) */
+	SnStr *lacks;                 /* only this is asked: names of parameters without a tensor */
 } Match;
+
+/* What takes weights. s NULL: they are only matched. */
+typedef struct Taker { SnSession *s; const SnEntry *e; const SnProgram *program; SnStr *lacks; } Taker;
 
 static const char *file_name(const Match *m, const char *param, char *buf, size_t size)
 {
@@ -310,6 +314,16 @@ static void read_share(void *ctx, int tid, int n)
 	}
 }
 
+static void list_missing(const Match *m)
+{
+	int n = 0;
+	for (int i = 0; i < m->nparam; i++)
+		if (!m->found[i] && !m->params[i]->adapter && n++ < SHOWN / 2)
+			sn_str_printf(m->lacks, "%s%s", n > 1 ? ", " : "", sn_text(m->params[i]->name));
+	if (n > SHOWN / 2)
+		sn_str_printf(m->lacks, " and %d more", n - SHOWN / 2);
+}
+
 static int match(Match *m)
 {
 	Prefix prefix;
@@ -317,6 +331,10 @@ static int match(Match *m)
 	m->add = prefix.add;
 	m->strip = prefix.strip;
 	find_partners(m);
+	if (m->lacks) {
+		list_missing(m);
+		return SN_OK;
+	}
 	int misfits = report_misfits(m), missing = report_missing(m), extra = report_extra(m);
 	if (!misfits && !missing && !extra) {
 		report_match(m);
@@ -390,10 +408,10 @@ static int rename_all(SnSafetensors *f, const SnProgram *p, char **names, int *c
 	return SN_OK;
 }
 
-/* s NULL: they are only matched. */
-static int take_renamed(SnSession *s, const SnEntry *e, const SnProgram *program, SnSafetensors *file, int nrenamed)
+static int take_renamed(const Taker *by, SnSafetensors *file, int nrenamed)
 {
-	Match m = {.s = s, .program = program, .file = file, .nrenamed = nrenamed};
+	const SnEntry *e = by->e;
+	Match m = {.s = by->s, .program = by->program, .file = file, .nrenamed = nrenamed, .lacks = by->lacks};
 	const SnTensor *t = e->tensors;
 	size_t n = (size_t)e->ntensor + 1;
 	m.params = sn_alloc(sizeof *m.params * n);
@@ -403,7 +421,7 @@ static int take_renamed(SnSession *s, const SnEntry *e, const SnProgram *program
 		if (t[i].kind == 0)
 			m.params[m.nparam++] = &t[i];
 	int code = match(&m);
-	if (!code && s)
+	if (!code && m.s)
 		load(&m);
 	free(m.params);
 	free(m.found);
@@ -424,19 +442,19 @@ static int remember_base(SnSession *s, const SnSafetensors *f, uint64_t wanted)
 	return !wanted || wanted == s->base_sum ? SN_OK : sn_fail(SN_DATA, "%s: not the weights that the adapter was trained upon (its checksum is another)", f->path);
 }
 
-static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path, uint64_t wanted)
+static int take_file(const Taker *by, const char *path, uint64_t wanted)
 {
 	SnSafetensors file;
 	int code = open_verified(&file, path, false), count = 0;
 	if (code)
 		return code;
 	char **names = sn_alloc(sizeof *names * (size_t)(file.n + 1));
-	if (s)
-		code = remember_base(s, &file, wanted);
+	if (by->s)
+		code = remember_base(by->s, &file, wanted);
 	if (!code)
-		code = rename_all(&file, program, names, &count);
+		code = rename_all(&file, by->program, names, &count);
 	if (!code)
-		code = take_renamed(s, e, program, &file, count);
+		code = take_renamed(by, &file, count);
 	for (int i = 0; i < file.n; i++)
 		free(names[i]);
 	free(names);
@@ -445,8 +463,9 @@ static int take_file(SnSession *s, const SnEntry *e, const SnProgram *program, c
 }
 
 /* The file in the directory, or the one that its adapter was trained upon. */
-static int take_dir(SnSession *s, const SnEntry *e, const SnProgram *program, const char *dir)
+static int take_dir(const Taker *by, const char *dir)
 {
+	const SnSession *s = by->s;
 	uint64_t sum = 0;
 	char *file = sn_weights_file(dir);
 	if (!file && sn_adapter_is(dir)) {
@@ -458,14 +477,14 @@ static int take_dir(SnSession *s, const SnEntry *e, const SnProgram *program, co
 		if (!file)
 			return SN_DATA;
 	}
-	int code = file ? take_file(s, e, program, file, sum) : sn_fail(SN_DATA, "%s: no model.safetensors in it", dir);
+	int code = file ? take_file(by, file, sum) : sn_fail(SN_DATA, "%s: no model.safetensors in it", dir);
 	free(file);
 	return code;
 }
 
-static int take(SnSession *s, const SnEntry *e, const SnProgram *program, const char *path)
+static int take(const Taker *by, const char *path)
 {
-	return sn_is_dir(path) ? take_dir(s, e, program, path) : take_file(s, e, program, path, 0);
+	return sn_is_dir(path) ? take_dir(by, path) : take_file(by, path, 0);
 }
 
 int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
@@ -475,13 +494,18 @@ int sn_weights_load(SnSession *s, const SnProgram *program, const char *path)
 		return sn_fail(SN_USAGE, "%s has an adapter of its own: --adapter goes with the model that both were trained upon", path);
 	if (adapts)
 		s->adapter = path;
-	int code = take(s, s->entry, program, path);
+	int code = take(&(Taker){s, s->entry, program, NULL}, path);
 	return code || !s->adapter ? code : sn_adapter_load(s, program, s->adapter);
 }
 
 int sn_weights_check(const SnEntry *e, const SnProgram *program, const char *path)
 {
-	return take(NULL, e, program, path);
+	return take(&(Taker){NULL, e, program, NULL}, path);
+}
+
+int sn_weights_lack(const SnEntry *e, const SnProgram *program, const char *path, SnStr *names)
+{
+	return take(&(Taker){NULL, e, program, names}, path);
 }
 
 static bool is_moment(const SnTensor *t)

@@ -20,6 +20,7 @@ check "from which it goes on" "$bert" classifier --resume "$tb/run-17" --steps 4
 check "and one without a stop" "$bert" classifier --data "$tb/train.tsv" --valid "$tb/dev.tsv" $tuned --steps 40 -q --out "$tb/run-40"
 check "has the same bits" cmp "$tb/run-17/last/model.safetensors" "$tb/run-40/last/model.safetensors"
 check "config.json has the labels' names" grep -q '"neg"' "$tb/run-1/best/config.json"
+check "and no weights that were not trained" test "$("$build/tools/tensors" print "$tb/run-1/best/model.safetensors" | grep -cE '^(cls|qa_outputs)')" = 0
 exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  f1 [01]\.[0-9]+  mcc [01]\.[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
 sed '1!s/\t/,/; 1s/.*/id,x,label/; s/\t/,/' "$tb/dev.tsv" | sed '1!s/^\([0-9]*\),\(.*\),\(.*\)$/\1,"\2","\3"/' > "$tb/dev.csv"
 awk -F'\t' 'NR > 1 { printf "{\"say\": \"%s\", \"class\": \"%s\"}\n", $2, $3 }' "$tb/dev.tsv" > "$tb/dev.jsonl"
@@ -71,6 +72,9 @@ exits "a short row" 3 'bad.tsv:2: 1 fields; there are 2 columns' "$bert" classif
 printf 'x' > "$tb/bad.dat"
 exits "a form that nothing tells" 2 'bad.dat: is it tsv, csv' "$bert" classifier --data "$tb/bad.dat" $no
 exits "nothing to classify" 2 'give a text, --data FILE' "$bert" classify -m "$tb/run-1"
+exits "a text with a dash" 2 'a text that begins with a dash comes behind --' "$bert" classify -m "$tb/run-1" "- a bad day"
+exits "comes behind two" 0 '^\{"text":"- a bad day","label":"neg"' "$bert" classify -m "$tb/run-1" -q -- "- a bad day"
+exits "help says what takes texts" 0 '^  classify +run the model on texts' "$bert" --help
 exits "texts and a file" 2 'exclude each other' "$bert" classify -m "$tb/run-1" x --data "$tb/asked"
 
 # Weights that lack a whole layer that the file calls fresh, as those of a pre-training do; part of one, or another name, is an error.

@@ -29,6 +29,8 @@ exits "a model of other ids" 3 "another vocabulary" $drafted --draft "$tmp/gpt_o
 exits "a program without weights" 1 "no weights" $drafted --draft "$tmp/gpt_other"
 printf '#!/bin/sh\nexec sleep 60 0<&- 1>&-\n' > "$tmp/stays" && chmod +x "$tmp/stays"
 exits "a program that stays when all is over" 1 "proposes nothing" timeout 20 $drafted --draft "$tmp/stays"
+printf '#!/bin/sh\nexec sleep 60\n' > "$tmp/silent_draft" && chmod +x "$tmp/silent_draft"
+exits "a program that never answers" 1 "silent_draft has not answered for 1 s" env SN_DRAFT_SECONDS=1 timeout 20 $drafted --draft "$tmp/silent_draft"
 exits "a program that is none" 1 "proposes nothing" $drafted --draft /bin/true
 exits "a program that is not there" 1 "can't run" $drafted --draft "$tmp/nowhere"
 exits "weights without a program" 2 "is the weights of --draft" $drafted --draft-model "$tmp/run1"

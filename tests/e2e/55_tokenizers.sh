@@ -6,7 +6,7 @@ check "twice the same file" sh -c "$tok train '$tmp/prose.txt' '$corpus' -o '$tm
 check "and WordPiece" $tok train "$tmp/prose.txt" -o "$tmp/wordpiece.json" --vocab 900 --kind wordpiece
 check "decoding gives the text back" sh -c "$tok encode -t '$tmp/bpe.json' '$corpus' | $tok decode -t '$tmp/bpe.json' | cmp - '$corpus'"
 check "in less than half as many tokens as bytes" sh -c "test \$(($($tok encode -t "$tmp/bpe.json" "$tmp/prose.txt" | wc -w) * 2)) -lt $(wc -c < "$tmp/prose.txt")"
-exits "special tokens come first" 0 '^\{"ids":\[0\],"type_ids":\[0\],"tokens":\["<\|endoftext\|>"\]\}' sh -c "printf '<|endoftext|>' | $tok encode -t '$tmp/bpe.json' --json"
+exits "special tokens come first" 0 '^\{"ids":\[0\],"type_ids":\[0\],"tokens":\["<\|endoftext\|>"\],"offsets":\[\[0,13\]\]\}' sh -c "printf '<|endoftext|>' | $tok encode -t '$tmp/bpe.json' --json"
 exits "post-processors add theirs" 0 '^2 .* 3$' sh -c "echo The compiler | $tok encode -t '$tmp/wordpiece.json'"
 exits "to pairs too" 0 '"type_ids":\[0,0.*,1,1\]' sh -c "echo the > '$tmp/a'; echo memory > '$tmp/b'; $tok encode -t '$tmp/wordpiece.json' '$tmp/a' --pair '$tmp/b' --json"
 exits "not to --plain" 0 '^[0-9 ]+$' sh -c "echo the | $tok encode -t '$tmp/wordpiece.json' --plain | grep -v '^2 '"

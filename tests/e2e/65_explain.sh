@@ -43,6 +43,35 @@ check "a page" $bert "if (a < b && c) <b>bold</b> </script> [MASK]" -o "$why/a.h
 check "has a token each, and no markup of the text's" sh -c "grep -q 'class=\"tok' $why/a.html && ! grep -qE '<b>bold|</script> \[MASK' $why/a.html && test \$(grep -c '</script>' $why/a.html) = 2"
 check "refers to nothing outside" sh -c "! grep -qE 'https?://|src=|@import|url\(' $why/a.html"
 
+# A classifier: of texts where one word decides, that word is why, by the classes' names; the same command explains a pre-trained model.
+awk 'BEGIN { srand(11); split("the a day house was very food and place walk", w); print "text\tlabel"
+	for (i = 0; i < 600; i++) { y = rand() < 0.5; n = 3 + int(rand() * 8); at = int(rand() * n); s = ""
+		for (k = 0; k < n; k++) s = s (k ? " " : "") (y && k == at ? "offer" : w[1 + int(rand() * 10)])
+		print s "\t" (y ? "spam" : "ham") } }' > "$why/mail.tsv"
+cut -f1 "$why/mail.tsv" | sed 1d > "$why/words.txt"
+check "a tokenizer of words" "$sinter" tokenizer train "$why/words.txt" --kind wordpiece --vocab 100 -o "$why/words.json"
+check "a classifier is trained" "$why/bert" train classifier --data "$why/mail.tsv" --tokenizer "$why/words.json" --lr 2e-3 --warmup 10 --schedule constant --epochs 4 -q --out "$why/mail"
+class="$why/bert explain -m $why/mail"
+offer="the food was an offer and a very nice place"
+exits "the weights say what is explained" 0 '^result: "spam", score [-0-9.]+, probability 0\.9[0-9]+; likeliest: "spam"' $class "$offer"
+exits "and it says so" 0 'the weights are those of explain_classify' $class "$offer"
+exits "another class than the likeliest" 0 '^result: "ham", score -' $class "$offer" --class ham -q
+exits "by its own name" 0 '^result: "ham", ' "$why/bert" explain_classify -m "$why/mail" "the house" -q
+complete "it is complete, too" $class "$offer" --class spam
+$class "$offer" --class spam --json -q > "$why/class.json"
+largest() {  # the token with the largest attribution, and how many times the next one's
+	paste <(grep -o '"token":"[^"]*","segment"' "$1" | cut -d'"' -f4) <(sed -E 's/.*"integrated_gradients":\[([^]]*)\].*/\1/' "$1" | tr ',' '\n') |
+		awk -F'\t' '{ v = $2 < 0 ? -$2 : $2; if (v > a) { b = a; a = v; w = $1 } else if (v > b) b = v } END { print w, (a > 10 * b) }'
+}
+check "the word that decides is why" test "$(largest "$why/class.json")" = "offer 1"
+check "the page names the class" sh -c "$class '$offer' -o $why/class.html -q && grep -q spam $why/class.html"
+exits "a class by a wrong name" 2 'classes 0 to 1, by name ham, spam; did you mean spam' $class "$offer" --class spm
+exits "a pre-trained model has no classifier" 3 'classifier.weight: not in the file' "$why/bert" explain_classify -m "$why/run" "x"
+check "a program of classes alone" "$sinter" build --preset nano --set V=400 --entry explain_classify -o "$why/alone" models/bert.sinter
+exits "has that command" 0 '^result: "spam"' "$why/alone" explain_classify -m "$why/mail" "$offer" -q
+"$tensors" write "$why/none.st" bert.pooler.dense.bias F32 48 0
+exits "weights of neither" 3 "none of this program's explain entries has its weights there: explain lacks .*; explain_classify lacks .* and [0-9]+ more" "$why/bert" explain -m "$why/none.st" x --tokenizer "$why/words.json"
+
 # GPT-2: only on request
 check "gpt2 has no explain entry" "$sinter" build $tiny -o "$why/plain" models/gpt2.sinter
 exits "unless it is asked for" 2 "unknown command" "$why/plain" explain --random x

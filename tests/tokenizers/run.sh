@@ -10,6 +10,7 @@ command -v npm > /dev/null || { echo "skipped: npm is absent"; exit 0; }
 work=$build/npm
 mkdir -p "$work"
 [ -d "$work/node_modules/@huggingface/tokenizers" ] || (cd "$work" && npm init -y > /dev/null && npm install --silent @huggingface/tokenizers@0.2.0) || exit 1
+[ -d "$work/node_modules/@anush008/tokenizers" ] || (cd "$work" && npm install --silent @anush008/tokenizers@0.6.0)
 tool=$build/tools/tokens
 cp "$data"/tokenizers/*.tokenizer.json "$work"
 "$tool" "$data/tokenizers/gpt2.merges.txt" -w "$work/gpt2.tokenizer.json"
@@ -19,5 +20,10 @@ failed=0
 for t in "$work"/*.tokenizer.json; do
 	node tests/tokenizers/compare.mjs "$work" "$tool" "$t" "$n" "$work" || failed=1
 	"$tool" "$t" -n "$data/text/tinyshakespeare.txt"
+done
+[ -d "$work/node_modules/@anush008/tokenizers" ] || echo "skipped: offsets, npm has no @anush008/tokenizers for this machine"
+for t in bert-base-uncased roberta-base; do
+	[ -d "$work/node_modules/@anush008/tokenizers" ] || continue
+	node tests/tokenizers/offsets.mjs "$work" "$build/sinter" "$work/$t.tokenizer.json" $((n < 100 ? n : 100)) "$work" || failed=1
 done
 exit $failed
