@@ -91,3 +91,12 @@ put_bert "$tb/half.st" '^(classifier.bias|cls)'
 exits "nor is half a head filled up" 3 "classifier.bias: not in the file" "$bert" classifier -m "$tb/half.st" $on --out "$tb/never"
 put_bert "$tb/lost.st" '^(classifier|cls|bert.embeddings.LayerNorm.bias)'
 exits "or another tensor" 3 "embeddings.LayerNorm.bias: not in the file" "$bert" classifier -m "$tb/lost.st" $on --out "$tb/never"
+
+# MiniLM learns from pairs, of which all others of a batch are negatives.
+awk -F'\t' 'NR == 1 { print "text\tpair"; next } { print $2 "\t" $2 " and food" }' "$tb/train.tsv" > "$tb/alike.tsv"
+check "minilm builds" "$sinter" build models/minilm.sinter --preset nano -o "$tb/minilm"
+for t in 1 2; do
+	check "pairs are learnt on $t threads" "$tb/minilm" train --data "$tb/alike.tsv" --tokenizer "$tb/tokenizer.json" --steps 40 --lr 1e-3 --warmup 5 -q -t $t --out "$tb/alike-$t"
+done
+check "to the same bits, too" cmp "$tb/alike-1/last/model.safetensors" "$tb/alike-2/last/model.safetensors"
+check "and the loss falls" awk -F"[:,]" '/"loss"/ { if (!n++) first = $4; last = $4 } END { exit !(last < first / 2) }' "$tb/alike-1/metrics.jsonl"
