@@ -72,6 +72,17 @@ exits "has that command" 0 '^result: "spam"' "$why/alone" explain_classify -m "$
 "$tensors" write "$why/none.st" bert.pooler.dense.bias F32 48 0
 exits "weights of neither" 3 "none of this program's explain entries has its weights there: explain lacks .*; explain_classify lacks .* and [0-9]+ more" "$why/bert" explain -m "$why/none.st" x --tokenizer "$why/words.json"
 
+# Maps of attention are the same whether the layers keep scores or not (flash), here where flash is what is compiled.
+long="--preset nano --set V=400 --set N=512 --set explain.T=512 --entry explain models/bert.sinter"
+plans() { "$sinter" build $long "$@" --emit=plan -o "$why/plan" && grep -cE '[0-9] +flash f32' "$why/plan"; }
+check "flash at 512 tokens, not without it" test "$(($(plans) > 0)) $(plans --without flash)" = "1 0"
+check "built with it" "$sinter" build $long -o "$why/flash"
+check "and without" "$sinter" build $long --without flash -o "$why/noflash"
+numbers() { "$1" explain --random --seed 3 --tokenizer byte "some words of a text" --class 1 -q --json | sed -E 's/.*"attention"://; s/"lens":.*//; s/"layer":"[^"]*"//g' | grep -oE '[0-9]+\.[0-9e.-]+'; }
+numbers "$why/flash" > "$why/flash.txt"; numbers "$why/noflash" > "$why/noflash.txt"
+T=$(printf 'some words of a text' | wc -c)
+check "the same maps" sh -c "paste $why/flash.txt $why/noflash.txt | awk '{ d = \$1 - \$2; if (d < 0) d = -d; bad += d > 1e-6 || \$2 == \"\" } END { print NR, bad + 0 }' | grep -qx '$((T * T * (2 * 3 + 1))) 0'"
+
 # GPT-2: only on request
 check "gpt2 has no explain entry" "$sinter" build $tiny -o "$why/plain" models/gpt2.sinter
 exits "unless it is asked for" 2 "unknown command" "$why/plain" explain --random x

@@ -56,3 +56,10 @@ exits "not built with taps" 2 'predict has no taps: values are named when it is 
 exits "no such tap in it" 2 '--tap nothing: predict has no tap of such a name' "$taps/m" $run --tap nothing
 exits "no such value" 1 'did you mean .half.0.w.' "$sinter" build --tap half.0.v "$taps/m.sinter" -o "$taps/never"
 check "what experts see has no name" sh -c "! $sinter names --values tests/models/experts.sinter 2>/dev/null | grep -q rows"
+# What is not tapped costs nothing: without --tap the graph is that with it less its outputs.
+graph() { "$sinter" build --entry predict --emit=graph "$taps/m.sinter" -o "$@"; }
+check "the graph" graph "$taps/plain.g"
+check "with taps" graph "$taps/tapped.g" --tap 'half.*' --tap M.h
+check "taps are outputs, nine of them" test "$(grep -c 'name="tap:' "$taps/tapped.g") $(grep -c 'tap:' "$taps/plain.g")" = "9 0"
+check "and nothing else in a graph" sh -c "grep -v 'name=\"tap:' $taps/tapped.g | cmp - $taps/plain.g"
+check "so a program without has none of their names" sh -c "! grep -aq 'tap:half' $taps/plain && grep -aq 'tap:half' $taps/m"
