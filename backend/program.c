@@ -372,6 +372,21 @@ static LLVMValueRef costs_function(Program *p, EntryBuild *b, const Graph *graph
 	return gen_end(&g);
 }
 
+static LLVMValueRef object(Program *p, const char *symbol)
+{
+	LLVMValueRef known = LLVMGetNamedGlobal(p->mod, symbol);
+
+	return known ? known : LLVMAddGlobal(p->mod, p->i64, symbol);
+}
+
+static bool has_output(const Graph *g, const char *prefix)
+{
+	for (int i = 0; i < g->vals.len; i++)
+		if (g->vals.at[i]->op == OP_OUTPUT && strncmp(g->vals.at[i]->a.name, prefix, strlen(prefix)) == 0)
+			return true;
+	return false;
+}
+
 static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 {
 	LLVMValueRef v[SnFunction_COUNT] = { 0 };
@@ -397,6 +412,7 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	v[SnFunction_ncost] = number(p, costs.len);
 	v[SnFunction_externals] = array(p, &externals, "externals");
 	v[SnFunction_nexternal] = number(p, externals.len);
+	v[SnFunction_wholes] = has_output(g, "whole:") ? object(p, "sn_wholes") : nothing(p);
 	return RECORD(p, SnFunction, v);
 }
 
@@ -476,13 +492,6 @@ static LLVMValueRef syms(Program *p, const EntryBuild *b)
 }
 
 /* Something of the runtime's: who names it has it linked. */
-static LLVMValueRef object(Program *p, const char *symbol)
-{
-	LLVMValueRef known = LLVMGetNamedGlobal(p->mod, symbol);
-
-	return known ? known : LLVMAddGlobal(p->mod, p->i64, symbol);
-}
-
 /* What its data asks for. */
 static LLVMValueRef feeder(Program *p, const Entry *e)
 {
@@ -508,11 +517,8 @@ static LLVMValueRef runner(Program *p, const Entry *e)
 static bool has_taps(const Entry *e)
 {
 	for (int i = 0; i < e->graphs.len; i++)
-		for (int k = 0; k < e->graphs.at[i]->vals.len; k++) {
-			const Value *v = e->graphs.at[i]->vals.at[k];
-			if (v->op == OP_OUTPUT && strncmp(v->a.name, "tap:", 4) == 0)
-				return true;
-		}
+		if (has_output(e->graphs.at[i], "tap:"))
+			return true;
 	return false;
 }
 

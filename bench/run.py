@@ -24,6 +24,8 @@ PIECES = {
     "llama": "prefill and decoding against llama.cpp",
     "bert": "BERT-base forward against ONNX Runtime",
     "fusion": "each fusion switched off: time and planned bytes",
+    "pretrain": "a small BERT from raw text, in minutes, against what knows no context",
+    "spam": "a classifier of mails learnt from nothing, against bags of words",
     "compiler": "compile time and memory, start-up of generate",
 }
 PACKAGES = ["python3-numpy", "python3-torch", "libopenblas0-pthread", "libdnnl2"]
@@ -35,7 +37,7 @@ class Bench:
     def __init__(self, o, tmp):
         self.build, self.tmp, self.quick, self.threads = os.path.abspath(o.build), tmp, o.quick, o.threads
         self.sinter, self.prefix = os.path.join(self.build, "sinter"), shlex.split(o.prefix)
-        self.llmc, self.llama, self.models = o.llmc, o.llama, o.models.split()
+        self.minutes, self.llmc, self.llama, self.models = o.minutes, o.llmc, o.llama, o.models.split()
         self.text, self.own_text = (os.path.abspath(o.text), True) if o.text else (sources(tmp), False)
         self.programs, self.skipped = {}, []
 
@@ -107,6 +109,7 @@ def options():
     p.add_argument("--llmc", default="", help="a checkout of llm.c")
     p.add_argument("--llama", default="", help="a checkout of llama.cpp that is built, or its llama-bench")
     p.add_argument("--models", default="", help="for llama: MODEL:TYPE ...")
+    p.add_argument("--minutes", type=float, default=10, help="how long pretrain trains (10)")
     p.add_argument("--json", help="where results go (BUILD/bench/result.json)")
     p.add_argument("--add", action="store_true", help="keep what the results' file has of other pieces")
     p.add_argument("--baseline", default=os.path.join(measure.HERE, "baseline"), help="directory of the baselines")

@@ -304,7 +304,7 @@ BuiltinFn fn_sum, fn_mean, fn_var, fn_max, fn_min, fn_softmax;
 Val fn_binary(Call *);                          /* elementwise, or of two numbers: c->op */
 
 /* sampled.c */
-BuiltinFn fn_bce, fn_sampled_softmax;
+BuiltinFn fn_whole, fn_bce, fn_sampled_softmax;
 
 /* weights.c: parameters of the module and the weights block */
 void param_register(Elab *, Weight *, Expr *init);
@@ -343,6 +343,10 @@ void models_instantiate(Elab *);
 Layer *model_layer(Elab *, const char *name);               /* inside an entry only; NULL */
 void bounds_symbolic(Elab *, Unit *);
 void bind_dims_of(Elab *, ParamDecl *);                     /* run-time dims in E->frame, as symbols */
+
+/* whole.c: metrics that are no means over calls */
+bool is_whole_metric(const Expr *);
+void whole_metric(Elab *, const char *name, const Expr *);   /* its sums as an output */
 
 /* taps.c: values that are outputs beside what the entry promises, by the names that users know */
 void taps_begin(Elab *, const Entry *);                     /* a graph of the entry's begins */

@@ -253,6 +253,10 @@ static void run_metric(Elab *e, Stmt *s)
 			err(e, a->value->loc, "E0607", "a metric has a name: metric acc = accuracy(..)");
 			continue;
 		}
+		if (is_whole_metric(a->value)) {
+			whole_metric(e, a->name, a->value);
+			continue;
+		}
 		Value *v = as_scalar(e, eval(e, a->value), a->value->loc, a->name);
 		place(e, s->loc);
 		if (v)

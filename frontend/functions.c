@@ -115,6 +115,8 @@ static const Builtin builtins[] = {
 	{ "valid", "labels", fn_valid, 0 },
 	{ "gather", "x, ids, axis?", fn_gather, 0 }, { "argmax", "x, axis?", fn_argmax, 0 },
 	{ "top_k", "x, k, exclude?", fn_top_k, 0 }, { "relative", "queries, keys, buckets, max, both?", fn_relative, 0 },
+	{ "f1", "logits, labels", fn_whole, 0 }, { "macro_f1", "logits, labels", fn_whole, 0 }, { "matthews", "logits, labels", fn_whole, 0 },
+	{ "pearson", "a, b", fn_whole, 0 },
 	{ "bce", "logits, targets, labels?, negatives?", fn_bce, 0 },
 	{ "sampled_softmax", "h, table, labels, negatives?, log_uniform?", fn_sampled_softmax, 0 },
 	{ "moe", "x, gate, experts, top?, 'scores?", fn_moe, 0 },

@@ -258,6 +258,7 @@ int sn_eval_main(const SnOptions *o)
 		code = evaluate(&e, checkpoint);
 	sn_data_close(&e.data);
 	sn_inputs_close(&e.file);
+	sn_means_close(&e.means);
 	sn_session_close(&e.s);
 	free(checkpoint);
 	return code;

@@ -50,7 +50,7 @@ static int write_all(Grads *g, const char *path)
 	int n = 0;
 	for (int i = 0; i < g->means.n; i++) {
 		g->values[i] = (float)sn_means_at(&g->means, i);
-		parts[n++] = (SnStPart){g->means.slot[i]->name, SN_F32, 0, NULL, &g->values[i]};
+		parts[n++] = (SnStPart){g->means.name[i], SN_F32, 0, NULL, &g->values[i]};
 	}
 	for (int64_t i = 0; i < g->s.entry->ntensor; i++) {
 		if (t[i].kind != 1 || t[i].dtype != SN_F32 || strncmp(t[i].name, "grad.", 5))
@@ -88,6 +88,7 @@ int sn_grads_main(const SnOptions *o)
 	if (!code && sn_taps_asked(o))
 		code = ((SnTapsWrite *)o->entry->taps)(o, &g.s, g.step);
 	sn_inputs_close(&g.in);
+	sn_means_close(&g.means);
 	sn_session_close(&g.s);
 	free(checkpoint);
 	return code;

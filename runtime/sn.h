@@ -455,10 +455,21 @@ void sn_data_close(SnData *);
 /* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
 void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
 
-/* metrics.c: a function's f32[] outputs, the loss first, averaged over calls */
-enum { SN_MAX_METRICS = 32 };
-typedef struct SnMeans { const SnSlot *slot[SN_MAX_METRICS]; int n; double sum[SN_MAX_METRICS], weight; } SnMeans;
-void sn_means_open(SnMeans *, const SnFunction *);            /* nothing added yet */
+/* metrics.c: a function's f32[] outputs, the loss first, averaged over calls; of the metrics of a whole set (whole.c) the sums */
+enum { SN_MAX_METRICS = 32, SN_WHOLE = 6 };                   /* what stands before "<metric>:<name>": "whole:" */
+typedef struct SnMeans {
+	const SnFunction *f;
+	const SnSlot *slot[SN_MAX_METRICS];
+	const char *name[SN_MAX_METRICS];
+	int n;
+	double sum[SN_MAX_METRICS], weight;
+	double *total[SN_MAX_METRICS];   /* (ntotal) of a metric of a whole set; NULL before anything was added */
+	int64_t ntotal[SN_MAX_METRICS];
+} SnMeans;
+typedef struct SnWholes { void (*add)(SnMeans *, int i, const SnSession *); double (*at)(const SnMeans *, int i); } SnWholes;
+extern const SnWholes sn_wholes;                              /* whole.c, linked where a function points to it */
+void sn_means_open(SnMeans *, const SnFunction *);            /* nothing added yet; to be closed once something was */
+void sn_means_close(SnMeans *);
 void sn_means_add(SnMeans *, const SnSession *, double weight);   /* the last call's */
 double sn_means_at(const SnMeans *, int i);                   /* NaN before anything was added */
 double sn_means_find(const SnMeans *, const char *name);      /* NaN if there is none */

@@ -241,6 +241,7 @@ static int open_all(Train *t, const char *resumed, const char *initial)
 static double gradients(Train *t)
 {
 	double (*flops)(const int64_t *) = t->step->flops;
+	sn_means_close(&t->means);
 	sn_means_open(&t->means, t->step);
 	t->flops = 0;
 	for (int64_t a = 0; a < t->batch.accumulate; a++) {
@@ -337,6 +338,7 @@ static int validate_now(Train *t)
 	double value = sn_means_find(&means, t->validation.best);
 	bool best = better(t, value);
 	sn_progress_valid(&t->progress, t->state.step, &means, best);
+	sn_means_close(&means);
 	if (best)
 		t->state.stale = 0;
 	else if (due(t->state.step, t->validate_every))
@@ -467,6 +469,7 @@ int sn_train_main(SnOptions *o)
 	Train t = {.o = o, .lock = -1, .saved = -1, .state.best_loss = INFINITY, .progress.metrics = -1};
 	int code = prepare_and_run(&t);
 	sn_progress_close(&t.progress);
+	sn_means_close(&t.means);
 	sn_validation_close(&t.validation);
 	sn_source_close(&t.source);
 	sn_session_close(&t.s);

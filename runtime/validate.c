@@ -8,8 +8,13 @@
 
 static bool puts_out(const SnFunction *f, const char *name)
 {
-	const SnSlot *s = f ? sn_slot(f, name, true) : NULL;
-	return s && s->dtype == SN_F32 && s->rank == 0;
+	SnMeans m = {0};
+	if (f)
+		sn_means_open(&m, f);
+	for (int i = 0; i < m.n; i++)
+		if (!strcmp(m.name[i], name))
+			return true;
+	return false;
 }
 
 /* The eval entry that puts out this metric. */
@@ -30,7 +35,7 @@ static int no_such_metric(const SnOptions *o, const SnFunction *f, const char *n
 	if (f) {
 		sn_means_open(&m, f);
 		for (int i = 0; i < m.n; i++)
-			names[n++] = m.slot[i]->name;
+			names[n++] = m.name[i];
 	}
 	const SnEntry *e = o->program->entries;
 	for (int64_t k = 0; k < o->program->nentry; k++) {
@@ -38,7 +43,7 @@ static int no_such_metric(const SnOptions *o, const SnFunction *f, const char *n
 			continue;
 		sn_means_open(&m, sn_function(&e[k], "eval"));
 		for (int i = 0; i < m.n && n < 2 * SN_MAX_METRICS; i++)
-			names[n++] = m.slot[i]->name;
+			names[n++] = m.name[i];
 	}
 	const char *near = sn_nearest(name, names, n);
 	return sn_fail(SN_USAGE, "there is no metric `%s` to be the best by%s%s", name, near ? "; did you mean " : "", near ? near : "");

@@ -21,7 +21,7 @@ check "and one without a stop" "$bert" classifier --data "$tb/train.tsv" --valid
 check "has the same bits" cmp "$tb/run-17/last/model.safetensors" "$tb/run-40/last/model.safetensors"
 check "config.json has the labels' names" grep -q '"neg"' "$tb/run-1/best/config.json"
 check "and no weights that were not trained" test "$("$build/tools/tensors" print "$tb/run-1/best/model.safetensors" | grep -cE '^(cls|qa_outputs)')" = 0
-exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
+exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  f1 [01]\.[0-9]+  mcc [01]\.[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
 sed '1!s/\t/,/; 1s/.*/id,x,label/; s/\t/,/' "$tb/dev.tsv" | sed '1!s/^\([0-9]*\),\(.*\),\(.*\)$/\1,"\2","\3"/' > "$tb/dev.csv"
 awk -F'\t' 'NR > 1 { printf "{\"say\": \"%s\", \"class\": \"%s\"}\n", $2, $3 }' "$tb/dev.tsv" > "$tb/dev.jsonl"
 of() { "$bert" eval classifier -m "$tb/run-1" -q --data "$tb/$1" --text-column "$2" --label-column "$3"; }
@@ -37,14 +37,29 @@ check "each at its place" sh -c "cut -f1 $tb/said.tsv | cmp - $tb/asked"
 check "nine of ten are right" sh -c "cut -f3 $tb/dev.tsv | sed 1d | paste - $tb/said.tsv | awk -F'\t' '{ n += \$1 == \$3 } END { exit !(n >= 72) }'"
 sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
 check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
+# Metrics of a whole set against sums by hand, over three calls of 32; half of the answers are made wrong so that they are not all 1.
+awk -F'\t' 'BEGIN { OFS = "\t" } NR > 1 && NR % 5 == 0 { $3 = $3 == "pos" ? "neg" : "pos" } 1' "$tb/dev.tsv" > "$tb/mixed.tsv"
+cut -f3 "$tb/mixed.tsv" | sed 1d | paste - "$tb/said.tsv" | awk -F'\t' '{ n[$1, $3]++ }
+	END { a = n["pos", "pos"]; b = n["neg", "pos"]; c = n["pos", "neg"]; d = n["neg", "neg"]
+	printf "f1 %.6f  mcc %.6f", 2 * a / (2 * a + b + c), (a * d - b * c) / sqrt((a + b) * (a + c) * (d + b) * (d + c)) }' > "$tb/by-hand"
+for t in 1 2; do
+	exits "f1 and mcc on $t threads" 0 "$(cat "$tb/by-hand")" "$bert" eval classifier -m "$tb/run-1" --data "$tb/mixed.tsv" --text-column sentence -q -t $t
+done
+check "f1 decides" "$bert" classifier --data "$tb/train.tsv" --valid "$tb/mixed.tsv" $tuned --steps 20 --validate-every 10 --best f1 --out "$tb/run-f1"
+check "and is kept" grep -q '"f1":0\.' "$tb/run-f1/metrics.jsonl"
+
 exits "numbers of each token as a file" 0 "" "$bert" encode -m "$tb/run-1" --data "$tb/asked" --format txt -o "$tb/enc.st" -q
 check "with their lengths" test "$("$build/tools/tensors" print "$tb/enc.st" lengths | tr ' ' '\n' | sed 1,3d | wc -l)" = 80
 exits "masks" 0 '"masks":\[\{"position":2,"tokens":\[\{"token":"[^"]*","id":[0-9]+,"score":0' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q
 exits "a text without one" 3 "no mask in it" "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great food" -q
 
-awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\tgreat day\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
+awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\t" substr("great day was fine and warm and good", 1, 5 + NR % 30) "\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
 check "numbers of pairs are learnt" "$bert" regressor --data "$tb/pairs.tsv" --tokenizer "$tb/tokenizer.json" --steps 3 --valid-fraction 0.2 -q --out "$tb/reg"
+check "numbers are told" sh -c "'$bert' regress -m $tb/reg --data $tb/pairs.tsv --text-column text -q > $tb/told"
+sed -E 's/.*"score":(-?[0-9.e-]+).*/\1/' "$tb/told" | paste - <(cut -f3 "$tb/pairs.tsv" | sed 1d) | awk '{ n++; a += $1; b += $2; x[n] = $1; y[n] = $2 }
+	END { for (i = 1; i <= n; i++) { p = x[i] - a / n; q = y[i] - b / n; s += p * p; t += q * q; u += p * q }; printf "pearson %.3f", u / sqrt(s * t) }' > "$tb/r-by-hand"
 exits "and told" 0 '^\{"text":"a","pair":"great day","score":-?[0-9.]+' "$bert" regress -m "$tb/reg" "a" --pair "great day" -q
+exits "pearson" 0 "$(cat "$tb/r-by-hand")" "$bert" eval regressor -m "$tb/reg" --data "$tb/pairs.tsv" -q
 
 no="--tokenizer $tb/tokenizer.json --steps 1 --out $tb/never"
 exits "a column that is not there" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" classifier --data "$tb/train.tsv" $no
@@ -76,3 +91,12 @@ put_bert "$tb/half.st" '^(classifier.bias|cls)'
 exits "nor is half a head filled up" 3 "classifier.bias: not in the file" "$bert" classifier -m "$tb/half.st" $on --out "$tb/never"
 put_bert "$tb/lost.st" '^(classifier|cls|bert.embeddings.LayerNorm.bias)'
 exits "or another tensor" 3 "embeddings.LayerNorm.bias: not in the file" "$bert" classifier -m "$tb/lost.st" $on --out "$tb/never"
+
+# MiniLM learns from pairs, of which all others of a batch are negatives.
+awk -F'\t' 'NR == 1 { print "text\tpair"; next } { print $2 "\t" $2 " and food" }' "$tb/train.tsv" > "$tb/alike.tsv"
+check "minilm builds" "$sinter" build models/minilm.sinter --preset nano -o "$tb/minilm"
+for t in 1 2; do
+	check "pairs are learnt on $t threads" "$tb/minilm" train --data "$tb/alike.tsv" --tokenizer "$tb/tokenizer.json" --steps 40 --lr 1e-3 --warmup 5 -q -t $t --out "$tb/alike-$t"
+done
+check "to the same bits, too" cmp "$tb/alike-1/last/model.safetensors" "$tb/alike-2/last/model.safetensors"
+check "and the loss falls" awk -F"[:,]" '/"loss"/ { if (!n++) first = $4; last = $4 } END { exit !(last < first / 2) }' "$tb/alike-1/metrics.jsonl"

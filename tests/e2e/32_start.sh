@@ -26,6 +26,10 @@ says "and said to be" "packed keeps the packed weights"
 same "and used" $start --pack-cache "$cache" --profile
 says "in place of prepare" "cache .* ms; the first kernel"
 cp "$cache" "$tmp/packed.whole"
+check "sinter pack writes it, too" "$sinter" pack "$tmp/gpt" -m "$tmp/run1" -o "$tmp/packed_ahead"
+check "byte for byte" cmp "$cache" "$tmp/packed_ahead"
+exits "a program that is not there" 1 "can't run" "$sinter" pack "$tmp/nowhere" -m "$tmp/run1" -o "$tmp/packed_never"
+exits "nothing to pack" 2 "pack wants -m DIR and -o FILE" "$sinter" pack "$tmp/gpt"
 for t in 1 3 16; do same "by $t threads" $start --pack-cache "$cache" -t $t; done
 damaged_cache() {  # NAME MESSAGE EXPRESSION: writes a damaged copy from $tmp/packed.whole
 	eval "$3" > "$cache"
