@@ -187,26 +187,16 @@ RULE(to_i32)
 	return e;
 }
 
-RULE(to_bf16)
+static const char *rounded(Value *const *in, int nin, const Attrs *a, Type *out, DType dt)
 {
 	const char *e = type_float1(in, nin, a, out);
-	out->dt = DT_BF16;
+	out->dt = dt;
 	return e;
 }
 
-RULE(to_f16)
-{
-	const char *e = type_float1(in, nin, a, out);
-	out->dt = DT_F16;
-	return e;
-}
-
-RULE(to_i8)
-{
-	const char *e = type_float1(in, nin, a, out);
-	out->dt = DT_I8;
-	return e;
-}
+RULE(to_bf16) { return rounded(in, nin, a, out, DT_BF16); }
+RULE(to_f16) { return rounded(in, nin, a, out, DT_F16); }
+RULE(to_i8) { return rounded(in, nin, a, out, DT_I8); }
 
 RULE(dequant)
 {

@@ -68,16 +68,52 @@ static void text_close(Text *t)
 	free(t->made);
 }
 
-/* What the flag says; else what the checkpoint brings; else what the model file says; else by the vocabulary's size. */
-static char *tokenizer_spec(const SnOptions *o, const char *checkpoint)
+/* What the checkpoint brings, where no flag says otherwise; malloc'ed or NULL */
+static char *brought_tokenizer(const SnOptions *o, const char *checkpoint)
 {
 	static const char *const brought[] = {"tokenizer.json", "merges.txt"};
-	for (size_t i = 0; checkpoint && sn_is_dir(checkpoint) && !sn_given(o, "data.tokenizer") && i < 2; i++) {
+	for (size_t i = 0; checkpoint && !sn_given(o, "data.tokenizer") && i < 2; i++) {
 		char *path = sn_format("%s/%s", checkpoint, brought[i]);
 		if (sn_exists(path))
 			return path;
 		free(path);
 	}
+	return NULL;
+}
+
+/* Of this entry in the model file, else of another; not characters, which only a text can tell. */
+static const char *named_tokenizer(const SnOptions *o)
+{
+	const char *name = sn_str(o, "data.tokenizer", NULL);
+	const SnEntry *e = o->program->entries;
+	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
+		const SnSetting *s = sn_setting(e[i].settings, e[i].nsetting, "data.tokenizer");
+		name = s && s->str && strcmp(s->str, "char") ? s->str : NULL;
+	}
+	return name;
+}
+
+SnTokenizer *sn_data_weights_tokenizer(const SnOptions *o, const char *checkpoint, const char *hint)
+{
+	char *brought = brought_tokenizer(o, checkpoint);
+	const char *name = sn_given(o, "data.tokenizer") ? sn_str(o, "data.tokenizer", NULL) : brought;
+	if (!name)
+		name = checkpoint ? named_tokenizer(o) : "byte";   /* random weights make sense of no tokenizer */
+	SnTokenizer *t = NULL;
+	if (!name || !strcmp(name, "char"))
+		sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file)%s", hint);
+	else
+		t = sn_tokenizer_open(name, "", 0);
+	free(brought);
+	return t;
+}
+
+/* What the flag says; else what the checkpoint brings; else what the model file says; else by the vocabulary's size. */
+static char *tokenizer_spec(const SnOptions *o, const char *checkpoint)
+{
+	char *brought = brought_tokenizer(o, checkpoint);
+	if (brought)
+		return brought;
 	int64_t V = sn_vocabulary(o->program);
 	return sn_format("%s", sn_str(o, "data.tokenizer", V && V < 256 ? "char" : "byte"));
 }
@@ -116,17 +152,6 @@ int sn_data_tokenizer(SnData *d, const SnOptions *o, const char *checkpoint, con
 	text_close(&t);
 	free(spec);
 	return code;
-}
-
-const char *sn_data_named_tokenizer(const SnOptions *o)
-{
-	const char *name = sn_str(o, "data.tokenizer", NULL);
-	const SnEntry *e = o->program->entries;
-	for (int64_t i = 0; i < o->program->nentry && !name; i++) {
-		const SnSetting *s = sn_setting(e[i].settings, e[i].nsetting, "data.tokenizer");
-		name = s && s->str && strcmp(s->str, "char") ? s->str : NULL;
-	}
-	return name;
 }
 
 static void split(SnData *d, double share)

@@ -300,7 +300,7 @@ static void close_all(SnExplain *x)
 	for (int64_t i = 0; i < x->T && x->label; i++)
 		free(x->label[i]);
 	void *const owned[] = {x->maps, x->streams, x->label, x->rollout, x->a.gradient, x->a.integrated, x->logprob, x->rank, x->through, x->shares,
-		x->ids.at, x->types.at, x->added.at, x->checkpoint};
+		x->ids.at, x->types.at, x->places.at, x->checkpoint};
 	for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
 		free(owned[i]);
 	sn_names_close(&x->classes);

@@ -44,7 +44,7 @@ typedef struct SnExplain {
 	const SnFunction *run, *lens; /* lens: NULL where the model has none */
 	const SnSlot *tokens;
 	int64_t T, rows;              /* tokens; texts a call */
-	SnIds ids, types, added;      /* added: 1 where the post-processor put the token */
+	SnIds ids, types, places;     /* places: sn_places; -1 where the post-processor put the token */
 	bool causal;                  /* a position predicts the token behind it */
 	char **label;                 /* (T) tokens as they are shown; owned */
 	SnScores scores[SN_MAX_SCORES];

@@ -196,7 +196,7 @@ static int32_t *baseline_ids(const SnExplain *x, int32_t id)
 {
 	int32_t *at = sn_alloc(sizeof *at * (size_t)x->T);
 	for (int64_t i = 0; i < x->T; i++)
-		at[i] = x->added.at[i] ? x->ids.at[i] : id;
+		at[i] = x->places.at[i] < 0 ? x->ids.at[i] : id;
 	return at;
 }
 

@@ -86,7 +86,7 @@ static int find_place(SnExplain *x, SnTarget *t)
 	if (!t->of->placed)
 		return sn_given(x->o, "position") ? sn_fail(SN_USAGE, "--position is for scores of each place; %s has one for the whole text", sn_text(t->of->slot->name)) : SN_OK;
 	t->place = x->causal || mask < 0 ? last : mask;
-	for (; !x->causal && mask < 0 && t->place > 0 && x->added.at[t->place]; t->place--)
+	for (; !x->causal && mask < 0 && t->place > 0 && x->places.at[t->place] < 0; t->place--)
 		;
 	t->place = (int64_t)sn_num(x->o, "position", (double)t->place);
 	if (t->place > last || t->place < x->causal)

@@ -5,25 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int open_tokenizer(SnExplain *x)
-{
-	static const char *const brought[] = {"tokenizer.json", "merges.txt"};
-	char *path = NULL;
-	const char *name = sn_given(x->o, "data.tokenizer") ? sn_str(x->o, "data.tokenizer", NULL) : NULL;
-	for (int i = 0; i < 2 && !name && x->checkpoint; i++) {
-		free(path);
-		path = sn_format("%s/%s", x->checkpoint, brought[i]);
-		name = sn_exists(path) ? path : NULL;
-	}
-	if (!name)
-		name = x->checkpoint ? sn_data_named_tokenizer(x->o) : "byte";
-	int code = name ? SN_OK : sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file)");
-	if (!code && !(x->data.tokenizer = sn_tokenizer_open(name, "", 0)))
-		code = SN_DATA;
-	free(path);
-	return code;
-}
-
 /* --- ids */
 
 static int encode(SnExplain *x, const char *text, SnIds *out)
@@ -42,23 +23,6 @@ static int encode(SnExplain *x, const char *text, SnIds *out)
 	return code;
 }
 
-/* What the post-processor puts is found by giving it ids that are none. */
-static void mark_added(SnExplain *x, const SnIds *a, const SnIds *b)
-{
-	SnIds first = {0}, second = {0}, all = {0}, types = {0};
-	for (int64_t i = 0; i < a->n; i++)
-		sn_ids_add(&first, -1);
-	for (int64_t i = 0; b && i < b->n; i++)
-		sn_ids_add(&second, -1);
-	sn_post_process(x->data.tokenizer, &first, b ? &second : NULL, &all, &types);
-	for (int64_t i = 0; i < all.n; i++)
-		sn_ids_add(&x->added, all.at[i] >= 0);
-	free(first.at);
-	free(second.at);
-	free(all.at);
-	free(types.at);
-}
-
 static int make_ids(SnExplain *x)
 {
 	SnIds a = {0}, b = {0};
@@ -68,7 +32,7 @@ static int make_ids(SnExplain *x)
 		code = encode(x, x->o->text[1], &b);
 	if (!code) {
 		sn_post_process(x->data.tokenizer, &a, pair ? &b : NULL, &x->ids, &x->types);
-		mark_added(x, &a, pair ? &b : NULL);
+		sn_places(x->data.tokenizer, a.n, pair ? b.n : -1, &x->places);
 	}
 	if (!code && !(a.n + b.n))
 		code = sn_fail(SN_DATA, "the text has no tokens");
@@ -211,9 +175,8 @@ int sn_explain_text(SnExplain *x)
 	x->tokens = find_tokens(x);
 	if (!x->tokens)
 		return sn_fail(SN_FAIL, "%s has no tokens", sn_text(x->entry->name));
-	int code = open_tokenizer(x);
-	if (!code)
-		code = make_ids(x);
+	x->data.tokenizer = sn_data_weights_tokenizer(x->o, x->checkpoint, "");
+	int code = x->data.tokenizer ? make_ids(x) : SN_DATA;
 	if (!code)
 		code = sn_names_read(&x->classes, x->checkpoint);
 	if (code)

@@ -447,22 +447,8 @@ static int open_tokenizer(Generator *g, const char *checkpoint)
 	g->ids = sn_given(g->o, "ids");
 	if (g->ids && sn_given(g->o, "prompt_ids") && !sn_given(g->o, "source"))
 		return SN_OK;
-	const char *name = sn_given(g->o, "data.tokenizer") ? sn_str(g->o, "data.tokenizer", NULL) : NULL;
-	char *brought = sn_format("%s/tokenizer.json", checkpoint ? checkpoint : "."), *older = sn_format("%s/merges.txt", checkpoint ? checkpoint : ".");
-	if (!name && checkpoint && sn_exists(brought))
-		name = brought;
-	if (!name && checkpoint && sn_exists(older))
-		name = older;
-	if (!name)
-		name = checkpoint ? sn_data_named_tokenizer(g->o) : "byte";   /* random weights make sense of no tokenizer */
-	int code = SN_OK;
-	if (!name || !strcmp(name, "char"))
-		code = sn_fail(SN_DATA, "no tokenizer beside the weights: give one with --tokenizer (byte or a file), or --prompt-ids and --ids");
-	else if (!(g->tokenizer = sn_tokenizer_open(name, "", 0)))
-		code = SN_DATA;
-	free(brought);
-	free(older);
-	return code;
+	g->tokenizer = sn_data_weights_tokenizer(g->o, checkpoint, ", or --prompt-ids and --ids");
+	return g->tokenizer ? SN_OK : SN_DATA;
 }
 
 /* A token of its own, or, where there are ids alone, the number of one; -1: a text. */

@@ -445,7 +445,8 @@ typedef struct SnData {
 /* Reads and tokenises what the options name; checks ids against the vocabulary. `checkpoint` may bring the
  * tokenizer. eval: everything goes to `valid`. */
 int sn_data_open(SnData *, const SnOptions *, const char *checkpoint, bool eval);
-const char *sn_data_named_tokenizer(const SnOptions *);       /* what this entry of the model file, else another, says; NULL: none, or char */
+/* The tokenizer of weights: what the flag says, what the checkpoint brings, what the model file names; NULL after a message, which ends with hint. */
+SnTokenizer *sn_data_weights_tokenizer(const SnOptions *, const char *checkpoint, const char *hint);
 int sn_data_tokenizer(SnData *, const SnOptions *, const char *checkpoint, const char *path);   /* the tokenizer alone; path: the text it is for */
 int sn_data_check(const SnOptions *, const SnTokenizer *, const SnIds *, const char *path);      /* are the ids within the vocabulary? SN_DATA */
 bool sn_is_json_lines(const char *path);

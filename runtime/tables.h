@@ -40,6 +40,7 @@ typedef struct SnTexts {
 	int B, T;                     /* symbols */
 	int64_t most;                 /* ids of a sequence */
 	const SnTokenizer *tokenizer;
+	SnEncoder *encoder;
 	int32_t pad;
 	int special[2];               /* ids that the post-processor adds to one text, to a pair */
 	SnIds pool, kinds;            /* all ids, and the segment of each */

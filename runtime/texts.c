@@ -81,7 +81,7 @@ static void count_special(SnTexts *t)
 
 int sn_texts_open(SnTexts *t, const SnAsked *a)
 {
-	*t = (SnTexts){.B = -1, .T = -1, .tokenizer = a->data->tokenizer};
+	*t = (SnTexts){.B = -1, .T = -1, .tokenizer = a->data->tokenizer, .encoder = sn_encoder_open(a->data->tokenizer)};
 	const SnSlot *s = a->f->slots;
 	int code = SN_OK;
 	for (int64_t i = 0; i < a->f->nslot && !code; i++)
@@ -105,6 +105,7 @@ int sn_texts_open(SnTexts *t, const SnAsked *a)
 
 void sn_texts_close(SnTexts *t)
 {
+	sn_encoder_close(t->encoder);
 	free(t->pool.at);
 	free(t->kinds.at);
 	free(t->at);
@@ -146,9 +147,9 @@ int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
 {
 	SnIds ids[2] = {{0}};
 	bool apart = t->ids[1], pair = b.s && !apart, shorter;
-	int code = sn_encode(t->tokenizer, a.s, a.n, what, &ids[0]);
+	int code = sn_encoder_add(t->encoder, a.s, a.n, what, &ids[0]);
 	if (!code && b.s)
-		code = sn_encode(t->tokenizer, b.s, b.n, what, &ids[1]);
+		code = sn_encoder_add(t->encoder, b.s, b.n, what, &ids[1]);
 	if (!code) {
 		SnText *x = add_row(t);
 		shorter = cut(&ids[0], pair ? &ids[1] : NULL, t->most - t->special[pair]);
