@@ -24,6 +24,7 @@ PIECES = {
     "llama": "prefill and decoding against llama.cpp",
     "bert": "BERT-base forward against ONNX Runtime",
     "fusion": "each fusion switched off: time and planned bytes",
+    "lengths": "texts of many lengths at once against each length by itself",
     "pretrain": "a small BERT from raw text, in minutes, against what knows no context",
     "spam": "a classifier of mails learnt from nothing, against bags of words",
     "compiler": "compile time and memory, start-up of generate",
