@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Line { const SnLaunch *launch; int64_t n; double seconds, flops, bytes; } Line;
+/* least: seconds of the fastest launch, which another program's turns on the processor are not in. */
+typedef struct Line { const SnLaunch *launch; int64_t n; double seconds, least, flops, bytes; } Line;
 typedef struct Calls {
 	const SnFunction *f;          /* NULL: not called yet */
 	int64_t n;
@@ -79,8 +80,10 @@ void sn_profile_begin(SnProfile *p, const SnFunction *f)
 
 void sn_profile_lap(SnProfile *p, int64_t launch)
 {
-	double now = sn_clock();
-	p->now->at[launch].seconds += now - p->last;
+	Line *l = &p->now->at[launch];
+	double now = sn_clock(), took = now - p->last;
+	l->seconds += took;
+	l->least = p->now->n == 1 || took < l->least ? took : l->least;
 	p->last = now;
 }
 
@@ -139,6 +142,7 @@ static void add(Line *to, const Line *l)
 {
 	to->n += l->n;
 	to->seconds += l->seconds;
+	to->least = to->n > l->n && to->least < l->least ? to->least : l->least;
 	to->flops += l->flops;
 	to->bytes += l->bytes;
 }
@@ -174,8 +178,8 @@ static void print_name(const SnLaunch *l)
 static void print_line(const Line *l, double all, double calls)
 {
 	double s = l->seconds > 0 ? l->seconds : 1e-12, each = (double)l->n;
-	fprintf(stderr, "  %4.1f%% %11.3f %9.0f %9.1f %10.3f %9.1f %9.1f  ", 100 * s / all, 1e3 * s / calls, each / calls, 1e6 * s / each,
-		1e-6 * l->bytes / each, 1e-9 * l->flops / s, 1e-9 * l->bytes / s);
+	fprintf(stderr, "  %4.1f%% %11.3f %9.0f %9.1f %9.2f %10.3f %9.1f %9.1f  ", 100 * s / all, 1e3 * s / calls, each / calls, 1e6 * s / each,
+		1e6 * l->least, 1e-6 * l->bytes / each, 1e-9 * l->flops / s, 1e-9 * l->bytes / s);
 	print_name(l->launch);
 }
 
@@ -193,7 +197,7 @@ static void print_calls(Calls *c)
 	double calls = (double)c->n;
 	fprintf(stderr, "%s: %lld calls of %.3f ms, %lld launches each, %.1f GFLOP/s, %.1f GB/s\n", sn_text(c->f->name), (long long)c->n,
 		1e3 * all / calls, (long long)c->f->nlaunch, 1e-9 * flops / all, 1e-9 * bytes / all);
-	fprintf(stderr, "  share   ms a call  launches   us each    MB each   GFLOP/s      GB/s  kernel\n");
+	fprintf(stderr, "  share   ms a call  launches   us each     least    MB each   GFLOP/s      GB/s  kernel\n");
 	Line rest = {0};
 	for (int64_t i = 0; i < n; i++) {
 		if (c->at[i].seconds >= LEAST_SHARE * all)

@@ -768,7 +768,8 @@ struct SnSampler {
 	int top_k;
 	uint32_t seed;
 	float *probs, *adjusted;
-	int32_t *heap, *counts;
+	uint64_t *order;              /* V ids by descending probability, as far as asked for */
+	int32_t *end, *counts;        /* by bucket, by id */
 };
 void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
 void sn_sampler_close(SnSampler *);
