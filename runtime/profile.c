@@ -63,7 +63,7 @@ static Calls *calls_of(SnProfile *p, const SnFunction *f)
 	Calls *c = &p->of[f - (const SnFunction *)p->entry->functions];
 	if (c->f)
 		return c;
-	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(16 * (size_t)(f->ncost + 1)) };
+	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(8 * (size_t)(2 * f->ncost + f->nproduct + 2)) };
 	for (int64_t k = 0; k < f->nlaunch; k++)
 		c->at[k].launch = (const SnLaunch *)f->launches + k;
 	return c;
@@ -95,7 +95,7 @@ void sn_profile_end(SnProfile *p, const int64_t *dims)
 	sn_profile_lap(p, c->f->nlaunch - 1);   /* behind it was the call's end, no barrier of its own */
 	if (p->first_result <= 0 && strcmp(c->f->name, "prepare"))
 		p->first_result = p->last - p->began;
-	((void (*)(const int64_t *, int64_t *))c->f->costs)(dims, c->costs);
+	sn_costs(c->f, dims, c->costs);
 	for (int64_t i = 0; i < c->f->nlaunch; i++) {
 		Line *l = &c->at[i];
 		l->n++;
