@@ -24,6 +24,7 @@ typedef struct KernelArgs {
 	Vec(KernelArg) at;
 	int64_t scratch;           /* bytes a thread needs; set by gen_*_kernel */
 	bool far;                  /* what the kernel writes is read so much later that it has left the caches (far_outputs()) */
+	bool near;                 /* all panels that the function reads fit into caches together: they are there, and nothing is to be fetched ahead */
 } KernelArgs;
 KernelArgs *kernel_args(Arena *, const Cluster *, const Counted *);
 
