@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Of a launch at the call's dims: up to here one thread does it alone, as the compiler decides where it is so small at the bounds. */
-enum { SMALL_FLOPS = 1 << 16, SMALL_BYTES = 1 << 16 };
+/* Of a launch at the call's dims: up to here, some 2 us, one thread does it alone: half of that is what two barriers cost. */
+enum { SMALL_FLOPS = 1 << 18, SMALL_BYTES = 1 << 18 };
 #define HUGE_BYTES ((size_t)2 << 20)
 
 static size_t round_up(size_t n, size_t to)
