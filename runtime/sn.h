@@ -52,6 +52,8 @@ typedef struct SnFile { const char *at; size_t n; uint64_t id; } SnFile;   /* a 
 int sn_file_map(SnFile *, const char *path);                  /* SN_DATA when it can't be read */
 int sn_file_open(SnFile *, const char *path, int *fd);        /* the same, and the caller closes fd */
 void sn_file_unmap(SnFile *);
+typedef struct SnLine { const char *s; size_t n; int64_t number; } SnLine;   /* without its end; number from 1 on. Zeroed before the first */
+bool sn_line_next(const SnFile *, SnLine *);                  /* false behind the last */
 typedef struct SnWriter { int fd; bool bad; int err; uint64_t at; size_t n; char *buf; const char *path; SnSum sum; } SnWriter;
 int sn_writer_open(SnWriter *, const char *path);             /* creates or truncates; keeps path; SN_FAIL */
 void sn_writer_put(SnWriter *, const void *, size_t n);       /* errors are kept for close; counts into sum */
