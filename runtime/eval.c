@@ -243,7 +243,20 @@ static int evaluate(Eval *e, const char *checkpoint)
 	return SN_OK;
 }
 
-int sn_eval_main(const SnOptions *o)
+/* Data is read as the run that the weights are of was told to. */
+static int take_settings(SnOptions *o, const char *checkpoint)
+{
+	SnState st = {0};
+	char *path = checkpoint && sn_is_dir(checkpoint) ? sn_format("%s/state.json", checkpoint) : NULL;
+	int code = path && sn_exists(path) ? sn_state_read(&st, checkpoint) : SN_OK;
+	if (!code)
+		sn_options_take(o, st.options, SN_F_EVAL);
+	json_decref(st.options);
+	free(path);
+	return code;
+}
+
+int sn_eval_main(SnOptions *o)
 {
 	Eval e = {.o = o, .f = sn_function(o->entry, "eval"), .unit = "tokens"};
 	if (!e.f)
@@ -251,9 +264,11 @@ int sn_eval_main(const SnOptions *o)
 	char *checkpoint = NULL;
 	int code = sn_source_kind(o, e.f, &e.fed);
 	if (!code)
-		code = sn_batch_read(&e.b, o, e.fed);
-	if (!code)
 		code = sn_model_find(o, &checkpoint);
+	if (!code)
+		code = take_settings(o, checkpoint);
+	if (!code)
+		code = sn_batch_read(&e.b, o, e.fed);
 	if (!code)
 		code = evaluate(&e, checkpoint);
 	sn_data_close(&e.data);

@@ -398,6 +398,33 @@ json_t *sn_options_save(const SnOptions *o)
 	return out;
 }
 
+static void say(SnStr *out, const SnFlag *f, json_t *value)
+{
+	sn_str_printf(out, " --%s", f->name);
+	if (json_is_string(value))
+		sn_str_printf(out, " %s", json_string_value(value));
+	else if (f->type != SN_T_SWITCH)
+		sn_str_printf(out, " %.10g", json_number_value(value));
+}
+
+void sn_options_take(SnOptions *o, const json_t *run, unsigned kind)
+{
+	SnStr said = {0};
+	for (int i = 0; i < count(o); i++) {
+		const SnFlag *f = at(o, i);
+		bool data = i >= NFLAGS || !strcmp(f->key, "T"), common = (f->kinds & kind) && (f->kinds & SN_F_SAVED);
+		json_t *value = json_object_get(run, f->key);
+		if (!value || !data || !common || sn_given(o, f->key))
+			continue;
+		o->saved = o->saved ? o->saved : json_object();
+		json_object_set(o->saved, f->key, value);
+		say(&said, f, value);
+	}
+	if (said.n && !sn_given(o, "quiet"))
+		sn_note("as the run was given:%s", said.s);
+	free(said.s);
+}
+
 int64_t sn_vocabulary(const SnProgram *p)
 {
 	const SnSetting *v = sn_setting(p->config, p->nconfig, "V");

@@ -303,6 +303,9 @@ const char *sn_str(const SnOptions *, const char *key, const char *otherwise);
 bool sn_given(const SnOptions *, const char *key);            /* by a flag */
 bool sn_overridden(const SnOptions *, const char *key);       /* by a flag, or by one the resumed run was given */
 json_t *sn_options_save(const SnOptions *);                   /* what a resumed run needs: new object */
+/* What a run was told of its data by flags of its feeder, and T, where the command `kind` (SN_F_..) has them, too: taken over where no flag says
+ * otherwise, and said. */
+void sn_options_take(SnOptions *, const json_t *run, unsigned kind);
 const SnSetting *sn_setting(const SnSetting *, int64_t n, const char *key);
 void sn_print_setting(FILE *, const SnSetting *);   /* cli.c: key, value and what it is, a line */
 int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 0 if unknown */
@@ -556,7 +559,7 @@ int sn_model_find(const SnOptions *, char **checkpoint);
 void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches, SnMeans *);
 /* The same over n examples from `first` on, `rows` a call, weighted as the inputs say. */
 void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
-int sn_eval_main(const SnOptions *);
+int sn_eval_main(SnOptions *);
 /* Weights from the checkpoint, with the adapter that the options name, or random where it is NULL. */
 int sn_model_load(SnSession *, const SnOptions *, const char *checkpoint);
 const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] input; NULL after a message */
