@@ -84,6 +84,8 @@ void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, i
 			pick[i] = first + done + i;
 		sn_inputs_fill(in, s, pick, now, SN_FIXED);
 		sn_call(s, f);
+		m->pick = pick;
+		m->npick = now;
 		sn_means_add(m, s, sn_inputs_weight(in, first + done, now));
 	}
 	free(pick);
@@ -184,7 +186,7 @@ static int open_data(Eval *e, const char *checkpoint)
 static void measure(Eval *e)
 {
 	int64_t batches = (int64_t)sn_num(e->o, "eval.batches", 0);
-	sn_means_open(&e->means, e->f);
+	sn_means_open(&e->means, e->f, &e->file);
 	if (e->fed != SN_FED_TEXT)
 		sn_evaluate_inputs(&e->s, e->f, &e->file, 0, e->file.examples, e->b.rows, batches, &e->means);
 	else

@@ -81,7 +81,7 @@ enum { NFLAGS = sizeof flags / sizeof flags[0] };
 _Static_assert((int)NFLAGS <= (int)SN_MAX_FLAGS, "SN_MAX_FLAGS");
 
 static const char *const type_wants[] = {
-	[SN_T_NUM] = "a number of 0 or more", [SN_T_SHARE] = "a number from 0 to 1",
+	[SN_T_NUM] = "a number of 0 or more", [SN_T_REAL] = "a number", [SN_T_SHARE] = "a number from 0 to 1",
 	[SN_T_COUNT] = "a whole number of 0 or more", [SN_T_LIKELIEST] = "a whole number from 0 to 64", [SN_T_POSITIVE] = "a whole number of 1 or more", [SN_T_ABOVE] = "a number above 0",
 	[SN_T_DECAY] = "a number from 0 to below 1", [SN_T_SEED] = "a whole number from 0 to 4294967295",
 };
@@ -90,6 +90,7 @@ static bool fits(SnFlagType type, double x)
 {
 	switch (type) {
 	case SN_T_NUM: return x >= 0 && isfinite(x);
+	case SN_T_REAL: return isfinite(x);
 	case SN_T_ABOVE: return x > 0 && isfinite(x);
 	case SN_T_DECAY: return x >= 0 && x < 1;
 	case SN_T_SEED: return x >= 0 && x < 0x1p32 && x == floor(x);
