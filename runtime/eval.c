@@ -273,8 +273,8 @@ int sn_eval_main(SnOptions *o)
 		code = sn_batch_read(&e.b, o, e.fed);
 	if (!code)
 		code = evaluate(&e, checkpoint);
+	sn_inputs_close(&e.file);   /* may have an encoder of the tokenizer's */
 	sn_data_close(&e.data);
-	sn_inputs_close(&e.file);
 	sn_means_close(&e.means);
 	sn_session_close(&e.s);
 	free(checkpoint);

@@ -14,13 +14,15 @@ enum { ROOM = 64 };
 static int64_t extent[2];
 static float arena[ROOM];
 
+static SnSlot slot = {.output = true, .dtype = SN_F32};
+
 static void shapes(const int64_t *dims, int64_t *out) {
 	(void)dims;
 	out[0] = extent[0];
-	out[1] = extent[1];
+	if (slot.rank > 1)
+		out[1] = extent[1];
 }
 
-static SnSlot slot = {.output = true, .dtype = SN_F32};
 static const SnFunction f = {.slots = &slot, .nslot = 1, .shapes = (const void *)shapes, .wholes = &sn_wholes};
 static const SnSession session = {.arena = (char *)arena};
 
