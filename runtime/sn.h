@@ -653,6 +653,7 @@ int sn_train_main(SnOptions *);
 int sn_grads_main(const SnOptions *);                         /* train --grads-out */
 int sn_example_main(const SnOptions *);                       /* --example-inputs */
 int sn_infer_main(const SnOptions *);
+void sn_json_lists(SnStr *, int dtype, const void *at, const int64_t *shape, int rank);   /* nested as the axes are; of rank 0 one number */
 int sn_init_main(const SnOptions *);
 int sn_generate_main(const SnOptions *);
 int sn_info_main(const SnOptions *);
