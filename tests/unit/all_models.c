@@ -65,7 +65,7 @@ static const Case cases[] = {
 	{ .path = "models/llama.sinter", .sets = { "finetune.micro=2", "finetune.batch=2", "finetune.T=11", "N=23" }, .preset = "nano",
 	  .entries = { "finetune", "generate" }, .noisy = true },
 	{ .path = "models/bert.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=2", "T=19", "L=1" }, .still = "p=0.0" },
-	{ .path = "models/distilbert.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=4", "T=13" } },
+	{ .path = "models/distilbert.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=4", "L=1", "T=13" } },
 	{ .path = "models/roberta.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=4", "L=1", "T=13" } },
 	{ .path = "models/minilm.sinter", .preset = "nano", .sets = { "train.batch=3", "L=1", "T=17" } },
 	{ .path = "models/vit.sinter", .preset = "nano", .sets = { "train.batch=3", "train.micro=3" } },
