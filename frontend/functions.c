@@ -114,7 +114,7 @@ static const Builtin builtins[] = {
 	{ "unembed", "x, table", fn_unembed, 0 }, { "keys", "real", fn_keys, 0 }, { "window", "width", fn_window, 0 }, { "pairs", "see", fn_pairs, 0 },
 	{ "valid", "labels", fn_valid, 0 },
 	{ "gather", "x, ids, axis?", fn_gather, 0 }, { "argmax", "x, axis?", fn_argmax, 0 },
-	{ "top_k", "x, k, exclude?", fn_top_k, 0 }, { "relative", "queries, keys, buckets, max, both?", fn_relative, 0 },
+	{ "top_k", "x, k, exclude?", fn_top_k, 0 }, { "nonzero", "x", fn_nonzero, 0 }, { "relative", "queries, keys, buckets, max, both?", fn_relative, 0 },
 	{ "f1", "logits, labels", fn_whole, 0 }, { "macro_f1", "logits, labels", fn_whole, 0 }, { "matthews", "logits, labels", fn_whole, 0 },
 	{ "pearson", "a, b", fn_whole, 0 }, { "spearman", "a, b", fn_whole, 0 },
 	{ "entity_f1", "logits", fn_whole, 0 }, { "entity_precision", "logits", fn_whole, 0 }, { "entity_recall", "logits", fn_whole, 0 },

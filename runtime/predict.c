@@ -93,10 +93,10 @@ static int open_out(SnPredict *p, const SnSlot *s)
 	if (p->nout == SN_MAX_METRICS)
 		return sn_fail(SN_FAIL, "%s has more than %d outputs", sn_text(p->o->entry->name), SN_MAX_METRICS);
 	SnOut *out = &p->out[p->nout++];
-	*out = (SnOut){.slot = s, .along = s->rank > 1 && x[1].sym == p->x.T, .inner = 1};
+	*out = (SnOut){.slot = s, .along = s->rank > 1 && x[1].sym == p->x.T, .masks = s->rank > 1 && p->x.masks && x[1].sym == p->x.M, .inner = 1};
 	bool plain = s->rank > 0 && s->dtype != SN_BOOL;
 	for (int i = 0; i < s->rank; i++) {
-		int sym = i == 0 ? p->x.B : i == 1 && out->along ? p->x.T : -1;
+		int sym = i == 0 ? p->x.B : i == 1 && out->along ? p->x.T : i == 1 && out->masks ? p->x.M : -1;
 		plain &= x[i].sym == sym && (sym < 0 || (x[i].scale == 1 && !x[i].offset));
 		out->inner *= sym < 0 ? x[i].offset : 1;
 	}
@@ -116,11 +116,17 @@ static int open_outs(SnPredict *p)
 	return code;
 }
 
-/* Row k of the call was example i. */
-static void keep(SnPredict *p, SnOut *out, int64_t i, int64_t k, int64_t T)
+int64_t sn_out_length(const SnPredict *p, const SnOut *out, int64_t i)
 {
-	int64_t row = out->inner * (out->along ? T : 1), n = out->inner * (out->along ? p->x.at[i].n[0] : 1);
-	out->rows[i] = sn_alloc(4 * (size_t)n);
+	return out->along ? p->x.at[i].n[0] : out->masks ? p->x.at[i].masks : 1;
+}
+
+/* Row k of the call was example i. */
+static void keep(SnPredict *p, SnOut *out, int64_t i, int64_t k)
+{
+	const int64_t *dims = p->s.dims;
+	int64_t row = out->inner * (out->along ? dims[p->x.T] : out->masks ? dims[p->x.M] : 1), n = out->inner * sn_out_length(p, out, i);
+	out->rows[i] = sn_alloc(4 * (size_t)n + 1);
 	memcpy(out->rows[i], p->s.arena + out->slot->offset + 4 * k * row, 4 * (size_t)n);
 }
 
@@ -147,12 +153,11 @@ static void run_all(SnPredict *p)
 		n = rows_of(p, order, at, most);
 		sn_texts_fill(&p->x, &p->s, order + at, n);
 		sn_call(&p->s, p->run);
-		int64_t T = p->s.dims[p->x.T];
-		p->padded += n * T;
+		p->padded += n * p->s.dims[p->x.T];
 		for (int64_t k = 0; k < n; k++) {
 			p->tokens += sn_texts_length(&p->x, order[at + k]);
 			for (int i = 0; i < p->nout; i++)
-				keep(p, &p->out[i], order[at + k], k, T);
+				keep(p, &p->out[i], order[at + k], k);
 		}
 	}
 	free(order);
@@ -190,30 +195,32 @@ static int print(const SnPredict *p)
 }
 
 /* One tensor of all rows, those shorter than the longest padded with zeros. */
-static SnStPart part_of(const SnPredict *p, const SnOut *out, int64_t *shape, int64_t longest)
+static SnStPart part_of(const SnPredict *p, const SnOut *out, int64_t *shape)
 {
 	const SnAxis *x = out->slot->axes;
-	int64_t row = out->inner * (out->along ? longest : 1);
+	bool varies = out->along || out->masks;
+	int64_t longest = 1;
+	for (int64_t i = 0; i < p->n; i++)
+		longest = sn_out_length(p, out, i) > longest ? sn_out_length(p, out, i) : longest;
+	int64_t row = out->inner * longest;
 	char *at = sn_alloc(4 * (size_t)(p->n * row));
 	for (int i = 0; i < out->slot->rank; i++)
-		shape[i] = i == 0 ? p->n : i == 1 && out->along ? longest : x[i].offset;
+		shape[i] = i == 0 ? p->n : i == 1 && varies ? longest : x[i].offset;
 	for (int64_t i = 0; i < p->n; i++)
-		memcpy(at + 4 * i * row, out->rows[i], 4 * (size_t)(out->inner * (out->along ? p->x.at[i].n[0] : 1)));
+		memcpy(at + 4 * i * row, out->rows[i], 4 * (size_t)(out->inner * sn_out_length(p, out, i)));
 	return (SnStPart){out->slot->name, (int)out->slot->dtype, (int)out->slot->rank, shape, at};
 }
 
 static int write_file(const SnPredict *p, const char *path)
 {
 	SnStPart parts[SN_MAX_METRICS + 1];
-	int64_t (*shapes)[SN_MAX_RANK] = sn_alloc(sizeof *shapes * SN_MAX_METRICS), longest = 0;
+	int64_t (*shapes)[SN_MAX_RANK] = sn_alloc(sizeof *shapes * SN_MAX_METRICS);
 	int32_t *lengths = sn_alloc(sizeof *lengths * (size_t)p->n);
 	bool along = false;
-	for (int64_t i = 0; i < p->n; i++) {
+	for (int64_t i = 0; i < p->n; i++)
 		lengths[i] = p->x.at[i].n[0];
-		longest = lengths[i] > longest ? lengths[i] : longest;
-	}
 	for (int i = 0; i < p->nout; i++) {
-		parts[i] = part_of(p, &p->out[i], shapes[i], longest);
+		parts[i] = part_of(p, &p->out[i], shapes[i]);
 		along |= p->out[i].along;
 	}
 	parts[p->nout] = (SnStPart){"lengths", SN_I32, 1, &p->n, lengths};

@@ -40,12 +40,15 @@ enum { SN_F_TABLES = SN_F_KEPT | SN_F_EVAL | SN_F_INFER };
 
 /* texts.c: texts, or pairs of them, as rows of ids for a function's inputs, each call at its longest row */
 typedef struct SnWindow SnWindow;                             /* questions.c */
-typedef struct SnText { int64_t at[2]; int32_t n[2]; int64_t row; } SnText;   /* of each sequence: where in the ids, how many; the row it is of */
+typedef struct SnText { int64_t at[2]; int32_t n[2], masks; int64_t row; } SnText;   /* of each sequence: where in the ids, how many; masks in it; the row it is of */
 typedef struct SnTexts {
 	const SnSlot *ids[2], *types, *real[2];   /* one sequence, with its segments; or two, each by itself */
 	const SnSlot *label, *value, *tags;       /* i32[B], f32[B], i32[B,T]; NULL: none */
 	const SnSlot *last;           /* a second i32[B]: label and last are then where an answer begins and ends */
-	int B, T;                     /* symbols */
+	const SnSlot *masks;          /* i32[B,M]: where masks are, for an entry that shows them; NULL: none */
+	int B, T, M;                  /* symbols */
+	const SnSym *syms;
+	int32_t mask;                 /* the token that stands for a word that is looked for; -1 */
 	int64_t most;                 /* ids of a sequence */
 	const SnTokenizer *tokenizer;
 	SnEncoder *encoder;
@@ -62,7 +65,8 @@ typedef struct SnTexts {
 	const SnWindow *windows;      /* (n) the rows' questions, which are not divided between training and validation; NULL: each row is by itself */
 } SnTexts;
 /* Which input is what: ids are the first i32[B,T], other ids of the same table a second text, i32[B,T] of another table segments, bool[B,T] what
- * is real of either text, i32[B,T] that may be ignored tags, i32[B] a label, f32[B] a number. SN_USAGE where that doesn't fit. T: the longest row. */
+ * is real of either text, i32[B,T] that may be ignored tags, i32[B] a label, f32[B] a number; where masks are shown, i32[B,M] of another
+ * axis their places. SN_USAGE where that doesn't fit. T: the longest row. */
 int sn_texts_open(SnTexts *, const SnAsked *);
 void sn_texts_close(SnTexts *);
 /* Adds a text, or a pair (b.s not NULL), cut to what fits: of a pair the longer one first. what: for messages. */
@@ -187,7 +191,7 @@ static inline int64_t sn_characters(const char *s, int64_t n)   /* of UTF-8 */
 int sn_predict_main(const SnOptions *);
 typedef struct SnOut {
 	const SnSlot *slot;
-	bool along;                   /* [B,T,..]: a row has as many as it has tokens */
+	bool along, masks;            /* [B,T,..], [B,M,..]: a row has as many as it has tokens, or masks */
 	int64_t inner;                /* numbers of one row, or of one token */
 	void **rows;                  /* (n) of the examples */
 } SnOut;
@@ -220,6 +224,7 @@ typedef struct SnPredictWay {
 } SnPredictWay;
 int sn_predict(SnPredict *, const SnPredictWay *);            /* all of it, from o and own; closes it but for own */
 void sn_predict_score(const SnPredict *, const char *score);  /* to standard output where --score asks for it, else to standard error */
+int64_t sn_out_length(const SnPredict *, const SnOut *, int64_t i);   /* of example i: how many tokens or masks, 1 */
 char *sn_predict_place(const SnPredict *, int64_t i);         /* "texts.txt:3", malloc'ed */
 
 /* show.c: one example's results as JSON, by what the entry's data says is shown */

@@ -53,6 +53,16 @@ check "and is kept" grep -q '"f1":0\.' "$tb/run-f1/metrics.jsonl"
 exits "numbers of each token as a file" 0 "" "$bert" encode -m "$tb/run-1" --data "$tb/asked" --format txt -o "$tb/enc.st" -q
 check "with their lengths" test "$("$build/tools/tensors" print "$tb/enc.st" lengths | tr ' ' '\n' | sed 1,3d | wc -l)" = 80
 exits "masks" 0 '"masks":\[\{"position":2,"tokens":\[\{"token":"[^"]*","id":[0-9]+,"score":0' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q
+printf 'good [MASK]\nthe [MASK] of [MASK] [MASK] food\n[MASK] food here\n' > "$tb/masked.txt"
+"$bert" fill --random --tokenizer "$tb/tokenizer.json" --data "$tb/masked.txt" -q > "$tb/filled" 2> /dev/null
+while read -r line; do "$bert" fill --random --tokenizer "$tb/tokenizer.json" "$line" -q 2> /dev/null; done < "$tb/masked.txt" > "$tb/alone"
+tb_few() { sed -E 's/"score":(0\.[0-9]{5})[0-9]*/"score":\1/g' "$1"; }
+check "several texts with masks" cmp <(tb_few "$tb/filled") <(tb_few "$tb/alone")
+check "each mask has its own" test "$(grep -o '"position"' "$tb/filled" | wc -l)" = 5
+check "as a file" "$bert" fill --random --tokenizer "$tb/tokenizer.json" --data "$tb/masked.txt" -q -o "$tb/filled.st"
+check "padded to the most masks" sh -c "'$build/tools/tensors' print '$tb/filled.st' | grep -q '^result.0 I32 \[3,3,5\]'"
+check "for few masks" "$sinter" build models/bert.sinter --entry fill --preset nano --set V=500 --set M=2 -o "$tb/two"
+exits "more masks than places" 3 'text 1: 3 masks in it, and this program looks at 2 of a text: build it with --set M=3' "$tb/two" fill --random --tokenizer "$tb/tokenizer.json" "the [MASK] [MASK] [MASK]"
 exits "a text without one" 3 "no mask in it" "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great food" -q
 
 awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\t" substr("great day was fine and warm and good", 1, 5 + NR % 30) "\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
