@@ -120,9 +120,11 @@ struct SnSession {
 	uint32_t seed;                /* of these */
 	bool altered;                 /* some weights are not the file's: an adapter was added to them */
 	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
-	int64_t *costs, nalone;       /* of the call at hand; room in both */
+	int64_t *costs, nalone, room; /* of the call at hand; room in `alone`, in costs */
 };
 int sn_session_open(SnSession *, const SnEntry *, int threads);
+/* What launches take at these dims: ncost pairs of flops and bytes, and room for nproduct numbers behind them. */
+void sn_costs(const SnFunction *, const int64_t *dims, int64_t *out);
 int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */
 void sn_session_close(SnSession *);
 /* Runs all launches of f on all threads with s->dims. Allocates nothing. */
@@ -783,7 +785,8 @@ struct SnSampler {
 	int top_k;
 	uint32_t seed;
 	float *probs, *adjusted;
-	int32_t *heap, *counts;
+	uint64_t *order;              /* V ids by descending probability, as far as asked for */
+	int32_t *end, *counts;        /* by bucket, by id */
 };
 void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
 void sn_sampler_close(SnSampler *);
