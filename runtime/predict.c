@@ -71,16 +71,15 @@ char *sn_predict_place(const SnPredict *p, int64_t i)
 	return p->lines ? sn_format("%s:%lld", p->table.path, (long long)p->lines[i]) : sn_format("text %lld", (long long)i + 1);
 }
 
-static int encode(SnPredict *p)
+static int take(SnPredict *p)
 {
-	int code = SN_OK;
+	int code = take_texts(p);
 	for (int64_t i = 0; i < p->n && !code; i++) {
 		char *what = sn_predict_place(p, i);
 		code = sn_texts_add(&p->x, p->texts[i][0], p->texts[i][1], what);
 		free(what);
 	}
-	if (!code)
-		code = sn_data_check(p->o, p->x.tokenizer, &p->x.pool, p->lines ? p->table.path : "the text");
+	p->source = p->lines ? p->table.path : NULL;
 	if (!code && p->x.cut)
 		sn_note("%lld of %lld texts are longer than %lld tokens and were cut", (long long)p->x.cut, (long long)p->n, (long long)p->x.most);
 	return code;
@@ -146,7 +145,7 @@ static int64_t rows_of(const SnPredict *p, const int64_t *order, int64_t at, int
 	return n;
 }
 
-void sn_predict_run(SnPredict *p)
+static void run_all(SnPredict *p)
 {
 	double started = sn_clock();
 	int64_t *order = sn_texts_sorted(&p->x, 0, p->n), most = sn_bound(p->o->entry, "B");
@@ -165,11 +164,10 @@ void sn_predict_run(SnPredict *p)
 	p->seconds = sn_clock() - started;
 }
 
-void sn_predict_note(const SnPredict *p, int64_t n, const char *unit)
+static void note(const SnPredict *p, const char *unit)
 {
-	if (!sn_given(p->o, "quiet"))
-		sn_note("%lld %s, %.4f s, %.1f/s; %lld tokens, %.0f/s, %.1f%% padding", (long long)n, unit, p->seconds, (double)n / p->seconds,
-		        (long long)p->tokens, (double)p->tokens / p->seconds, 100 * (1 - (double)p->tokens / (double)p->padded));
+	sn_note("%lld %s, %.4f s, %.1f/s; %lld tokens, %.0f/s, %.1f%% padding", (long long)p->n, unit, p->seconds, (double)p->n / p->seconds,
+	        (long long)p->tokens, (double)p->tokens / p->seconds, 100 * (1 - (double)p->tokens / (double)p->padded));
 }
 
 /* --- out */
@@ -234,13 +232,28 @@ static int write_file(const SnPredict *p, const char *path)
 	return code;
 }
 
+static int show(SnPredict *p)
+{
+	const char *path = sn_str(p->o, "output", NULL);
+	return path ? write_file(p, path) : print(p);
+}
+
+void sn_predict_score(const SnPredict *p, const char *score)
+{
+	if (sn_given(p->o, "score"))
+		printf("%s\n", score);
+	else if (!sn_given(p->o, "quiet"))
+		sn_note("%s", score);
+}
+
 /* --- the command */
 
-int sn_predict_open(SnPredict *p, const char *checkpoint)
+/* The tokenizer and x, to which rows are added. */
+static int open_texts(SnPredict *p)
 {
 	const SnOptions *o = p->o;
-	int code = sn_data_tokenizer(&p->data, o, checkpoint, NULL);
-	SnAsked asked = {.o = o, .entry = o->entry, .f = p->run, .use = SN_USE_INFER, .checkpoint = checkpoint, .data = &p->data};
+	int code = sn_data_tokenizer(&p->data, o, p->checkpoint, NULL);
+	SnAsked asked = {.o = o, .entry = o->entry, .f = p->run, .use = SN_USE_INFER, .checkpoint = p->checkpoint, .data = &p->data};
 	if (!code)
 		code = sn_texts_open(&p->x, &asked);
 	if (!code && (p->x.label || p->x.value || p->x.tags))
@@ -248,39 +261,44 @@ int sn_predict_open(SnPredict *p, const char *checkpoint)
 	return code;
 }
 
-int sn_predict_ready(SnPredict *p, const char *checkpoint)
+static int open_model(SnPredict *p)
 {
-	const SnOptions *o = p->o;
 	int code = open_outs(p);
 	if (!code)
-		code = sn_names_read(&p->names, checkpoint);
+		code = sn_names_read(&p->names, p->checkpoint);
 	if (!code)
-		code = sn_session_start(&p->s, o->entry, o);
+		code = sn_session_start(&p->s, p->o->entry, p->o);
 	if (!code)
-		code = sn_model_load(&p->s, o, checkpoint);
-	return code ? code : sn_prepare(&p->s, o);
+		code = sn_model_load(&p->s, p->o, p->checkpoint);
+	return code ? code : sn_prepare(&p->s, p->o);
 }
 
-static int predict(SnPredict *p, const char *checkpoint)
+static int predict(SnPredict *p, const SnPredictWay *way)
 {
-	const char *path = sn_str(p->o, "output", NULL);
-	int code = sn_predict_open(p, checkpoint);
+	const char *entry = p->o->entry->name;
+	if (way->printed && sn_given(p->o, "output"))
+		return sn_fail(SN_USAGE, "%s are printed: -o FILE is for the results of --inputs FILE", way->printed);
+	int code = open_texts(p);
+	if (!code && way->apart && p->x.ids[1])
+		code = sn_fail(SN_USAGE, "%s has two texts apart: %s", entry, way->apart);
 	if (!code)
-		code = take_texts(p);
+		code = way->take(p);
 	if (!code)
-		code = encode(p);
+		code = sn_data_check(p->o, p->x.tokenizer, &p->x.pool, p->source ? p->source : "the text");
 	if (!code)
-		code = sn_predict_ready(p, checkpoint);
+		code = open_model(p);
+	if (!code && way->fits && !way->fits(p))
+		code = sn_fail(SN_USAGE, "%s: %s", entry, way->wants);
 	if (code)
 		return code;
-	sn_predict_run(p);
-	code = path ? write_file(p, path) : print(p);
-	if (!code)
-		sn_predict_note(p, p->n, "texts");
+	run_all(p);
+	code = way->show(p);
+	if (!code && !sn_given(p->o, "quiet"))
+		note(p, way->unit);
 	return code;
 }
 
-void sn_predict_close(SnPredict *p)
+static void close_all(SnPredict *p)
 {
 	for (int i = 0; i < p->nout; i++)
 		for (int64_t k = 0; k < p->n && p->out[i].rows; k++)
@@ -296,14 +314,22 @@ void sn_predict_close(SnPredict *p)
 	free(p->lines);
 }
 
-int sn_predict_main(const SnOptions *o)
+int sn_predict(SnPredict *p, const SnPredictWay *way)
 {
-	SnPredict p = {.o = o, .run = sn_function(o->entry, "run")};
 	char *checkpoint = NULL;
-	int code = sn_model_find(o, &checkpoint);
+	p->run = sn_function(p->o->entry, "run");
+	int code = sn_model_find(p->o, &checkpoint);
+	p->checkpoint = checkpoint;
 	if (!code)
-		code = predict(&p, checkpoint);
-	sn_predict_close(&p);
+		code = predict(p, way);
+	close_all(p);
 	free(checkpoint);
 	return code;
+}
+
+int sn_predict_main(const SnOptions *o)
+{
+	static const SnPredictWay way = {.take = take, .show = show, .unit = "texts"};
+	SnPredict p = {.o = o};
+	return sn_predict(&p, &way);
 }

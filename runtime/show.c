@@ -17,39 +17,18 @@ static const int32_t *integers(const SnOut *out, int64_t i)
 
 /* --- numbers */
 
-static void number(SnStr *s, const SnOut *out, int64_t i, int64_t k)
-{
-	if (out->slot->dtype == SN_F32)
-		sn_json_number(s, (double)floats(out, i)[k]);
-	else
-		sn_str_printf(s, "%d", integers(out, i)[k]);
-}
-
-/* Lists as the axes from `axis` on are. */
-static void list(SnStr *s, const SnPredict *p, const SnOut *out, int64_t i, int axis, int64_t *at)
-{
-	const SnAxis *x = out->slot->axes;
-	if (axis == out->slot->rank) {
-		number(s, out, i, (*at)++);
-		return;
-	}
-	int64_t n = axis == 1 && (out->along || out->masks) ? sn_out_length(p, out, i) : x[axis].offset;
-	sn_str_printf(s, "[");
-	for (int64_t k = 0; k < n; k++) {
-		sn_str_printf(s, k ? "," : "");
-		list(s, p, out, i, axis + 1, at);
-	}
-	sn_str_printf(s, "]");
-}
-
 static int show_numbers(const SnPredict *p, int64_t i, SnStr *s)
 {
 	for (int k = 0; k < p->nout; k++) {
-		int64_t at = 0;
+		const SnOut *out = &p->out[k];
+		const SnAxis *x = out->slot->axes;
+		int64_t shape[SN_MAX_RANK];
+		for (int axis = 1; axis < out->slot->rank; axis++)
+			shape[axis] = axis == 1 && (out->along || out->masks) ? sn_out_length(p, out, i) : x[axis].offset;
 		sn_str_printf(s, ",");
-		sn_json_string(s, p->out[k].slot->name);
+		sn_json_string(s, out->slot->name);
 		sn_str_printf(s, ":");
-		list(s, p, &p->out[k], i, 1, &at);
+		sn_json_lists(s, (int)out->slot->dtype, out->rows[i], shape + 1, (int)out->slot->rank - 1);
 	}
 	return SN_OK;
 }

@@ -129,6 +129,8 @@ void sn_texts_close(SnTexts *t)
 	free(t->labels);
 	free(t->values);
 	free(t->lasts);
+	if (t->truth)
+		t->forget(t->truth);
 	*t = (SnTexts){0};
 }
 
