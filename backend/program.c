@@ -549,7 +549,7 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	v[SnEntry_looked_up_bytes] = number(p, plan->looked_up);
 	v[SnEntry_feeder] = feeder(p, e);
 	v[SnEntry_runner] = runner(p, e);
-	v[SnEntry_taps] = has_taps(e) ? object(p, "sn_taps_write") : nothing(p);
+	v[SnEntry_taps] = !has_taps(e) ? nothing(p) : object(p, e->kind == ENTRY_GENERATE ? "sn_taps_steps" : "sn_taps_write");
 	return RECORD(p, SnEntry, v);
 }
 
