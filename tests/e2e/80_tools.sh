@@ -13,8 +13,8 @@ counted models/vit.sinter - 86,567,656
 counted models/whisper.sinter - 72,593,920
 counted models/whisper.sinter tiny 37,760,640
 counted models/minilm.sinter - 22,565,376
-counted models/distilbert.sinter - 66,985,530
-counted models/roberta.sinter - 124,697,433
+counted models/distilbert.sinter - 67,579,198   # ..ForMaskedLM's 66,985,530 and the heads of a classifier and a reader
+counted models/roberta.sinter - 125,292,639   # ..ForMaskedLM's 124,697,433 and the heads of a classifier, a tagger and a reader
 counted models/clip.sinter - 151,277,313
 counted models/mixtral.sinter - 46,702,792,704
 counted models/t5.sinter - 60,506,624
