@@ -122,7 +122,11 @@ complete "with grouped heads" "$why/llama" explain --random "to be or not" --see
 # what users get wrong
 exits "no text" 2 'wants a text' $bert
 exits "too many texts" 2 'unexpected argument "c"' $bert a b c
-exits "too long a text" 3 'explains 32 at most: build it with --set explain.T=' $bert "$(head -c 400 "$corpus" | tr '\n' ' ')"
+why_long() { printf 'a %.0s' $(seq "$1"); }
+exits "too long a text" 3 'has 42 tokens; this program explains 32 at most: build it with --set explain.T=42$' $bert "$(why_long 40)"
+exits "longer than the model goes, too" 3 'has 92 tokens; this program explains 32 at most: the model itself takes 64: shorten the text, and build it with --set explain.T=64$' $bert "$(why_long 90)"
+check "a program of all that the model takes" "$sinter" build --preset nano --set V=400 --entry explain -o "$why/whole" models/bert.sinter
+exits "can only take less" 3 'has 92 tokens; this program explains 64 at most: the model itself takes no more: shorten the text$' "$why/whole" explain -m "$why/run" "$(why_long 90)"
 exits "an unknown result" 2 'returns mlm, nsp; did you mean nsp' $bert x --of nps
 exits "a class of tokens" 2 'is for scores of classes' $bert "x [MASK]" --of mlm --class 1
 exits "a token of classes" 2 'is for scores of each place' $bert x --of nsp --token int
