@@ -37,6 +37,15 @@ sed -E 's/^\{"text":"([^"]*)","label":"([^"]*)".*/\1\t\2/' "$tb/said" > "$tb/sai
 cut -f2 "$tb/dev.tsv" | sed 1d > "$tb/asked"
 check "each at its place" sh -c "cut -f1 $tb/said.tsv | cmp - $tb/asked"
 check "nine of ten are right" sh -c "cut -f3 $tb/dev.tsv | sed 1d | paste - $tb/said.tsv | awk -F'\t' '{ n += \$1 == \$3 } END { exit !(n >= 72) }'"
+check "predictions to a file of lines" "$bert" classify -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q -o "$tb/said.jsonl"
+check "are what is printed" cmp "$tb/said" "$tb/said.jsonl"
+exits "none where no directory is" 1 'none/x.jsonl.tmp: No such' "$bert" classify -m "$tb/run-1" x -o "$tb/none/x.jsonl"
+exits "nor in a table of another form" 2 'x.tsv: results are JSON lines \(-o FILE.jsonl\) or tensors' "$bert" classify -m "$tb/run-1" x -o "$tb/x.tsv"
+check "scores as tensors" "$bert" classify -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q -o "$tb/said.st"
+check "one for each text and label" test "$("$build/tools/tensors" print "$tb/said.st" result | tr ' ' '\n' | sed 1,3d | wc -l)" = 160
+exits "no lines of a file of tensors" 2 'results of --inputs FILE are tensors' "$bert" classify -m "$tb/run-1" -i "$tb/said.st" -o "$tb/x.jsonl"
+exits "an empty text is one" 0 '^\{"text":"","label":"' "$bert" classify -m "$tb/run-1" "" -q
+exits "but not without a token" 3 'text 1: a text without any token' "$bert" classify --random --tokenizer byte "" -q
 sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
 check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
 # Metrics of a whole set against sums by hand, over three calls of 32; half of the answers are made wrong so that they are not all 1.
