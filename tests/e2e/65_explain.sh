@@ -15,7 +15,7 @@ complete() {  # NAME COMMAND...: attributions sum to the difference of scores, w
 	local name=$1; shift
 	"$@" --json -q > "$why/out.json" 2> "$why/err"
 	if sed -nE 's/.*"from":([^,]*),"to":([^,]*),"sum":([^,]*),"error":([^,]*),"evaluations":[0-9]+,"holds":true.*/\1 \2 \3 \4/p' "$why/out.json" | awk '
-		{ d = $2 - $1; e = $3 - d; if (e < 0) e = -e; if (d < 0) d = -d; n = d > 1e-3 && e <= 0.01 * d + 1e-6 } END { exit !n }'; then ok "$name"
+		{ d = $2 - $1; e = $3 - d; if (e < 0) e = -e; if (d < 0) d = -d; n = d > 1e-4 && e <= 0.01 * d + 1e-6 } END { exit !n }'; then ok "$name"
 	else bad "$name" "$(head -c 300 "$why/err")" "$(grep -o '"completeness":[^}]*' "$why/out.json")"; fi
 }
 complete "complete: a masked word" $bert "return the [MASK] of values"
