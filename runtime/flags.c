@@ -20,7 +20,7 @@ static const SnFlag flags[] = {
 	{"adapter", 0, SN_T_STR, "adapter", SN_F_RUN | SN_F_EXPLAIN, "DIR", "LoRA adapter (PEFT's form, or a run's) of the weights"},
 	{"pack-cache", 0, SN_T_STR, "pack_cache", SN_F_PACKED, "FILE", "keep weights in the order that kernels read in FILE, and take them from there"},
 	{"out", 'o', SN_T_STR, "out", SN_F_TRAIN | SN_F_INIT, "DIR", "where checkpoints, metrics and curves go (run)"},
-	{"out", 'o', SN_T_STR, "output", SN_F_INFER, "FILE", "safetensors file for the results (without: JSON on standard output)"},
+	{"out", 'o', SN_T_STR, "output", SN_F_INFER, "FILE", "file for the results: of texts .jsonl, else safetensors (without: JSON on standard output)"},
 	{"grads-out", 0, SN_T_STR, "grads", SN_F_TRAIN, "FILE", "train nothing: write the loss and all gradients of --inputs at the weights given"},
 	{"resume", 0, SN_T_STR, "resume", SN_F_TRAIN, "DIR", "go on exactly where the run in DIR stopped"},
 	{"steps", 's', SN_T_COUNT, "schedule.steps", SN_F_KEPT, "N", "optimiser steps in all"},
