@@ -3,9 +3,10 @@
  *
  * For a thread's range of (batch, block of rows, panel of columns), in groups of panels:
  *
- *   for each block of k:                   a panel's share of it fills half of the first-level cache
+ *   for each block of k:                   a panel's share of it fills half of the first-level cache, or, as AMX's tiles are so fast
+ *                                          that bringing sums to and fro costs more than they do, a thirty-second of the second's
  *     for each panel of the group:         raw right operands are woven into pairs here, in scratch
- *       for each tile of the row block:    the block's k share of all of them stays in second-level cache
+ *       for each tile of the row block:    the block's k share of all of them, and AMX's waiting sums, stay in second-level cache
  *         tile += A B, fetching a share of the next panel; behind the last block of k: the epilogue
  *
  * Left operands have rows of whole pairs, raw or packed. Blocks of k are multiples of 32, so that sums depend on k alone.
@@ -71,6 +72,7 @@ static void extents(Contract *c)
 {
 	Gen *g = c->g;
 	const Target *t = g->t;
+	bool tiles = t->bf16 == BF16_TILES;
 	int64_t fixed;
 	c->m = gen_dim(g, axes_extent(&c->x, c->x.m));
 	c->n = gen_dim(g, axes_extent(&c->x, c->x.n));
@@ -78,9 +80,11 @@ static void extents(Contract *c)
 	c->pairs = whole_pairs(g, c->k);
 	c->tiles = gen_at_least_1(g, gen_ceil_div(g, c->m, gen_i64(g, t->mr)));
 	c->panels = gen_ceil_div(g, c->n, gen_i64(g, t->nr));
-	c->kc = MAX(STEP, t->l1 / 2 / (t->nr * 2) / STEP * STEP);
-	c->rows = MAX(1, t->l2 / 2 / (t->mr * c->kc * 2));
+	c->kc = MAX(STEP, (tiles ? t->l2 / 32 : t->l1 / 2) / (t->nr * 2) / STEP * STEP);
 	c->once = dim_is_const(axes_extent(&c->x, c->x.k), &fixed) && fixed <= c->kc;
+	if (c->once)
+		c->kc = MAX(STEP, (fixed + STEP - 1) / STEP * STEP);
+	c->rows = MAX(1, t->l2 / 2 / (t->mr * c->kc * 2 + (tiles && !c->once ? GROUP * t->mr * t->nr * 4 : 0)));
 	c->blocks = gen_ceil_div(g, c->tiles, gen_i64(g, c->rows));
 	c->step = gen_ceil_div(g, c->tiles, c->blocks);
 	LLVMValueRef several = LLVMBuildICmp(g->b, LLVMIntSGT, c->k, gen_i64(g, c->kc), "");

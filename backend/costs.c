@@ -1,6 +1,7 @@
 /* costs.c: arithmetic and traffic of values and kernels as extents, so that a program can say at run time what its calls took.
  * The arithmetic is what ir/cost.c counts; the traffic is what a kernel that works from memory can't avoid: each operand
- * and each output once, of a table the rows that are picked. */
+ * and each output once, of a table the rows that are picked. A function's costs are a table: few products of its symbols, and for each
+ * cost the numbers that these are multiplied by (sn_costs in runtime/session.c reads it). */
 #include "backend/gen.h"
 
 static const Dim *flash_flops(const Value *v)
@@ -78,4 +79,44 @@ const Dim *cluster_bytes(const Cluster *c)
 	for (int i = 0; i < c->outs.len; i++)
 		n = dim_add(n, bytes_of(c->kind == K_SCATTER ? c->anchor->in[2] : c->outs.at[i]));
 	return n;
+}
+
+/* The table */
+
+static int product_index(CostTable *t, CostProduct product)
+{
+	for (int i = 0; i < t->products.len; i++)
+		if (t->products.at[i].f == product.f)
+			return i;
+	if (t->products.len == 1 << 15)
+		bug("too many products of extents");
+	vec_push(t->arena, &t->products, product);
+	return t->products.len - 1;
+}
+
+/* A term: the number from bit 16 on, below it which product, in bit 0 whether it is the last. What has no room is as good as the largest. */
+static void add_terms(CostTable *t, const Dim *d)
+{
+	const int64_t most = INT64_MAX >> 16;
+	int n = dim_terms(d);
+
+	if (!n)
+		vec_push(t->arena, &t->terms, product_index(t, (CostProduct){ NULL, 0 }) << 1 | 1);
+	for (int i = 0; i < n; i++) {
+		CostProduct product;
+		int64_t coef = dim_term(d, i, &product.f, &product.n);
+		coef = MAX(-most, MIN(most, coef));
+		vec_push(t->arena, &t->terms, coef * 65536 + product_index(t, product) * 2 + (i == n - 1));
+	}
+}
+
+int cost_index(CostTable *t, const Dim *flops, const Dim *bytes)
+{
+	for (int i = 0; i < t->costs.len; i++)
+		if (t->costs.at[i].flops == flops && t->costs.at[i].bytes == bytes)
+			return i;
+	vec_push(t->arena, &t->costs, ((LaunchCost){ flops, bytes }));
+	add_terms(t, flops);
+	add_terms(t, bytes);
+	return t->costs.len - 1;
 }

@@ -230,17 +230,24 @@ static LLVMValueRef factor(Gen *g, const DimFactor *f)
 	return v;
 }
 
+LLVMValueRef gen_product(Gen *g, int64_t coef, const DimFactor *f, int n)
+{
+	LLVMValueRef product = gen_i64(g, coef);
+
+	for (int k = 0; k < n; k++)
+		product = gen_bin(g, LLVMMul, product, factor(g, &f[k]));
+	return product;
+}
+
 static LLVMValueRef polynomial(Gen *g, const Dim *d)
 {
-	LLVMValueRef sum = gen_i64(g, 0), product;
+	LLVMValueRef sum = gen_i64(g, 0);
 	const DimFactor *f;
 	int n;
 
 	for (int i = 0; i < dim_terms(d); i++) {
-		product = gen_i64(g, dim_term(d, i, &f, &n));
-		for (int k = 0; k < n; k++)
-			product = gen_bin(g, LLVMMul, product, factor(g, &f[k]));
-		sum = gen_bin(g, LLVMAdd, sum, product);
+		int64_t coef = dim_term(d, i, &f, &n);
+		sum = gen_bin(g, LLVMAdd, sum, gen_product(g, coef, f, n));
 	}
 	return sum;
 }

@@ -51,6 +51,15 @@ int64_t width_at(const Flash *f, const Width *w, int v)
 	return (int64_t)(v / w->nv) * f->mr * w->nr + v % w->nv * f->g->t->lanes;
 }
 
+LLVMValueRef width_at_any(Flash *f, const Width *w, LLVMValueRef v)
+{
+	Gen *g = f->g;
+	LLVMValueRef lanes = gen_i64(g, f->g->t->lanes), nv = gen_i64(g, w->nv);
+	if (w->panels == 1)
+		return gen_mul(g, v, lanes);
+	return gen_add(g, gen_mul(g, gen_bin(g, LLVMUDiv, v, nv), gen_i64(g, (int64_t)f->mr * w->nr)), gen_mul(g, gen_bin(g, LLVMURem, v, nv), lanes));
+}
+
 LLVMValueRef width_mask(Flash *f, const Width *w, int v)
 {
 	int64_t left = w->extent - (int64_t)v * f->g->t->lanes;
@@ -235,6 +244,16 @@ LLVMValueRef flash_kept(Flash *f, const Row *r, int v)
 	LLVMValueRef kept = LLVMBuildFCmp(g->b, LLVMRealOLE, number(g, a->dropout), u, "");
 	return LLVMBuildSelect(g->b, kept, number(g, 1 / (1 - a->dropout)), LLVMConstNull(g->vf), "");
 }
+
+Row flash_row_from(Flash *f, Row r, LLVMValueRef v)
+{
+	LLVMValueRef keys = gen_mul(f->g, v, gen_i64(f->g, f->g->t->lanes));
+	r.key = gen_add(f->g, r.key, keys);
+	r.count = gen_sub(f->g, r.count, keys);
+	return r;
+}
+
+bool flash_loops(const Flash *f) { return f->in.seed; }
 
 /* Products */
 

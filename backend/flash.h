@@ -43,6 +43,10 @@ typedef struct Score {
 Score flash_score(Flash *, LLVMValueRef product, const Row *, int v, bool edge);
 LLVMValueRef flash_edge(Flash *, LLVMValueRef t, LLVMValueRef h, LLVMValueRef key, LLVMValueRef count);   /* i1: of rows t..t+h */
 LLVMValueRef flash_kept(Flash *, const Row *, int v);          /* dropout's factor, 0 or 1/(1 - p); NULL without dropout */
+/* The same row from its v-th vector of keys on, v counted at run time. */
+Row flash_row_from(Flash *, Row, LLVMValueRef v);
+/* Are vectors of a row gone through by a loop? Random numbers are many instructions, too many for each vector to have its own. */
+bool flash_loops(const Flash *);
 
 /* A block's packed operands: keys transposed (K,keys), keys (keys,K) or values (keys,W), panel after panel. */
 void flash_pack_transposed(Flash *, Value *x, LLVMValueRef fn, int64_t k, LLVMValueRef from, LLVMValueRef to, LLVMValueRef count);
@@ -59,6 +63,7 @@ LLVMValueRef f_load(Gen *, LLVMValueRef p, int64_t element);   /* a vector */
 void f_store(Gen *, LLVMValueRef vector, LLVMValueRef p, int64_t element);
 /* A row's vector v of a width: where it is in the panels of a tile, and its mask behind the last column (NULL: whole). */
 int64_t width_at(const Flash *, const Width *, int v);
+LLVMValueRef width_at_any(Flash *, const Width *, LLVMValueRef v);
 int width_vectors(const Flash *, const Width *);
 LLVMValueRef width_mask(Flash *, const Width *, int v);
 

@@ -9,7 +9,10 @@
  *
  * (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax"; Dao et al. 2022, "FlashAttention", algorithm 1,
  * with the division left to the end as in Dao 2023, sec. 3.1.) A row's blocks come in ascending order whatever the tile, so
- * that results do not depend on threads. Scratch: packed blocks, a tile of scores and of probabilities, the rows' state. */
+ * that results do not depend on threads. Scratch: packed blocks, a tile of scores and of probabilities, the rows' state.
+ *
+ * Where there is one position (a token decoded) and several query heads share a key head, a tile's rows are heads: one pass over
+ * the packed block serves them all, and sums of several rows hide each other's latency. Bits are the same. */
 #include "backend/flash.h"
 
 #include <float.h>
@@ -21,14 +24,26 @@ typedef struct Forward {
 	Flash *f;
 	Gen *g;
 	int64_t tiles;             /* of one query head in a block of rows */
+	LLVMValueRef by_heads;     /* i1: a tile's rows are query heads of the one position; NULL: never */
 	LLVMValueRef keys, values; /* a packed block: (K,keys) and (keys,W) */
 	LLVMValueRef s, p;         /* a tile's scores, panel after panel of mr rows; its probabilities, (mr,keys) */
 	LLVMValueRef o, top, sum;  /* by tile: results (panels,mr,nr); maxima (mr); sums, a vector a row (mr,lanes) */
 	Value *y, *lse;            /* members; NULL: not wanted */
 } Forward;
 
-/* Rows t.. (h of them) of query head `head` and where their state is; the block's first key and number of keys. */
+/* Rows t.. (h of them) of query head `head`, or position t of heads `head`.., and where their state is; the block's first key and number
+ * of keys. */
 typedef struct Tile { LLVMValueRef b, head, t, h, o, top, sum, key, count; } Tile;
+
+static LLVMValueRef either(Forward *w, LLVMValueRef by_heads, LLVMValueRef by_rows)
+{
+	return w->by_heads ? LLVMBuildSelect(w->g->b, w->by_heads, by_heads, by_rows, "") : by_rows;
+}
+
+/* Of a tile's row r. */
+static LLVMValueRef head_of(Forward *w, const Tile *t, LLVMValueRef r) { return either(w, gen_add(w->g, t->head, r), t->head); }
+static LLVMValueRef position_of(Forward *w, const Tile *t, LLVMValueRef r) { return either(w, t->t, gen_add(w->g, t->t, r)); }
+static LLVMValueRef positions(Forward *w, const Tile *t) { return either(w, gen_i64(w->g, 1), t->h); }
 
 static LLVMValueRef shuffled(Gen *g, LLVMValueRef x, int by)
 {
@@ -75,26 +90,48 @@ static void shrink(Forward *w, LLVMValueRef old, LLVMValueRef new, LLVMValueRef 
 	gen_end_if(g, &grew);
 }
 
+/* A row's probabilities under dropout, from scores where the products were: returns the sums by lane of what dropout takes away, too. */
+static LLVMValueRef drop(Forward *w, const Row *at, LLVMValueRef scores, LLVMValueRef under, LLVMValueRef to)
+{
+	Gen *g = w->g;
+	Flash *f = w->f;
+	int lanes = g->t->lanes;
+	LLVMValueRef all = gen_var(g, g->vf);
+	LLVMBuildStore(g->b, LLVMConstNull(g->vf), all);
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->keys / lanes), gen_i64(g, 1));
+	Row here = flash_row_from(f, *at, l.iv);
+	LLVMValueRef x = f_load(g, gen_at(g, scores, width_at_any(f, &f->block, l.iv), 4), 0);
+	LLVMValueRef e = vec_exp(g, LLVMBuildFSub(g->b, x, under, ""));
+	LLVMBuildStore(g->b, LLVMBuildFAdd(g->b, LLVMBuildLoad2(g->b, g->vf, all, ""), e, ""), all);
+	f_store(g, LLVMBuildFMul(g->b, e, flash_kept(f, &here, 0), ""), gen_at(g, to, gen_mul(g, l.iv, gen_i64(g, lanes)), 4), 0);
+	gen_loop_end(g, &l);
+	return LLVMBuildLoad2(g->b, g->vf, all, "");
+}
+
 /* Scores of row r into probabilities. */
 static void row(Forward *w, const Tile *t, LLVMValueRef r, bool edge)
 {
 	Gen *g = w->g;
 	Flash *f = w->f;
 	int lanes = g->t->lanes, n = f->keys / lanes;
-	Row at = { t->b, t->head, gen_add(g, t->t, r), t->key, t->count };
+	Row at = { t->b, head_of(w, t, r), position_of(w, t, r), t->key, t->count };
 	LLVMValueRef x[64], best = NULL, all = NULL, from = gen_at(g, w->s, gen_mul(g, r, gen_i64(g, f->block.nr)), 4);
 	for (int v = 0; v < n; v++) {
 		x[v] = flash_score(f, f_load(g, from, width_at(f, &f->block, v)), &at, v, edge).x;
 		best = v ? greater(g, best, x[v]) : x[v];
+		if (flash_loops(f))
+			f_store(g, x[v], from, width_at(f, &f->block, v));
 	}
 	LLVMValueRef top = gen_at(g, t->top, r, 4), sum = gen_at(g, t->sum, gen_mul(g, r, gen_i64(g, lanes)), 4);
 	LLVMValueRef old = gen_load(g, DT_F32, top, 1, NULL), new = greater(g, first_lane(g, across(g, best, false)), old);
 	shrink(w, old, new, top, sum, gen_at(g, t->o, gen_mul(g, r, gen_i64(g, f->ww.nr)), 4));
 	LLVMValueRef to = gen_at(g, w->p, gen_mul(g, r, gen_i64(g, f->keys)), 4), under = gen_splat(g, new);
-	for (int v = 0; v < n; v++) {
-		LLVMValueRef e = vec_exp(g, LLVMBuildFSub(g->b, x[v], under, "")), kept = flash_kept(f, &at, v);
+	if (flash_loops(f))
+		all = drop(w, &at, from, under, to);
+	for (int v = 0; v < n && !flash_loops(f); v++) {
+		LLVMValueRef e = vec_exp(g, LLVMBuildFSub(g->b, x[v], under, ""));
 		all = v ? LLVMBuildFAdd(g->b, all, e, "") : e;
-		f_store(g, kept ? LLVMBuildFMul(g->b, e, kept, "") : e, to, v * lanes);
+		f_store(g, e, to, v * lanes);
 	}
 	f_store(g, LLVMBuildFAdd(g->b, f_load(g, sum, 0), all, ""), sum, 0);
 }
@@ -106,6 +143,20 @@ static void rows(Forward *w, const Tile *t, bool edge)
 	gen_loop_end(w->g, &l);
 }
 
+/* Looking at positions is little beside random numbers: then all blocks do. */
+static void rows_of_tile(Forward *w, const Tile *t)
+{
+	if (flash_loops(w->f)) {
+		rows(w, t, true);
+		return;
+	}
+	If edge = gen_if(w->g, flash_edge(w->f, t->t, positions(w, t), t->key, t->count));
+	rows(w, t, true);
+	gen_else(w->g, &edge);
+	rows(w, t, false);
+	gen_end_if(w->g, &edge);
+}
+
 static LLVMValueRef query(Forward *w, const Tile *t)
 {
 	return flash_row(w->f, w->f->q, (LLVMValueRef[]){ t->b, t->t, t->head }, 4);
@@ -115,13 +166,9 @@ static void tile(Forward *w, const Tile *t)
 {
 	Gen *g = w->g;
 	Flash *f = w->f;
-	flash_multiply(f, &f->block, &(Product){ .a = query(w, t), .lda = flash_stride(f, f->q, 1), .b = w->keys,
+	flash_multiply(f, &f->block, &(Product){ .a = query(w, t), .lda = either(w, flash_stride(f, f->q, 2), flash_stride(f, f->q, 1)), .b = w->keys,
 		.k = gen_i64(g, f->wk.extent), .acc = w->s, .h = t->h, .panels = gen_ceil_div(g, t->count, gen_i64(g, f->block.nr)), .first = true });
-	If edge = gen_if(g, flash_edge(f, t->t, t->h, t->key, t->count));
-	rows(w, t, true);
-	gen_else(g, &edge);
-	rows(w, t, false);
-	gen_end_if(g, &edge);
+	rows_of_tile(w, t);
 	flash_multiply(f, &f->ww, &(Product){ .a = w->p, .lda = gen_i64(g, f->keys), .b = w->values, .k = t->count, .acc = t->o, .h = t->h });
 }
 
@@ -130,7 +177,7 @@ static LLVMValueRef sees(Forward *w, const Tile *t)
 {
 	Gen *g = w->g;
 	const Attrs *a = &w->f->v->a;
-	LLVMValueRef p = gen_add(g, t->t, w->f->past), last = gen_add(g, p, gen_sub(g, t->h, gen_i64(g, 1)));
+	LLVMValueRef p = gen_add(g, t->t, w->f->past), last = gen_add(g, p, gen_sub(g, positions(w, t), gen_i64(g, 1)));
 	LLVMValueRef some = LLVMConstInt(g->i1, 1, 0), end = gen_add(g, t->key, gen_sub(g, t->count, gen_i64(g, 1)));
 	if (a->causal)
 		some = LLVMBuildICmp(g->b, LLVMIntSLE, t->key, last, "");
@@ -147,13 +194,14 @@ static void each_tile(Forward *w, const Task *k, Tile t, void (*each)(Forward *,
 {
 	Gen *g = w->g;
 	Flash *f = w->f;
-	Loop r = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->R), gen_i64(g, 1));
-	Loop l = gen_loop_begin(g, k->lo, k->hi, gen_i64(g, f->mr));
-	LLVMValueRef i = gen_add(g, gen_mul(g, r.iv, gen_i64(g, w->tiles * f->mr)), gen_sub(g, l.iv, k->lo));   /* its first row's state */
+	LLVMValueRef mr = gen_i64(g, f->mr), one = gen_i64(g, 1), R = gen_i64(g, f->R);
+	Loop r = gen_loop_begin(g, gen_i64(g, 0), R, either(w, mr, one));
+	Loop l = gen_loop_begin(g, k->lo, k->hi, mr);
+	LLVMValueRef i = gen_add(g, gen_mul(g, r.iv, either(w, one, gen_i64(g, w->tiles * f->mr))), gen_sub(g, l.iv, k->lo));   /* its first row's state */
 	t.b = k->b;
-	t.head = gen_add(g, gen_mul(g, k->group, gen_i64(g, f->R)), r.iv);
+	t.head = gen_add(g, gen_mul(g, k->group, R), r.iv);
 	t.t = l.iv;
-	t.h = gen_min(g, gen_sub(g, k->hi, l.iv), gen_i64(g, f->mr));
+	t.h = gen_min(g, either(w, gen_sub(g, R, r.iv), gen_sub(g, k->hi, l.iv)), mr);
 	t.o = gen_at(g, w->o, gen_mul(g, i, gen_i64(g, width_floats(&f->ww))), 4);
 	t.top = gen_at(g, w->top, i, 4);
 	t.sum = gen_at(g, w->sum, gen_mul(g, i, gen_i64(g, g->t->lanes)), 4);
@@ -193,18 +241,18 @@ static void end(Forward *w, Tile *t)
 	Gen *g = w->g;
 	Flash *f = w->f;
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), t->h, gen_i64(g, 1));
-	LLVMValueRef r = l.iv, at = gen_add(g, t->t, r);
+	LLVMValueRef r = l.iv, at = position_of(w, t, r), head = head_of(w, t, r);
 	LLVMValueRef sum = across(g, f_load(g, gen_at(g, t->sum, gen_mul(g, r, gen_i64(g, g->t->lanes)), 4), 0), true);
 	sum = greater(g, sum, gen_splat(g, gen_f32(g, 0.5)));
 	if (w->lse) {
 		LLVMValueRef top = gen_load(g, DT_F32, gen_at(g, t->top, r, 4), 1, NULL);
-		LLVMValueRef to = flash_row(f, w->lse, (LLVMValueRef[]){ t->b, t->head }, 3);
+		LLVMValueRef to = flash_row(f, w->lse, (LLVMValueRef[]){ t->b, head }, 3);
 		to = gen_at(g, to, gen_mul(g, at, flash_stride(f, w->lse, 2)), 4);
 		gen_store(g, DT_F32, LLVMBuildFAdd(g->b, top, vec_log(g, first_lane(g, sum)), ""), to, NULL);
 	}
 	LLVMValueRef one = LLVMBuildFDiv(g->b, gen_splat(g, gen_f32(g, 1)), sum, "");
 	LLVMValueRef from = gen_at(g, t->o, gen_mul(g, r, gen_i64(g, f->ww.nr)), 4);
-	LLVMValueRef to = w->y ? flash_row(f, w->y, (LLVMValueRef[]){ t->b, at, t->head }, 4) : NULL;
+	LLVMValueRef to = w->y ? flash_row(f, w->y, (LLVMValueRef[]){ t->b, at, head }, 4) : NULL;
 	for (int v = 0; to && v < width_vectors(f, &f->ww); v++) {
 		LLVMValueRef x = LLVMBuildFMul(g->b, f_load(g, from, width_at(f, &f->ww, v)), one, "");
 		gen_store(g, DT_F32, x, gen_at(g, to, gen_i64(g, v * g->t->lanes), 4), width_mask(f, &f->ww, v));
@@ -269,6 +317,8 @@ void gen_flash_forward(Flash *f)
 	int64_t rows = f->R * w.tiles * f->mr;
 	for (int i = 0; i < f->c->vals.len; i++)
 		*(f->c->vals.at[i]->op == OP_FLASH ? &w.y : &w.lse) = f->c->vals.at[i];
+	if (f->R > 1)
+		w.by_heads = LLVMBuildICmp(g->b, LLVMIntEQ, f->T, gen_i64(g, 1), "");
 	w.keys = flash_take(f, f->wk.extent * f->keys);
 	w.values = flash_take(f, f->keys * width_floats(&f->ww));
 	w.s = flash_take(f, (int64_t)f->mr * f->keys);

@@ -61,6 +61,19 @@ static Pair probabilities(Backward *w, const Row *at, int v, bool edge, LLVMValu
 	return (Pair){ kept ? times(g, p, kept) : p, ds };
 }
 
+/* A row: where its products are, where its results go. */
+typedef struct Place { Row at; LLVMValueRef s, dp, to_p, to_ds, lse, d; bool edge; } Place;
+
+/* Its v-th vector behind `at`, `from` and `to` floats on. */
+static void vector(Backward *w, const Place *k, LLVMValueRef from, LLVMValueRef to, int v)
+{
+	Gen *g = w->g;
+	LLVMValueRef s = f_load(g, gen_at(g, k->s, from, 4), 0), dp = f_load(g, gen_at(g, k->dp, from, 4), 0);
+	Pair x = probabilities(w, &k->at, v, k->edge, s, dp, k->lse, k->d);
+	f_store(g, x.p, gen_at(g, k->to_p, to, 4), 0);
+	f_store(g, x.ds, gen_at(g, k->to_ds, to, 4), 0);
+}
+
 /* Row r of the tile that begins at the chunk's row `first`. */
 static void row(Backward *w, const Block *k, LLVMValueRef first, LLVMValueRef r, bool edge)
 {
@@ -71,13 +84,17 @@ static void row(Backward *w, const Block *k, LLVMValueRef first, LLVMValueRef r,
 	LLVMValueRef lse = splat_of(w, w->lse, (LLVMValueRef[]){ k->b, k->head }, 2, t);
 	LLVMValueRef d = splat_of(w, w->d, (LLVMValueRef[]){ k->b, t, k->head }, -1, NULL);
 	LLVMValueRef s = gen_at(g, w->s, gen_mul(g, r, nr), 4), ds = gen_at(g, w->ds, gen_mul(g, r, nr), 4);
-	LLVMValueRef to = gen_mul(g, i, gen_i64(g, f->keys));
-	for (int v = 0; v < f->keys / g->t->lanes; v++) {
-		int64_t from = width_at(f, &f->block, v);
-		Pair x = probabilities(w, &at, v, edge, f_load(g, s, from), f_load(g, ds, from), lse, d);
-		f_store(g, x.p, gen_at(g, w->p, to, 4), v * g->t->lanes);
-		f_store(g, x.ds, gen_at(g, w->dp, to, 4), v * g->t->lanes);
+	LLVMValueRef to = gen_mul(g, i, gen_i64(g, f->keys)), lanes = gen_i64(g, g->t->lanes);
+	Place from = { at, s, ds, gen_at(g, w->p, to, 4), gen_at(g, w->dp, to, 4), lse, d, edge };
+	if (!flash_loops(f)) {
+		for (int v = 0; v < f->keys / g->t->lanes; v++)
+			vector(w, &from, gen_i64(g, width_at(f, &f->block, v)), gen_i64(g, v * g->t->lanes), v);
+		return;
 	}
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, f->keys / g->t->lanes), gen_i64(g, 1));
+	from.at = flash_row_from(f, at, l.iv);
+	vector(w, &from, width_at_any(f, &f->block, l.iv), gen_mul(g, l.iv, lanes), 0);
+	gen_loop_end(g, &l);
 }
 
 static void rows(Backward *w, const Block *k, LLVMValueRef first, LLVMValueRef h, bool edge)
@@ -85,6 +102,20 @@ static void rows(Backward *w, const Block *k, LLVMValueRef first, LLVMValueRef h
 	Loop l = gen_loop_begin(w->g, gen_i64(w->g, 0), h, gen_i64(w->g, 1));
 	row(w, k, first, l.iv, edge);
 	gen_loop_end(w->g, &l);
+}
+
+static void rows_of_tile(Backward *w, const Block *k, LLVMValueRef first, LLVMValueRef h)
+{
+	Gen *g = w->g;
+	if (flash_loops(w->f)) {
+		rows(w, k, first, h, true);
+		return;
+	}
+	If edge = gen_if(g, flash_edge(w->f, gen_add(g, k->lo, first), h, k->key, k->count));
+	rows(w, k, first, h, true);
+	gen_else(g, &edge);
+	rows(w, k, first, h, false);
+	gen_end_if(g, &edge);
 }
 
 /* dq's rows from t on: as they are, plus the tile's. */
@@ -113,11 +144,7 @@ static void tile(Backward *w, const Block *k, LLVMValueRef first)
 		.k = gen_i64(g, f->wk.extent), .acc = w->s, .h = h, .panels = panels, .first = true });
 	flash_multiply(f, &f->block, &(Product){ .a = flash_row(f, w->dy, at, 4), .lda = flash_stride(f, w->dy, 1), .b = w->values_t,
 		.k = gen_i64(g, f->ww.extent), .acc = w->ds, .h = h, .panels = panels, .first = true });
-	If edge = gen_if(g, flash_edge(f, t, h, k->key, k->count));
-	rows(w, k, first, h, true);
-	gen_else(g, &edge);
-	rows(w, k, first, h, false);
-	gen_end_if(g, &edge);
+	rows_of_tile(w, k, first, h);
 	if (!w->dq)
 		return;
 	LLVMValueRef keys = gen_i64(g, f->keys);

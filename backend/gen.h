@@ -24,6 +24,7 @@ typedef struct KernelArgs {
 	Vec(KernelArg) at;
 	int64_t scratch;           /* bytes a thread needs; set by gen_*_kernel */
 	bool far;                  /* what the kernel writes is read so much later that it has left the caches (far_outputs()) */
+	bool near;                 /* all panels that the function reads fit into caches together: they are there, and nothing is to be fetched ahead */
 } KernelArgs;
 KernelArgs *kernel_args(Arena *, const Cluster *, const Counted *);
 
@@ -70,6 +71,7 @@ LLVMValueRef gen_ceil_div(Gen *, LLVMValueRef, LLVMValueRef);  /* quotient round
 LLVMValueRef gen_at_least_1(Gen *, LLVMValueRef);
 LLVMTypeRef gen_type(Gen *, DType, int lanes);                 /* in registers: bool is i1; lanes 1: the scalar */
 LLVMValueRef gen_var(Gen *, LLVMTypeRef);                      /* a stack slot in the entry block: mem2reg's food */
+LLVMValueRef gen_product(Gen *, int64_t coef, const DimFactor *, int n);   /* a term of an extent */
 LLVMValueRef gen_dim(Gen *, const Dim *);                     /* i64: constants folded, else computed from dims[] */
 typedef struct Loop { LLVMValueRef iv, hi, step; LLVMBasicBlockRef head, exit; } Loop;
 Loop gen_loop_begin(Gen *, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef step);   /* for (iv = lo; iv < hi; iv += step) */
@@ -172,6 +174,15 @@ LaunchList kernels_of(Kernels *, Graph *, const Sym *syms, int nsyms);  /* gener
 const Dim *value_flops(const Value *);
 const Dim *cluster_flops(const Cluster *);
 const Dim *cluster_bytes(const Cluster *);
+typedef struct LaunchCost { const Dim *flops, *bytes; } LaunchCost;
+typedef struct CostProduct { const DimFactor *f; int n; } CostProduct;     /* of extents, by its factors, which are interned; n: how many */
+typedef struct CostTable {
+	Arena *arena;
+	Vec(LaunchCost) costs;             /* each pair once */
+	Vec(CostProduct) products;
+	Vec(int64_t) terms;                /* SnFunction.costs */
+} CostTable;
+int cost_index(CostTable *, const Dim *flops, const Dim *bytes);   /* which of the table's; added if it is new */
 
 /* place.c: what the plan says of a value's memory, in bytes from the arena's first. */
 int64_t plan_argument(const Plan *, const KernelArg *);        /* what a launch passes for it */

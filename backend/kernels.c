@@ -117,12 +117,37 @@ static void key_symbols(Str *s, const KernelArgs *ka, const Syms *all)
 	str_puts(s, "\n");
 }
 
+/* A function's panels that are so few bytes stay in the second- or third-level caches of one or two threads from call to call. */
+enum { NEAR_BYTES = 8 << 20 };
+
+/* The panels that the contraction reads; NULL: it reads none. */
+static const Value *panels_of(const Cluster *c)
+{
+	for (int i = 0; i < c->ins.len && c->kind == K_CONTRACT; i++)
+		if (in_panels(c->ins.at[i]))
+			return c->ins.at[i];
+	return NULL;
+}
+
+static bool panels_are_near(const Graph *g, const ClusterList *l)
+{
+	int64_t n, total = 0;
+
+	for (int i = 0; i < l->len && total <= NEAR_BYTES; i++) {
+		const Value *v = panels_of(l->at[i]);
+		if (v && !graph_bound(g, type_elems(v->type), &n))
+			return false;
+		total += v ? n * dtype_size[v->type.dt] : 0;
+	}
+	return total <= NEAR_BYTES;
+}
+
 static const char *cluster_key(const Cluster *c, const KernelArgs *ka, const Syms *all)
 {
 	const char *key;
 	Str s = { 0 };
 
-	str_printf(&s, "%s ", kernel_kind_name[c->kind]);
+	str_printf(&s, "%s%s ", kernel_kind_name[c->kind], ka->near ? " near" : "");
 	key_type(&s, ka, c->space);
 	key_symbols(&s, ka, all);
 	for (int i = 0; i < ka->at.len; i++)
@@ -225,7 +250,7 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 	ClusterList clusters = clusters_in(scratch, g);
 	LaunchList launches = { 0 };
 	Syms all = { syms, nsyms, counted_of(scratch, g) };
-	const bool *far = far_outputs(scratch, &clusters);
+	const bool *far = far_outputs(scratch, &clusters), near = panels_are_near(g, &clusters);
 
 	for (int i = 0; i < clusters.len; i++) {
 		const Cluster *c = clusters.at[i];
@@ -235,6 +260,7 @@ LaunchList kernels_of(Kernels *k, Graph *g, const Sym *syms, int nsyms)
 		KernelArgs *ka = kernel_args(k->arena, c, all.counted);
 		number_symbols(ka, &all);
 		ka->far = far[i];          /* no part of the key: kernels alike do as the first, which of gradients is the one to wait longest */
+		ka->near = near && panels_of(c);
 		const char *key = cluster_key(c, ka, &all);
 		Launch l = { .ka = ka, .name = launch_name(c), .single = c->kind == K_NONZERO || is_small(g, c),
 			.flops = cluster_flops(c), .bytes = cluster_bytes(c) };

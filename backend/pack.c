@@ -33,13 +33,10 @@ static LLVMValueRef target(Panel *p, LLVMValueRef k, LLVMValueRef c)
 	return gen_at(g, p->p[DST], LLVMBuildNSWAdd(g->b, LLVMBuildNSWMul(g->b, k, p->width, ""), c, ""), 4);
 }
 
-/* Lanes of vector v that the panel has; NULL: all of them. */
-static LLVMValueRef lanes_of(Panel *p, int v, bool whole)
+/* Lanes of the vector from column `first` on that the panel has; NULL: all of them. */
+static LLVMValueRef lanes_of(Panel *p, LLVMValueRef first, bool whole)
 {
-	Gen *g = &p->g;
-	if (whole)
-		return NULL;
-	return gen_mask(g, LLVMBuildNSWSub(g->b, p->p[COLS], gen_i64(g, v * g->t->lanes), ""));
+	return whole ? NULL : gen_mask(&p->g, LLVMBuildNSWSub(p->g.b, p->p[COLS], first, ""));
 }
 
 /* Side 1 has zeros behind the last column, side 0 nothing. */
@@ -58,7 +55,7 @@ static void copy_rows(Panel *p, bool whole)
 	Gen *g = &p->g;
 	LLVMValueRef mask[8];
 	for (int v = 0; v < p->nv; v++)
-		mask[v] = lanes_of(p, v, whole);
+		mask[v] = lanes_of(p, gen_i64(g, v * g->t->lanes), whole);
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
 	LLVMValueRef ahead = LLVMBuildNSWAdd(g->b, l.iv, gen_i64(g, ROWS_AHEAD), "");
 	for (int v = 0; v < p->nv; v++) {
@@ -90,27 +87,27 @@ void gen_transpose(Gen *g, LLVMValueRef *row)
 }
 
 /* A vector of a panel where it has no columns. */
-static void put_zeros(Panel *p, int v)
+static void put_zeros(Panel *p, LLVMValueRef first)
 {
 	Gen *g = &p->g;
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, 1));
-	gen_store(g, DT_F32, LLVMConstNull(g->vf), target(p, l.iv, gen_i64(g, v * g->t->lanes)), NULL);
+	gen_store(g, DT_F32, LLVMConstNull(g->vf), target(p, l.iv, first), NULL);
 	gen_loop_end(g, &l);
 }
 
-/* lanes columns from v*lanes on. Columns behind the last are read from the last again. The last block of k starts
+/* lanes columns from `first` on. Columns behind the last are read from the last again. The last block of k starts
  * early rather than ends late: what it moves twice is the same. */
-static void copy_transposed(Panel *p, int v, bool whole)
+static void copy_transposed(Panel *p, LLVMValueRef first, bool whole)
 {
 	Gen *g = &p->g;
 	int lanes = g->t->lanes;
-	LLVMValueRef row[64], mask = lanes_of(p, v, whole), first = gen_i64(g, v * lanes);
+	LLVMValueRef row[64], mask = lanes_of(p, first, whole);
 	LLVMValueRef last = LLVMBuildNSWSub(g->b, p->p[K], gen_i64(g, lanes), "");
 	LLVMValueRef end = LLVMBuildNSWSub(g->b, p->p[COLS], gen_i64(g, 1), "");
 	Loop l = gen_loop_begin(g, gen_i64(g, 0), p->p[K], gen_i64(g, lanes));
 	LLVMValueRef k = gen_min(g, l.iv, last);
 	for (int i = 0; i < lanes; i++) {
-		LLVMValueRef c = gen_i64(g, v * lanes + i);
+		LLVMValueRef c = LLVMBuildNSWAdd(g->b, first, gen_i64(g, i), "");
 		row[i] = gen_load(g, p->from, source(p, k, whole ? c : gen_min(g, c, end)), lanes, NULL);
 	}
 	gen_transpose(g, row);
@@ -142,44 +139,43 @@ static void branch(Gen *g, LLVMValueRef cond, LLVMBasicBlockRef *yes, LLVMBasicB
 	LLVMPositionBuilderAtEnd(g->b, *yes);
 }
 
-static void transposed_or_zeros(Panel *p, int v)
+/* Vector by vector of columns, whole ones without masks: one loop, as transposing is many instructions. */
+static void transpose_panel(Panel *p)
 {
 	Gen *g = &p->g;
-	LLVMBasicBlockRef some, none, done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "moved");
-	branch(g, LLVMBuildICmp(g->b, LLVMIntSGT, p->p[COLS], gen_i64(g, v * g->t->lanes), ""), &some, &none);
-	copy_transposed(p, v, false);
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, none);
-	put_zeros(p, v);
-	LLVMBuildBr(g->b, done);
-	LLVMPositionBuilderAtEnd(g->b, done);
-}
-
-static void copy_vectors(Panel *p, Way way, bool whole)
-{
-	if (way == DENSE_ACROSS)
-		copy_rows(p, whole);
-	else
-		for (int v = 0; v < p->nv; v++)
-			if (whole || !v || !p->side)
-				copy_transposed(p, v, whole);
-			else
-				transposed_or_zeros(p, v);
+	int lanes = g->t->lanes, width = p->side ? g->t->nr : g->t->mr;
+	Loop v = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, width), gen_i64(g, lanes));
+	LLVMValueRef left = LLVMBuildNSWSub(g->b, p->p[COLS], v.iv, "");
+	If full = { 0 };
+	if (width >= lanes) {
+		full = gen_if(g, LLVMBuildICmp(g->b, LLVMIntSGE, left, gen_i64(g, lanes), ""));
+		copy_transposed(p, v.iv, true);
+		gen_else(g, &full);
+	}
+	If some = gen_if(g, LLVMBuildICmp(g->b, LLVMIntSGT, left, gen_i64(g, 0), ""));
+	copy_transposed(p, v.iv, false);
+	gen_else(g, &some);
+	if (p->side)
+		put_zeros(p, v.iv);
+	gen_end_if(g, &some);
+	if (width >= lanes)
+		gen_end_if(g, &full);
+	gen_loop_end(g, &v);
 }
 
 /* Whole panels without masks, if they fill their vectors. */
-static void copy_panel(Panel *p, Way way)
+static void copy_panel_rows(Panel *p)
 {
 	Gen *g = &p->g;
 	int width = p->side ? g->t->nr : g->t->mr;
 	if (width == p->nv * g->t->lanes) {
 		LLVMBasicBlockRef yes, no;
 		branch(g, LLVMBuildICmp(g->b, LLVMIntEQ, p->p[COLS], gen_i64(g, width), ""), &yes, &no);
-		copy_vectors(p, way, true);
+		copy_rows(p, true);
 		LLVMBuildRetVoid(g->b);
 		LLVMPositionBuilderAtEnd(g->b, no);
 	}
-	copy_vectors(p, way, false);
+	copy_rows(p, false);
 }
 
 LLVMValueRef gen_panel_function(const Gen *outer, int side, DType from, const Dim *sk, const Dim *sw)
@@ -209,10 +205,11 @@ LLVMValueRef gen_panel_function(const Gen *outer, int side, DType from, const Di
 		LLVMBuildRetVoid(g->b);
 		LLVMPositionBuilderAtEnd(g->b, more);
 		p.p[SK] = gen_i64(g, 1);
+		transpose_panel(&p);
 	} else {
 		p.p[SW] = gen_i64(g, 1);
+		copy_panel_rows(&p);
 	}
-	copy_panel(&p, way);
 	return gen_helper_end(g);
 }
 
@@ -334,7 +331,7 @@ static void gather_elements(Gathered *t)
 			LLVMValueRef x = gen_load(g, DT_F32, column(t, v * lanes + i, k.iv), 1, NULL);
 			row = LLVMBuildInsertElement(g->b, row, x, gen_i32(g, i), "");
 		}
-		put(&t->p, row, target(&t->p, k.iv, gen_i64(g, v * lanes)), lanes_of(&t->p, v, false));
+		put(&t->p, row, target(&t->p, k.iv, gen_i64(g, v * lanes)), lanes_of(&t->p, gen_i64(g, v * lanes), false));
 	}
 	gen_loop_end(g, &k);
 }
@@ -346,7 +343,7 @@ static void gather_transposed(Gathered *t)
 	int lanes = g->t->lanes;
 	LLVMValueRef row[64], last = LLVMBuildNSWSub(g->b, t->p.p[K], gen_i64(g, lanes), "");
 	for (int v = 0; v < t->p.nv; v++) {
-		LLVMValueRef mask = lanes_of(&t->p, v, false);
+		LLVMValueRef mask = lanes_of(&t->p, gen_i64(g, v * lanes), false);
 		Loop l = gen_loop_begin(g, gen_i64(g, 0), t->p.p[K], gen_i64(g, lanes));
 		LLVMValueRef k = gen_min(g, l.iv, last);
 		for (int i = 0; i < lanes; i++)

@@ -122,28 +122,39 @@ static void weave_panel(Weave *p, bool whole)
 	}
 }
 
-/* A panel of a source dense along k, of lanes pairs at least: lanes columns by lanes pairs at a time. Columns behind the last are
- * read from the last again; the last block of pairs starts early rather than ends late. */
-static void turn_panel(Weave *p, bool whole)
+/* A vector of columns, from `first` on, of a source dense along k, of lanes pairs at least: lanes columns by lanes pairs at a time.
+ * Columns behind the last are read from the last again; the last block of pairs starts early rather than ends late. */
+static void turn_columns(Weave *p, LLVMValueRef first, bool whole)
 {
 	Gen *g = &p->g;
 	int lanes = g->t->lanes;
 	LLVMValueRef row[64], step = gen_i64(g, lanes), last = gen_sub(g, whole_pairs(p), step), end = gen_sub(g, p->p[COUNT_], gen_i64(g, 1));
-	for (int v = 0; v < g->t->nr / lanes; v++) {
-		LLVMValueRef mask = columns_mask(p, v, whole);
-		Loop l = gen_loop_begin(g, gen_i64(g, 0), whole_pairs(p), step);
-		LLVMValueRef pair = gen_min(g, l.iv, last), k = gen_mul(g, pair, gen_i64(g, 2));
-		for (int i = 0; i < lanes; i++) {
-			LLVMValueRef c = gen_i64(g, v * lanes + i);
-			row[i] = load_bits(g, g->vi, source(p, k, whole ? c : gen_min(g, c, end)));
-		}
-		gen_transpose(g, row);
-		for (int i = 0; i < lanes; i++) {
-			LLVMValueRef x = mask ? LLVMBuildSelect(g->b, mask, row[i], LLVMConstNull(g->vi), "") : row[i];
-			store_bits(g, x, target(p, 1, gen_add(g, pair, gen_i64(g, i)), gen_i64(g, v * lanes)));
-		}
-		gen_loop_end(g, &l);
+	LLVMValueRef mask = whole ? NULL : gen_mask(g, gen_sub(g, p->p[COUNT_], first));
+	Loop l = gen_loop_begin(g, gen_i64(g, 0), whole_pairs(p), step);
+	LLVMValueRef pair = gen_min(g, l.iv, last), k = gen_mul(g, pair, gen_i64(g, 2));
+	for (int i = 0; i < lanes; i++) {
+		LLVMValueRef c = gen_add(g, first, gen_i64(g, i));
+		row[i] = load_bits(g, g->vi, source(p, k, whole ? c : gen_min(g, c, end)));
 	}
+	gen_transpose(g, row);
+	for (int i = 0; i < lanes; i++) {
+		LLVMValueRef x = mask ? LLVMBuildSelect(g->b, mask, row[i], LLVMConstNull(g->vi), "") : row[i];
+		store_bits(g, x, target(p, 1, gen_add(g, pair, gen_i64(g, i)), first));
+	}
+	gen_loop_end(g, &l);
+}
+
+/* One loop, as turning is many instructions. */
+static void turn_panel(Weave *p)
+{
+	Gen *g = &p->g;
+	Loop v = gen_loop_begin(g, gen_i64(g, 0), gen_i64(g, g->t->nr), gen_i64(g, g->t->lanes));
+	If whole = gen_if(g, LLVMBuildICmp(g->b, LLVMIntSGE, gen_sub(g, p->p[COUNT_], v.iv), gen_i64(g, g->t->lanes), ""));
+	turn_columns(p, v.iv, true);
+	gen_else(g, &whole);
+	turn_columns(p, v.iv, false);
+	gen_end_if(g, &whole);
+	gen_loop_end(g, &v);
 }
 
 /* Zeros behind the last column. */
@@ -166,24 +177,24 @@ static void panel_by_pairs(Weave *p)
 	clear_columns(p, zero);
 }
 
+static void weave_any_panel(Weave *p)
+{
+	If whole = gen_if(&p->g, LLVMBuildICmp(p->g.b, LLVMIntEQ, p->p[COUNT_], gen_i64(&p->g, p->g.t->nr), ""));
+	weave_panel(p, true);
+	gen_else(&p->g, &whole);
+	weave_panel(p, false);
+	gen_end_if(&p->g, &whole);
+}
+
 static void panel_by_vectors(Weave *p, bool across)
 {
-	Gen *g = &p->g;
-	LLVMValueRef zero = gen_i64(g, 0);
-	If f = gen_if(g, LLVMBuildICmp(g->b, LLVMIntEQ, p->p[COUNT_], gen_i64(g, g->t->nr), ""));
-	for (int whole = 1; whole >= 0; whole--) {
-		if (across)
-			weave_panel(p, whole);
-		else
-			turn_panel(p, whole);
-		if (whole)
-			gen_else(g, &f);
+	if (across) {
+		weave_any_panel(p);
+		return;
 	}
-	gen_end_if(g, &f);
-	if (!across) {
-		move_pairs(p, 1, zero, zero, p->p[COUNT_], true);
-		clear_columns(p, whole_pairs(p));
-	}
+	turn_panel(p);
+	move_pairs(p, 1, gen_i64(&p->g, 0), gen_i64(&p->g, 0), p->p[COUNT_], true);
+	clear_columns(p, whole_pairs(p));
 }
 
 static Weave weave_begin(const Gen *outer, const char *name, const char *params)

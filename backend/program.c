@@ -154,19 +154,6 @@ static void collect_syms(Program *p, EntryBuild *b)
 	}
 }
 
-/* What the function's launches take, each pair once. */
-typedef struct LaunchCost { const Dim *flops, *bytes; } LaunchCost;
-typedef Vec(LaunchCost) Costs;
-
-static int cost_index(Program *p, Costs *all, const Launch *l)
-{
-	for (int i = 0; i < all->len; i++)
-		if (all->at[i].flops == l->flops && all->at[i].bytes == l->bytes)
-			return i;
-	vec_push(p->arena, all, ((LaunchCost){ l->flops, l->bytes }));
-	return all->len - 1;
-}
-
 static int tensor_index(const EntryBuild *b, const Value *root)
 {
 	int slot = plan_named(b->plan, root);
@@ -191,7 +178,7 @@ static void add_externals(Program *p, EntryBuild *b, const KernelArgs *ka, int l
 	}
 }
 
-static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, Costs *costs)
+static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, CostTable *costs)
 {
 	LLVMValueRef v[SnLaunch_COUNT] = { 0 };
 	int64_t *args = NEW_ARRAY(p->arena, int64_t, l->ka->at.len + 1);
@@ -202,7 +189,7 @@ static LLVMValueRef launch_record(Program *p, EntryBuild *b, const Launch *l, Co
 	v[SnLaunch_args] = numbers(p, args, l->ka->at.len, "args");
 	v[SnLaunch_name] = text(p, l->name);
 	v[SnLaunch_threads] = number(p, l->single);
-	v[SnLaunch_cost] = number(p, cost_index(p, costs, l));
+	v[SnLaunch_cost] = number(p, cost_index(costs, l->flops, l->bytes));
 	b->scratch = MAX(b->scratch, l->kernel->scratch);
 	return RECORD(p, SnLaunch, v);
 }
@@ -361,15 +348,23 @@ static LLVMValueRef flops_function(Program *p, EntryBuild *b, const Graph *graph
 	return gen_end_plain(&g);
 }
 
-static LLVMValueRef costs_function(Program *p, EntryBuild *b, const Graph *graph, const Costs *costs)
+static LLVMValueRef products_function(Program *p, EntryBuild *b, const Graph *graph, const CostTable *t)
 {
-	Gen g = plain_function(p, b, internf("sn_costs_%s", graph->name), LLVMVoidTypeInContext(p->ctx), 2);
+	Gen g = plain_function(p, b, internf("sn_products_%s", graph->name), LLVMVoidTypeInContext(p->ctx), 2);
 
-	for (int i = 0; i < costs->len; i++) {
-		LLVMBuildStore(g.b, gen_dim(&g, costs->at[i].flops), gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, 2 * i), 8));
-		LLVMBuildStore(g.b, gen_dim(&g, costs->at[i].bytes), gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, 2 * i + 1), 8));
+	for (int i = 0; i < t->products.len; i++) {
+		LLVMValueRef to = gen_at(&g, LLVMGetParam(g.fn, 1), gen_i64(&g, i), 8);
+		LLVMBuildStore(g.b, gen_product(&g, 1, t->products.at[i].f, t->products.at[i].n), to);
 	}
 	return gen_end(&g);
+}
+
+static void set_costs(Program *p, EntryBuild *b, const Graph *graph, const CostTable *t, LLVMValueRef *v)
+{
+	v[SnFunction_costs] = numbers(p, t->terms.at, t->terms.len, "costs");
+	v[SnFunction_ncost] = number(p, t->costs.len);
+	v[SnFunction_products] = products_function(p, b, graph, t);
+	v[SnFunction_nproduct] = number(p, t->products.len);
 }
 
 static LLVMValueRef object(Program *p, const char *symbol)
@@ -393,7 +388,7 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	LaunchList launches = kernels_of(p->k, g, b->syms.at, b->syms.len);
 	PortList ports = ports_of(p, b->e, g);
 	Values l = { 0 }, s = { 0 }, externals = { 0 };
-	Costs costs = { 0 };
+	CostTable costs = { .arena = p->arena };
 
 	for (int i = 0; i < launches.len; i++) {
 		vec_push(p->arena, &l, launch_record(p, b, &launches.at[i], &costs));
@@ -408,8 +403,7 @@ static LLVMValueRef function_record(Program *p, EntryBuild *b, Graph *g)
 	v[SnFunction_nslot] = number(p, s.len);
 	v[SnFunction_shapes] = shapes_function(p, b, g, &ports);
 	v[SnFunction_flops] = flops_function(p, b, g);
-	v[SnFunction_costs] = costs_function(p, b, g, &costs);
-	v[SnFunction_ncost] = number(p, costs.len);
+	set_costs(p, b, g, &costs, v);
 	v[SnFunction_externals] = array(p, &externals, "externals");
 	v[SnFunction_nexternal] = number(p, externals.len);
 	v[SnFunction_wholes] = has_output(g, "whole:") ? object(p, "sn_wholes") : nothing(p);

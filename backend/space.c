@@ -207,15 +207,35 @@ int64_t space_bound(Space *sp, const Dim *d)
 	return bound;
 }
 
-/* The last axis, unless it is too short to fill vectors, another is longer, and nothing is reduced along it. */
+/* What a vector along axis a is loaded or stored for at once, not lane by lane. */
+static int together(const Space *sp, int a)
+{
+	int n = 0;
+
+	for (int i = 0; i < sp->reads.len; i++)
+		n += dim_is(sp->reads.at[i]->stride[a], 0) || dim_is(sp->reads.at[i]->stride[a], 1);
+	return n;
+}
+
+/* Arithmetic that takes longer than going to memory lane by lane. */
+static bool computes_much(const Space *sp)
+{
+	for (int i = 0; i < sp->nodes.len; i++)
+		if (space_transcendental(sp->nodes.at[i]->v->op))
+			return true;
+	return false;
+}
+
+/* The last axis, unless it is too short to fill vectors, another is longer and no worse to walk, and nothing is reduced along it. */
 static int choose_vector_axis(Space *sp, bool may_choose)
 {
-	int best = sp->n - 1;
+	int last = sp->n - 1, best = last;
+	bool much = computes_much(sp);
 
 	if (!may_choose || space_bound(sp, sp->extent[best]) > 4)
 		return best;
-	for (int a = sp->n - 2; a >= 0; a--)
-		if (space_bound(sp, sp->extent[a]) > space_bound(sp, sp->extent[best]))
+	for (int a = last - 1; a >= 0; a--)
+		if (space_bound(sp, sp->extent[a]) > space_bound(sp, sp->extent[best]) && (much || together(sp, a) >= together(sp, last)))
 			best = a;
 	return best;
 }

@@ -7,7 +7,8 @@
  *
  * Rows that one tile takes at once have k whole, and each step fetches what lies AHEAD_BYTES behind its own row of B. More rows,
  * or a height that takes several tiles, go k block by block: a block stays in first-level cache while all tiles read it, and
- * they share out the fetching of the next. So every line of B comes from memory once, whatever M. Accumulators between blocks
+ * they share out the fetching of the next. Panels that stay in caches are fetched by nobody: each such instruction takes the place of
+ * a load. So every line of B comes from memory once, whatever M. Accumulators between blocks
  * wait in scratch. Of bf16 a step is a pair of k, as wide as an f32. Sums are the register tile's, one chain in ascending k: which
  * kernel computes an element, and how threads divide the panels, does not show in its bits. */
 #include "backend/gen.h"
@@ -19,7 +20,7 @@ static LLVMValueRef below(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMB
 /* Lines of a panel that a turn of the tile's loop reads. */
 static int lines_of(const Gen *g, const Thin *t)
 {
-	return MAX(1, g->t->nr * 4 * t->unroll / 64);
+	return g->ka->near ? 0 : MAX(1, g->t->nr * 4 * t->unroll / 64);
 }
 
 /* i1: one tile takes all rows at once. */

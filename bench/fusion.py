@@ -5,7 +5,7 @@ import re
 import shutil
 
 import measure
-from llama import PROMPT, SHAPES, TOKENS, ours as generate
+from llama import PROMPT, SHAPES, TOKENS, decode, prefill
 
 FUSIONS = {
     "epilogues": "bias, activation, residual as epilogues of contractions",
@@ -80,8 +80,8 @@ def llama(b, rounds):
     all_of = variants(b, "llama", flags, GENERATE)
     for i in range(rounds):
         for v in measure.rotated(all_of, i):
-            v.add(f"prefill {PROMPT}", generate(b, v.program, PROMPT, 1)[0])
-            v.add(f"decode {TOKENS}", generate(b, v.program, 1, TOKENS)[1])
+            v.add(f"prefill {PROMPT}", prefill(b, v.program)[0][0])
+            v.add(f"decode {TOKENS}", decode(b, v.program)[0][0])
     yield from records_of("LLaMA 110M", all_of, "tokens/s", False)
 
 

@@ -1,7 +1,7 @@
 /* limits.c: what this machine can do at most: multiply-adds of f32 and of bf16 and int8 as it multiplies them fastest, in registers; and
- * reading memory that no cache holds. Each figure is the best of a few short runs on all threads: called in turns with what it is to judge.
+ * reading memory that no cache holds, or (`again`) so many bytes again and again, from the caches that hold them. Each figure is the best of a few short runs on all threads: called in turns with what it is to judge.
  * Prints one JSON object a limit: {"limit": NAME, "value": GFLOP/s or GB/s, "by": HOW}; nothing for what the machine has not.
- * Usage: limits [-t threads] [-T target] [f32|bf16|int8|read ...] */
+ * Usage: limits [-t threads] [-T target] [-b bytes] [f32|bf16|int8|read|again ...] */
 #include "bench/bundle.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-typedef struct Limits { Arena *a; Target t; int threads; } Limits;
+typedef struct Limits { Arena *a; Target t; int threads; int64_t bytes; } Limits;
 enum { RUNS = 5, READ = 1 << 30 };
 
 /* Fastest of the runs, in units of 1e9 a second, of the one kernel in k. */
@@ -68,8 +68,26 @@ static void reading(Limits *l)
 	munmap(arena, READ);
 }
 
+static void again(Limits *l)
+{
+	Bundle *k = bundle_new(l->a, &l->t, NULL, 0);
+	char *arena = aligned_alloc(1 << 21, (size_t)(l->bytes + (1 << 21)) >> 21 << 21);
+	if (!arena)
+		fatal("no memory for the bench");
+	madvise(arena, (size_t)l->bytes, MADV_HUGEPAGE);
+	memset(arena, 1, (size_t)l->bytes);
+	bundle_add_reader(k);
+	Shot *s = bundle_finish(k, NULL);
+	int64_t dim = 0, passes = MAX(1, ((int64_t)1 << 28) / l->bytes);
+	s->args[0] = l->bytes;
+	s->args[1] = passes;
+	double took = bundle_run(&s, 1, arena, &dim, l->threads, RUNS, false);
+	say("again", 1e-9 * (double)(l->bytes * passes) / took, "a share for each thread, which stays in its caches");
+	free(arena);
+}
+
 static const struct { const char *name; void (*measure)(Limits *); } all[] = {
-	{ "f32", f32 }, { "bf16", bf16 }, { "int8", int8 }, { "read", reading },
+	{ "f32", f32 }, { "bf16", bf16 }, { "int8", int8 }, { "read", reading }, { "again", again },
 };
 
 static bool wanted(const char *name, int n, char **names)
@@ -82,12 +100,13 @@ static bool wanted(const char *name, int n, char **names)
 
 int main(int argc, char **argv)
 {
-	Limits l = { .a = arena_new(), .threads = (int)sysconf(_SC_NPROCESSORS_ONLN) };
+	Limits l = { .a = arena_new(), .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .bytes = 1 << 20 };
 	const char *target = "native";
-	for (int c; (c = getopt(argc, argv, "t:T:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "t:T:b:")) != -1;) {
 		switch (c) {
 		case 't': l.threads = atoi(optarg); break;
 		case 'T': target = optarg; break;
+		case 'b': l.bytes = atoll(optarg); break;
 		default: return 2;
 		}
 	}

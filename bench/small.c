@@ -18,10 +18,13 @@ static void barriers(void *ctx, int tid, int n)
 		sn_pool_barrier(ctx, tid);
 }
 
-static void no_costs(const int64_t *dims, int64_t *out)
+static void one(const int64_t *dims, int64_t *out)
 {
-	out[0] = out[1] = 1 << 30;     /* worth all threads */
+	out[0] = 1;
 }
+
+enum { LARGE = 1 << 30 };              /* worth all threads */
+static const int64_t costs[] = { (int64_t)LARGE << 16 | 1, (int64_t)LARGE << 16 | 1 };
 
 static int ascending(const void *a, const void *b)
 {
@@ -65,10 +68,10 @@ static void measure(int threads, int rounds)
 		alone[i] = (SnLaunch){ .fn = nothing, .name = "", .threads = 1 };
 	}
 	const SnFunction f[] = {
-		{ .name = "all", .launches = all, .nlaunch = LAUNCHES, .costs = no_costs, .ncost = 1 },
-		{ .name = "alone", .launches = alone, .nlaunch = LAUNCHES, .costs = no_costs, .ncost = 1 },
-		{ .name = "one", .launches = all, .nlaunch = 1, .costs = no_costs, .ncost = 1 },
-		{ .name = "one alone", .launches = alone, .nlaunch = 1, .costs = no_costs, .ncost = 1 },
+		{ .name = "all", .launches = all, .nlaunch = LAUNCHES, .costs = costs, .ncost = 1, .products = one, .nproduct = 1 },
+		{ .name = "alone", .launches = alone, .nlaunch = LAUNCHES, .costs = costs, .ncost = 1, .products = one, .nproduct = 1 },
+		{ .name = "one", .launches = all, .nlaunch = 1, .costs = costs, .ncost = 1, .products = one, .nproduct = 1 },
+		{ .name = "one alone", .launches = alone, .nlaunch = 1, .costs = costs, .ncost = 1, .products = one, .nproduct = 1 },
 	};
 	const SnEntry e = { .name = "small", .functions = f, .nfunction = 4, .arena_bytes = 4096 };
 	SnSession s;

@@ -297,7 +297,8 @@ bool mask_fits(Elab *, Loc, const Mask *, const Dim *const *scores);        /* f
 MaskParts mask_lower(Elab *, const Mask *, const Dim *const *scores);
 
 /* select.c */
-BuiltinFn fn_gather, fn_argmax, fn_top_k;
+BuiltinFn fn_gather, fn_argmax, fn_top_k, fn_nonzero;
+bool is_counted(const Elab *, const Dim *);     /* it is what a nonzero counts when the program runs */
 
 /* reduce.c: axes and reductions */
 BuiltinFn fn_sum, fn_mean, fn_var, fn_max, fn_min, fn_softmax;
@@ -395,6 +396,7 @@ struct Elab {
 	bool unsupported_quiet;         /* unsupported features of an entry nobody asked for: a warning */
 	const char *unsupported; Loc unsupported_at;   /* the first one met */
 	Vec(SymBound) bounds;           /* of run-time dims, in E's mode */
+	Vec(const Dim *) counted;       /* run-time dims that a nonzero sets */
 	Vec(Layer *) models;
 	Vec(Adapter *) adapters;
 	Item *entry;                    /* the one being elaborated */

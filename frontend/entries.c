@@ -104,16 +104,24 @@ static Loc setting_loc(Item *it, const char *key)
 	return it->loc;
 }
 
-/* --set train.T=64 or T=64, else the entry's `batch .., T=64`, else what `dim T <= N` says; 0: none of them. */
-static int64_t bound_of(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
+/* What `dim T <= N` says; 0: nothing. */
+static int64_t bound_declared(Elab *e, const char *name)
 {
-	double set;
-	int64_t declared = 0;
+	int64_t n = 0;
 	Unit *owner;
 	DimDecl *d = unit_dim(e->root, name, &owner);
 	Val v = d && d->bound ? eval_in(e, frame_new(e, owner, NULL), d->bound) : val_none();
 	if (v.kind == V_INT)
-		dim_is_const(v.n, &declared);
+		dim_is_const(v.n, &n);
+	return n;
+}
+
+/* --set train.T=64 or T=64, else the entry's `batch .., T=64`, else what `dim T <= N` says; 0: none of them. */
+static int64_t bound_of(Elab *e, Item *it, const Entry *entry, const char *name, bool *wrong)
+{
+	double set;
+	int64_t declared = bound_declared(e, name);
+	DimDecl *d = unit_dim(e->root, name, NULL);
 	bool own = setting_asked(e, entry, name), asked = own || (d && d->set);
 	int64_t n = !own && d && d->set ? d->set : setting_number(entry, name, &set) ? (int64_t)set : declared;
 	if (!declared || n <= declared)
@@ -210,6 +218,8 @@ static bool bound_dims(Elab *e, Item *it, Entry *entry)
 		}
 		if (entry_setting(entry, name))
 			setting_put(e, entry, name, (double)n);
+		if (entry->kind == ENTRY_EXPLAIN && bound_declared(e, name))   /* for whom it is too small: what the model itself allows */
+			setting_put(e, entry, internf("most.%s", name), (double)bound_declared(e, name));
 		graph_sym(e->b.g, name, n);
 		vec_push(e->arena, &e->bounds, ((SymBound){ name, dim_const(n) }));
 	}

@@ -1,4 +1,4 @@
-/* select.c: functions that find and fetch elements: gather, argmax, top_k. Ties go to the lowest index. */
+/* select.c: functions that find and fetch elements: gather, argmax, top_k, nonzero. Ties go to the lowest index. */
 #include "frontend/elab.h"
 
 #include <math.h>
@@ -124,6 +124,7 @@ Val fn_gather(Call *c)
 	Val v = val_tensor(axis == 0 && x.t->type.rank > 1 ? b_gather(&e->b, x.t, in_range(e, ids.t, n))
 	                                                   : gather_batched(e, x.t, ids.t, axis));
 	v.rows = x.rows;
+	v.optional = x.optional;
 	return v;
 }
 
@@ -281,4 +282,30 @@ Val fn_top_k(Call *c)
 		values[i] = best.value;
 	}
 	return pair(e, b_concat(&e->b, ids, (int)n, axis), b_concat(&e->b, values, (int)n, axis), extent);
+}
+
+/* nonzero */
+
+bool is_counted(const Elab *e, const Dim *d)
+{
+	for (int i = 0; i < e->counted.len; i++)
+		if (e->counted.at[i] == d)
+			return true;
+	return false;
+}
+
+/* nonzero(x): ids of where x, bool (N), is true, ascending. Their number is a run-time dim of its own, which may be 0. */
+Val fn_nonzero(Call *c)
+{
+	Elab *e = c->e;
+	Val x = c->arg[0];
+	if (x.kind != V_TENSOR || x.t->type.dt != DT_BOOL || x.t->type.rank != 1)
+		return fail(e, arg_loc(c, 0), "E0443", "`nonzero` wants a bool tensor of one axis, got %s", val_describe(e, x));
+	const Dim *n = x.t->type.dim[0];
+	const char *name = internf("rows.%d", e->symbolic ? e->counted.len : e->b.g->syms.len);
+	Type t = type_make(DT_I32, 1, (const Dim *[]){ dim_sym(name) });
+	Val v = val_tensor(e->symbolic ? b_source(&e->b, OP_INPUT, "nonzero", t) : b_nonzero(&e->b, x.t, name));
+	vec_push(e->arena, &e->counted, t.dim[0]);
+	v.rows = n;
+	return v;
 }

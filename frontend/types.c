@@ -299,6 +299,14 @@ static bool match_scalar(Elab *e, ParamDecl *p, Want w, Val *v, Loc at, const ch
 	return false;
 }
 
+/* id(V) of a V that is a run-time dim of the callee's: the argument's table has as many rows. */
+static void bind_rows(Elab *e, Frame *f, const TypeExpr *te, const Val *arg)
+{
+	Expr *rows = te->elem_args;
+	if (type_expr_dt(te) == DT_I32 && rows && rows->kind == E_NAME && arg->kind == V_TENSOR && arg->rows && free_dim(f, rows))
+		frame_bind(e, f, rows->name, arg->rows);
+}
+
 bool match_param(Elab *e, Frame *callee, ParamDecl *p, Val *arg, Loc at, const char *name)
 {
 	Want w;
@@ -307,6 +315,7 @@ bool match_param(Elab *e, Frame *callee, ParamDecl *p, Val *arg, Loc at, const c
 		return false;
 	if (arg->kind == V_NONE && p->init && p->init->kind == E_NONE)
 		return true;
+	bind_rows(e, callee, p->type, arg);
 	e->frame = callee;
 	bool ok = elem_of(e, p->type, &w);
 	e->frame = saved;
@@ -380,6 +389,17 @@ Val placeholder(Elab *e, TypeExpr *te, const char *name, Loc loc)
 
 /* Results */
 
+/* What a nonzero counted has a name of its own in the result of the fn or block that called it, as in `-> [M,D]`. */
+static void bind_counted(Elab *e, TypeExpr *te, Type t)
+{
+	Expr *dims[MAX_RANK];
+	if (!line_up(te, t.rank, dims))
+		return;
+	for (int i = 0; i < t.rank; i++)
+		if (dims[i] && dims[i]->kind == E_NAME && free_dim(e->frame, dims[i]) && is_counted(e, t.dim[i]))
+			frame_bind(e, e->frame, dims[i]->name, t.dim[i]);
+}
+
 static bool match_one(Elab *e, TypeExpr *te, Val v, Loc at, const char *what)
 {
 	Want w;
@@ -389,6 +409,7 @@ static bool match_one(Elab *e, TypeExpr *te, Val v, Loc at, const char *what)
 	if (w.scalar ? v.kind == w.kind || (w.kind == V_FLOAT && v.kind == V_INT) : v.kind == V_TENSOR) {
 		if (w.scalar)
 			return true;
+		bind_counted(e, te, v.t->type);
 		if (!type_of_expr(e, te, &t, NULL))
 			return false;
 		bool other = w.rows && v.rows && v.rows != w.rows && !never_above(e, v.rows, w.rows);

@@ -1,13 +1,27 @@
-/* whole.c: metrics of a whole set: f1, macro_f1, matthews, pearson. They are no means over calls, so a call puts out what adds up, as
+/* whole.c: metrics of a whole set: f1, pearson, entity_f1 and so on. They are no means over calls, so a call puts out what adds up, as
  * "whole:<metric>:<name>", and the runtime makes the number of the sums (runtime/whole.c):
  *   of labels  (3,C): how often each label was told and true, was told, was true (the prelude's label_counts);
- *   of numbers (6): their count, both means, both sums of squares and of products about the means (moments). */
+ *   of numbers (6): their count, both means, both sums of squares and of products about the means (moments); of ranks (2,n) the numbers.
+ * Or, where the texts decide, what it tells, as "told:<metric>:<name>", which the feeder of the entry's data judges (SnInputs.judge):
+ *   of tags    (B,T): the likeliest of each token;
+ *   of answers (2,B,T): scores of first and of last tokens. */
 #include "frontend/elab.h"
 
 #include <string.h>
 
-static const struct { const char *name, *sums; bool labels; } wholes[] = {
-	{ "f1", "label_counts", true }, { "macro_f1", "label_counts", true }, { "matthews", "label_counts", true }, { "pearson", "moments", false },
+typedef enum Operands { LABELS, NUMBERS, TAGS, PLACES } Operands;
+
+static const struct { const char *name, *sums; Operands takes; } wholes[] = {
+	{ "f1", "label_counts", LABELS }, { "macro_f1", "label_counts", LABELS }, { "matthews", "label_counts", LABELS },
+	{ "pearson", "moments", NUMBERS }, { "spearman", "both", NUMBERS },
+	{ "entity_f1", "told_tags", TAGS }, { "entity_precision", "told_tags", TAGS }, { "entity_recall", "told_tags", TAGS },
+	{ "exact_match", "both", PLACES }, { "answer_f1", "both", PLACES },
+};
+
+/* What each takes: how many, in words; of told ones also the data whose feeder judges them. */
+static const struct { int n; const char *wants, *data; } takes[] = {
+	[LABELS] = { 2, "logits and labels", NULL }, [NUMBERS] = { 2, "two tensors of numbers", NULL },
+	[TAGS] = { 1, "logits [B,T,C]", "words" }, [PLACES] = { 2, "scores [B,T] of first and of last tokens", "answers" },
 };
 
 static int whole_of(const Expr *x)
@@ -37,38 +51,62 @@ static Value *flat(Elab *e, Value *x, int keep)
 	return b_reshape(&e->b, x, to);
 }
 
-/* The call's two operands, as label_counts and moments take them. */
+static bool fits(Operands how, int i, const Val *v)
+{
+	if (v->kind != V_TENSOR || v->t->type.dt != (how == LABELS && i ? DT_I32 : DT_F32))
+		return false;
+	return how == TAGS ? v->t->type.rank == 3 : how != PLACES || v->t->type.rank == 2;
+}
+
+/* The call's operands, as the prelude's function takes them. */
 static bool operands(Elab *e, const Expr *x, int which, Val out[2])
 {
+	Operands how = wholes[which].takes;
 	int n = 0;
-	bool labels = wholes[which].labels;
 	for (const Arg *a = x->args; a; a = a->next, n++) {
-		Val v = n < 2 && !a->name ? eval(e, a->value) : (Val){ .kind = V_NONE };
+		Val v = n < takes[how].n && !a->name ? eval(e, a->value) : (Val){ .kind = V_NONE };
 		if (v.kind == V_POISON)
 			return false;
-		if (v.kind != V_TENSOR || v.t->type.dt != (labels && n ? DT_I32 : DT_F32)) {
-			err(e, a->value->loc, "E0443", labels ? "`%s` wants logits and labels" : "`%s` wants two tensors of numbers", wholes[which].name);
+		if (!fits(how, n, &v)) {
+			err(e, a->value->loc, "E0443", "`%s` wants %s", wholes[which].name, takes[how].wants);
 			return false;
 		}
 		place(e, x->loc);
 		out[n] = v;
-		out[n].t = flat(e, v.t, labels && n == 0 && v.t->type.rank ? 1 : 0);
+		if (!takes[how].data)
+			out[n].t = flat(e, v.t, how == LABELS && n == 0 && v.t->type.rank ? 1 : 0);
 	}
-	if (n != 2)
-		err(e, x->loc, "E0443", labels ? "`%s` wants logits and labels" : "`%s` wants two tensors of numbers", wholes[which].name);
-	return n == 2;
+	if (n != takes[how].n)
+		err(e, x->loc, "E0443", "`%s` wants %s", wholes[which].name, takes[how].wants);
+	return n == takes[how].n;
+}
+
+/* Is the entry's data `source`? */
+static bool is_fed_by(const Elab *e, const char *source)
+{
+	for (const Stmt *s = e->entry->body; s; s = s->next)
+		for (const Arg *a = s->kind == S_SETTING && strcmp(s->setting, "data") == 0 ? s->args : NULL; a; a = a->next)
+			if (a->value->kind == E_CALL && a->value->a->kind == E_NAME && strcmp(a->value->a->name, source) == 0)
+				return true;
+	return false;
 }
 
 void whole_metric(Elab *e, const char *name, const Expr *x)
 {
 	int which = whole_of(x);
+	const char *data = takes[wholes[which].takes].data;
 	Val args[2];
+	if (data && !is_fed_by(e, data)) {
+		err(e, x->loc, "E0607", "`%s` is judged by texts, so the entry wants `data %s(..)`", wholes[which].name, data);
+		return;
+	}
 	if (!operands(e, x, which, args))
 		return;
-	Val v = call_prelude(e, wholes[which].sums, x->loc, args, 2);
+	Val v = call_prelude(e, wholes[which].sums, x->loc, args, takes[wholes[which].takes].n);
 	place(e, x->loc);
-	if (v.kind == V_TENSOR)
-		b_output(&e->b, internf("whole:%s:%s", wholes[which].name, name), v.t);
+	bool judged = !data || !e->training;   /* a training's step is not */
+	if (v.kind == V_TENSOR && judged)
+		b_output(&e->b, internf("%s:%s:%s", data ? "told" : "whole", wholes[which].name, name), v.t);
 }
 
 Val fn_whole(Call *c)

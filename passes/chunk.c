@@ -265,16 +265,6 @@ static bool has_type(const TypeList *l, const Type *t)
 
 static int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-static void refuse(void *ctx, Value *nonzero) { *(bool *)ctx = true; }
-
-/* Its rows are counted at run time already, as an expert's are. */
-static bool is_counted(Graph *g, const Region *r)
-{
-	bool found = false;
-	counted_in_dim(counted_of(g->arena, g), r->rows, refuse, &found);
-	return found;
-}
-
 /* The types of what is reduced along its last axis alone, each once. */
 static TypeList reduced_types(Graph *g)
 {
@@ -295,7 +285,7 @@ static bool chunk_value(Graph *g, const Value *v, const TypeList *reduced, const
 		return false;
 	if (!graph_bound(g, type_elems(v->type), &elements))
 		return false;
-	if ((double)elements * dtype_size[v->type.dt] < s->bytes || !chunk_region(g, v, &r) || is_counted(g, &r))
+	if ((double)elements * dtype_size[v->type.dt] < s->bytes || !chunk_region(g, v, &r))
 		return false;
 	if (!graph_bound(g, r.rows, &rows) || rows <= s->rows)
 		return false;

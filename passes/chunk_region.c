@@ -142,10 +142,19 @@ static Part part_of_elementwise(const Region *r, const Value *v)
 	return inside ? INSIDE : AFTER;
 }
 
+/* The axes of rows; one of extent 1 need not be reduced for a sum over all rows. */
+static uint32_t row_axes(const Region *r)
+{
+	uint32_t rows = 0;
+	for (int i = 0; i < r->nr; i++)
+		rows |= dim_is(r->wide.dim[i], 1) ? 0 : 1u << i;
+	return rows;
+}
+
 static Part part_of_reduce(const Region *r, const Value *v)
 {
 	const Value *x = v->in[0];
-	uint32_t rows = (1u << r->nr) - 1;
+	uint32_t rows = row_axes(r);
 	if (!takes(r, x) || !chunk_is_wide(r, x))
 		return AFTER;
 	if (v->a.axes == 1u << r->nr)

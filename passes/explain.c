@@ -6,7 +6,8 @@
  *               replaced by base + alpha (x - base), base the embeddings of the ids `baseline` (zeros where an id is out of range). So one call
  *               is a point of the path of integrated gradients (Sundararajan et al. 2017), its output already contracted with x - base; with
  *               zeros as base, alpha 1 gives gradient times input.
- *   lens        what the entry returns, of a residual stream that is given (the logit lens, nostalgebraist 2020)
+ *   lens        what the entry returns, of a residual stream that is given (the logit lens, nostalgebraist 2020); of scores of each position
+ *               those at `position` alone, [B,1,V]
  *
  * Results are scores [B,C] of classes or [B,T,V] of each position. Which of them is meant is said by `target` i32[B], `position` i32[B];
  * `normalise` f32[] is 1 for the logarithm of a softmax's share, 0 for the score as it is. */
@@ -160,9 +161,27 @@ void explain_run(Graph *g, Module *m, Entry *e)
 	number_equals(g);
 }
 
-static bool scores_alone(void *ctx, const Value *v)
+static bool is_it(void *it, const Value *v)
 {
-	return is_score(v);
+	return v == it;
+}
+
+/* Scores of each position become those at `position`. */
+static void lens_rows(Graph *g)
+{
+	ValueList outs = { 0 };
+	Value *position = NULL;
+	for (int i = 0; i < g->vals.len; i++)
+		if (is_score(g->vals.at[i]))
+			vec_push(g->arena, &outs, g->vals.at[i]);
+	drop_outputs(g, is_it, NULL);
+	for (int i = 0; i < outs.len; i++) {
+		Value *x = outs.at[i]->in[0];
+		Builder b = { .g = g, .loc = outs.at[i]->loc, .path = x->path };
+		if (x->type.rank == 3 && !position)
+			position = b_source(&b, OP_INPUT, "position", type_make(DT_I32, 1, &x->type.dim[0]));
+		b_output(&b, outs.at[i]->a.name, x->type.rank == 3 ? explain_row(g, x, position) : x);
+	}
 }
 
 bool explain_lens(Graph *g)
@@ -177,7 +196,7 @@ bool explain_lens(Graph *g)
 		if (old.at[i] == stream)
 			old.at[i]->repl = b_source(&b, OP_INPUT, "residual", stream->type);
 	}
-	drop_outputs(g, scores_alone, NULL);
+	lens_rows(g);
 	return true;
 }
 
@@ -244,11 +263,6 @@ static Value *find_score(const Graph *g, int which)
 	bug("%s: no such score", g->name);
 }
 
-static bool is_it(void *it, const Value *v)
-{
-	return v == it;
-}
-
 void explain_attribute(Graph *g, int which)
 {
 	Value *output = find_score(g, which), *x;
@@ -258,7 +272,7 @@ void explain_attribute(Graph *g, int which)
 	Builder b = { .g = g, .loc = output->loc, .path = x->path };
 	Type ids = { .dt = DT_I32, .rank = 1, .dim = { x->type.dim[0] } };
 	if (x->type.rank == 3)
-		x = picked(&b, x, 1, b_source(&b, OP_INPUT, "position", ids));
+		x = explain_row(g, x, b_source(&b, OP_INPUT, "position", ids));
 	Value *one = picked(&b, x, x->type.rank - 1, b_source(&b, OP_INPUT, "target", ids));
 	Value *much = b_source(&b, OP_INPUT, "normalise", type_scalar(DT_F32));
 	one = b_binary(&b, OP_SUB, one, b_binary(&b, OP_MUL, much, log_sum(&b, x)));

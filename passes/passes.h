@@ -77,6 +77,7 @@ bool explain_check(Module *, Entry *, const Graph *forward);       /* false afte
 /* Scores, residual streams, and attention's weights "attention:<path>"; sets explain.causal; behind raise_attention. */
 void explain_run(Graph *, Module *, Entry *);
 void explain_attribute(Graph *, int which);                        /* the which-th score at a place, and its gradient to how much of each token is there */
+Value *explain_row(Graph *, Value *scores, Value *position);       /* of [B,T,V] those at i32[B]: [B,1,V], the others not computed */
 bool explain_lens(Graph *);                                        /* scores of an input in place of the last residual stream; false: there is none */
 /* incremental.c: from the full-sequence graph to the step with caches; false after diag_error with the reason. What does
  * not depend on the generated axis but on other inputs becomes a further function "encode" of e, in g's arena. */

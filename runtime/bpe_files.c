@@ -10,17 +10,15 @@ static json_t *read_merges(const char *path)
 	if (sn_file_map(&f, path))
 		return NULL;
 	json_t *list = json_array();
-	int line = 0;
-	for (size_t at = 0; at < f.n; line++) {
-		const char *s = f.at + at, *end = memchr(s, '\n', f.n - at);
-		size_t n = end ? (size_t)(end - s) : f.n - at;
-		at += n + 1;
-		if (n && s[n - 1] == '\r')
+	SnLine line = {0};
+	while (sn_line_next(&f, &line)) {
+		size_t n = line.n;
+		if (n && line.s[n - 1] == '\r')
 			n--;
-		if (!n || (line == 0 && n > 8 && !memcmp(s, "#version", 8)))
+		if (!n || (line.number == 1 && n > 8 && !memcmp(line.s, "#version", 8)))
 			continue;
-		if (json_array_append_new(list, json_stringn(s, n))) {
-			sn_fail(SN_DATA, "%s:%d: not valid UTF-8", path, line + 1);
+		if (json_array_append_new(list, json_stringn(line.s, n))) {
+			sn_fail(SN_DATA, "%s:%lld: not valid UTF-8", path, (long long)line.number);
 			json_decref(list);
 			list = NULL;
 			break;

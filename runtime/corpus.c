@@ -153,15 +153,13 @@ static int add_line(Reader *r, const char *s, size_t n)
 static int add_file(Reader *r, const char *path)
 {
 	SnFile f;
+	SnLine line = {0};
 	int code = sn_file_map(&f, path);
 	r->path = path;
-	r->line = 1;
 	r->fresh = true;
-	for (size_t at = 0; !code && at < f.n; r->line++) {
-		const char *s = f.at + at, *newline = memchr(s, '\n', f.n - at);
-		size_t n = newline ? (size_t)(newline - s) : f.n - at;
-		code = add_line(r, s, n);
-		at += n + 1;
+	while (!code && sn_line_next(&f, &line)) {
+		r->line = line.number;
+		code = add_line(r, line.s, line.n);
 	}
 	sn_file_unmap(&f);
 	return code;

@@ -13,19 +13,17 @@ typedef struct Text { SnFile file; char *made; const char *at; size_t n; } Text;
 static int extract(Text *t, const char *path, const char *field, const char *between)
 {
 	SnStr out = {0};
-	int line = 1, code = SN_OK;
-	for (size_t at = 0; at < t->file.n && !code; line++) {
-		const char *s = t->file.at + at, *end = memchr(s, '\n', t->file.n - at);
-		size_t n = end ? (size_t)(end - s) : t->file.n - at;
-		at += n + 1;
-		if (strspn(s, " \t\r") >= n)
+	SnLine line = {0};
+	int code = SN_OK;
+	while (!code && sn_line_next(&t->file, &line)) {
+		if (strspn(line.s, " \t\r") >= line.n)
 			continue;
 		json_error_t err;
-		json_t *j = json_loadb(s, n, JSON_ALLOW_NUL, &err), *value = json_object_get(j, field);
+		json_t *j = json_loadb(line.s, line.n, JSON_ALLOW_NUL, &err), *value = json_object_get(j, field);
 		if (!j)
-			code = sn_fail(SN_DATA, "%s:%d: not valid JSON: %s", path, line, err.text);
+			code = sn_fail(SN_DATA, "%s:%lld: not valid JSON: %s", path, (long long)line.number, err.text);
 		else if (!json_is_string(value))
-			code = sn_fail(SN_DATA, "%s:%d: no text field \"%s\"", path, line, field);
+			code = sn_fail(SN_DATA, "%s:%lld: no text field \"%s\"", path, (long long)line.number, field);
 		else {
 			sn_str_add(&out, json_string_value(value), json_string_length(value));
 			sn_str_add(&out, between, strlen(between));

@@ -168,14 +168,13 @@ static int add_line(Reader *r, const char *s, size_t n)
 static int read_file(Reader *r)
 {
 	SnFile f;
+	SnLine line = {0};
 	int code = sn_file_map(&f, r->path);
 	if (!code && !sn_is_json_lines(r->path))
 		code = add_text(r, f.at, f.n);
-	for (size_t at = 0; !code && sn_is_json_lines(r->path) && at < f.n; r->line++) {
-		const char *s = f.at + at, *newline = memchr(s, '\n', f.n - at);
-		size_t n = newline ? (size_t)(newline - s) : f.n - at;
-		code = add_line(r, s, n);
-		at += n + 1;
+	while (!code && sn_is_json_lines(r->path) && sn_line_next(&f, &line)) {
+		r->line = (int)line.number;
+		code = add_line(r, line.s, line.n);
 	}
 	sn_file_unmap(&f);
 	return code;

@@ -84,6 +84,8 @@ void sn_evaluate_inputs(SnSession *s, const SnFunction *f, const SnInputs *in, i
 			pick[i] = first + done + i;
 		sn_inputs_fill(in, s, pick, now, SN_FIXED);
 		sn_call(s, f);
+		m->pick = pick;
+		m->npick = now;
 		sn_means_add(m, s, sn_inputs_weight(in, first + done, now));
 	}
 	free(pick);
@@ -184,7 +186,7 @@ static int open_data(Eval *e, const char *checkpoint)
 static void measure(Eval *e)
 {
 	int64_t batches = (int64_t)sn_num(e->o, "eval.batches", 0);
-	sn_means_open(&e->means, e->f);
+	sn_means_open(&e->means, e->f, &e->file);
 	if (e->fed != SN_FED_TEXT)
 		sn_evaluate_inputs(&e->s, e->f, &e->file, 0, e->file.examples, e->b.rows, batches, &e->means);
 	else
@@ -243,7 +245,20 @@ static int evaluate(Eval *e, const char *checkpoint)
 	return SN_OK;
 }
 
-int sn_eval_main(const SnOptions *o)
+/* Data is read as the run that the weights are of was told to. */
+static int take_settings(SnOptions *o, const char *checkpoint)
+{
+	SnState st = {0};
+	char *path = checkpoint && sn_is_dir(checkpoint) ? sn_format("%s/state.json", checkpoint) : NULL;
+	int code = path && sn_exists(path) ? sn_state_read(&st, checkpoint) : SN_OK;
+	if (!code)
+		sn_options_take(o, st.options, SN_F_EVAL);
+	json_decref(st.options);
+	free(path);
+	return code;
+}
+
+int sn_eval_main(SnOptions *o)
 {
 	Eval e = {.o = o, .f = sn_function(o->entry, "eval"), .unit = "tokens"};
 	if (!e.f)
@@ -251,13 +266,15 @@ int sn_eval_main(const SnOptions *o)
 	char *checkpoint = NULL;
 	int code = sn_source_kind(o, e.f, &e.fed);
 	if (!code)
-		code = sn_batch_read(&e.b, o, e.fed);
-	if (!code)
 		code = sn_model_find(o, &checkpoint);
 	if (!code)
+		code = take_settings(o, checkpoint);
+	if (!code)
+		code = sn_batch_read(&e.b, o, e.fed);
+	if (!code)
 		code = evaluate(&e, checkpoint);
+	sn_inputs_close(&e.file);   /* may have an encoder of the tokenizer's */
 	sn_data_close(&e.data);
-	sn_inputs_close(&e.file);
 	sn_means_close(&e.means);
 	sn_session_close(&e.s);
 	free(checkpoint);

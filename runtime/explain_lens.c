@@ -70,6 +70,7 @@ int sn_explain_lens(SnExplain *x)
 {
 	const SnScores *of = x->target.of;
 	const SnSlot *in = x->lens ? sn_slot(x->lens, "residual", false) : NULL, *out = x->lens ? sn_slot(x->lens, of->slot->name, true) : NULL;
+	const SnSlot *place = x->lens ? sn_slot(x->lens, "position", false) : NULL;
 	if (!in || !out || !x->nstreams)
 		return SN_OK;
 	int64_t shape[SN_MAX_RANK] = {0};
@@ -81,10 +82,10 @@ int sn_explain_lens(SnExplain *x)
 			return code;
 		sn_slot_shape(&x->s, x->lens, in, shape);
 		memcpy(x->s.arena + in->offset, x->streams[i].at, sizeof(float) * (size_t)(shape[0] * shape[1] * shape[2]));
+		if (place)
+			*(int32_t *)(x->s.arena + place->offset) = (int32_t)(x->target.row < 0 ? 0 : x->target.row);
 		sn_call(&x->s, x->lens);
-		SnScores here = *of;
-		here.at = (float *)(x->s.arena + out->offset);
-		const float *row = sn_explain_row(&here, x->target.row);
+		const float *row = (const float *)(x->s.arena + out->offset);   /* of the one position */
 		sn_likeliest_few(row, of->C, x->through[i], &n);
 		x->shares[i] = sn_share(row, of->C, x->target.id);
 	}

@@ -95,6 +95,25 @@ static int64_t *dim_of(SnExplain *x, int axis)
 	return a && a[axis].sym >= 0 && a[axis].scale == 1 && !a[axis].offset ? &x->s.dims[a[axis].sym] : NULL;
 }
 
+/* What helps: a program with a greater bound, as far as the model has positions; a shorter text. */
+static int too_long(const SnExplain *x, const SnSym *t)
+{
+	const char *entry = sn_text(x->entry->name), *name = sn_text(t->name);
+	char key[64];
+	snprintf(key, sizeof key, "most.%s", name);
+	int64_t most = (int64_t)sn_num(x->o, key, 0);
+	SnStr s = {0};
+	if (!most || x->T <= most)
+		sn_str_printf(&s, "build it with --set %s.%s=%lld", entry, name, (long long)x->T);
+	else if (most > t->bound)
+		sn_str_printf(&s, "the model itself takes %lld: shorten the text, and build it with --set %s.%s=%lld", (long long)most, entry, name, (long long)most);
+	else
+		sn_str_printf(&s, "the model itself takes no more: shorten the text");
+	int code = sn_fail(SN_DATA, "the text has %lld tokens; this program explains %lld at most: %s", (long long)x->T, (long long)t->bound, s.s);
+	free(s.s);
+	return code;
+}
+
 static int set_dims(SnExplain *x)
 {
 	const SnSym *syms = x->entry->syms;
@@ -103,8 +122,7 @@ static int set_dims(SnExplain *x)
 		return sn_fail(SN_USAGE, "%s: the extents of its tokens are not run-time dims: a text can't be fed", sn_text(x->entry->name));
 	const SnSym *t = &syms[time - x->s.dims];
 	if (x->T > t->bound)
-		return sn_fail(SN_DATA, "the text has %lld tokens; this program explains %lld at most: build it with --set %s.%s=%lld", (long long)x->T,
-		               (long long)t->bound, sn_text(x->entry->name), sn_text(t->name), (long long)x->T);
+		return too_long(x, t);
 	x->rows = syms[batch - x->s.dims].bound;
 	*time = x->T;
 	*batch = 1;

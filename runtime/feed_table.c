@@ -110,11 +110,11 @@ static int learn_names(SnNames *names, const SnTable *t, int column, int most)
 	return code;
 }
 
-static void remember(SnData *data, const SnNames *names)
+void sn_data_remember(SnData *data, json_t *config)
 {
 	if (!data->said)
 		data->said = json_object();
-	json_object_set_new(data->said, "config", sn_names_json(names));
+	json_object_set_new(data->said, "config", config);
 }
 
 /* What a run was trained with, or what its weights came with; training on other labels names them anew. */
@@ -127,7 +127,7 @@ static int find_names(SnNames *names, const SnAsked *a, const SnTable *t, int co
 	else if (!code && !names->n)
 		numbers(names, most);
 	if (!code && a->use == SN_USE_TRAIN)
-		remember(a->data, names);
+		sn_data_remember(a->data, sn_names_json(names));
 	return code;
 }
 
@@ -146,14 +146,13 @@ static int label(const SnTable *t, int64_t row, int column, const SnNames *names
 	return code;
 }
 
-int sn_labels_read(int32_t **out, const SnAsked *a, const SnTable *t, int column, int most)
+int sn_labels_read(int32_t **out, SnNames *names, const SnAsked *a, const SnTable *t, int column, int most)
 {
-	SnNames names = {0};
-	int code = find_names(&names, a, t, column, most);
+	*names = (SnNames){0};
+	int code = find_names(names, a, t, column, most);
 	*out = sn_alloc(sizeof **out * (size_t)t->nrow);
 	for (int64_t i = 0; i < t->nrow && !code; i++)
-		code = label(t, i, column, &names, *out + i);
-	sn_names_close(&names);
+		code = label(t, i, column, names, *out + i);
 	return code;
 }
 
@@ -222,6 +221,7 @@ static uint64_t hash(const SnTexts *x)
 static int read_rows(SnTexts *x, const SnAsked *a, SnTable *t)
 {
 	SnColumns c;
+	SnNames names = {0};
 	if (x->tags)
 		return sn_fail(SN_USAGE, "%s learns a tag for each word: its data is words(..), not a table of texts", sn_text(a->entry->name));
 	if (x->last)
@@ -230,7 +230,8 @@ static int read_rows(SnTexts *x, const SnAsked *a, SnTable *t)
 	if (!code)
 		code = add_rows(x, t, &c);
 	if (!code && x->label)
-		code = sn_labels_read(&x->labels, a, t, c.label, (int)x->label->rows);
+		code = sn_labels_read(&x->labels, &names, a, t, c.label, (int)x->label->rows);
+	sn_names_close(&names);
 	if (!code && x->value)
 		code = read_values(x, t, c.label);
 	if (!code)
@@ -246,6 +247,8 @@ static void order(SnInputs *in, SnTexts *x, const SnAsked *a)
 	bool train = a->use == SN_USE_TRAIN;
 	double share = train && !sn_data_valid(a->o) ? sn_num(a->o, "data.valid_fraction", 0.1) : 0;
 	int64_t kept = train ? x->n - (int64_t)((double)x->n * share) : 0;
+	while (x->windows && kept > 0 && kept < x->n && x->windows[kept].question == x->windows[kept - 1].question)
+		kept--;
 	in->trained = train && kept < x->n ? kept : 0;
 	sn_texts_order(x, train ? kept : 0);
 }
@@ -278,7 +281,7 @@ static int open_table(SnInputs *in, const SnAsked *a)
 #define COLUMNS(kinds) \
 	{"text-column", 0, SN_T_STR, "data.text", kinds, "NAME", "column of the texts (text)"}, \
 	{"pair-column", 0, SN_T_STR, "data.pair", kinds, "NAME", "column of second texts, of pairs"}, \
-	{"format", 0, SN_T_STR, "data.format", kinds, "FORM", "tsv, csv, jsonl, conll or txt (by the file's name)"}, \
+	SN_FORMAT_FLAG(kinds, "tsv, csv, jsonl, conll or txt (by the file's name)"), \
 	{"no-header", 0, SN_T_SWITCH, "data.bare", kinds, NULL, "the first row of tsv or csv is data: columns are called 1, 2, .."}
 
 static const SnFlag table_flags[] = {
@@ -286,8 +289,8 @@ static const SnFlag table_flags[] = {
 	{"label-column", 0, SN_T_STR, "data.label", SN_F_KEPT | SN_F_EVAL, "NAME", "column of what is learnt (label)"},
 };
 static const SnFlag texts_flags[] = {
-	{"data", 'd', SN_T_PATH, "data.file", SN_F_INFER, "FILE", "texts, a line each, or a table of them; - reads standard input"},
-	{"tokenizer", 0, SN_T_TOKENIZER, "data.tokenizer", SN_F_INFER, "NAME", "byte, a tokenizer.json, a merges.txt, or their directory"},
+	SN_DATA_FLAG("texts, a line each, or a table of them; - reads standard input"),
+	SN_TOKENIZER_FLAG,
 	COLUMNS(SN_F_INFER),
 	{"pair", 0, SN_T_STR, "pair", SN_F_INFER, "TEXT", "second text to the one given, of pairs"},
 	{"top", 0, SN_T_POSITIVE, "top", SN_F_INFER, "N", "of a mask, how many tokens are shown"},

@@ -1,4 +1,5 @@
-/* feed_words.c: the feeder of words with tags: a label stands on the first piece of each word, what else there is has none. */
+/* feed_words.c: the feeder of words with tags: a label stands on the first piece of each word, what else there is has none. Metrics of entities are
+ * judged by the words' own tags: those that were cut off are not told. */
 #include "runtime/tables.h"
 
 #include <stdint.h>
@@ -6,8 +7,26 @@
 
 enum { IGNORED = -100 };
 
+/* What is so of the words, beside the rows of their pieces. */
+typedef struct Truth {
+	SnNames names;                /* of tags */
+	int32_t *tags;                /* of all words */
+	int64_t *first;               /* of each sentence's words, and the end */
+	SnIds pieces;                 /* of each id of all rows the word that it begins; -1 */
+} Truth;
+
+static void forget(void *truth)
+{
+	Truth *t = truth;
+	sn_names_close(&t->names);
+	free(t->tags);
+	free(t->first);
+	free(t->pieces.at);
+	free(t);
+}
+
 /* The tags of all words as a table of one column, whose labels are read as others' are. */
-static int read_tags(const SnAsked *a, const SnWords *w, int most, int32_t **out)
+static int read_tags(const SnAsked *a, const SnWords *w, int most, Truth *out)
 {
 	const char *column = sn_str(a->o, "data.label", "tags");
 	SnTable t = {.path = w->table.path, .columns = &column, .ncolumn = 1, .cells = w->tags, .nrow = w->nword};
@@ -15,7 +34,7 @@ static int read_tags(const SnAsked *a, const SnWords *w, int most, int32_t **out
 	for (int64_t i = 0; i < w->n; i++)
 		for (int64_t k = w->first[i]; k < w->first[i + 1]; k++)
 			t.lines[k] = w->lines[i];
-	int code = sn_labels_read(out, a, &t, 0, most);
+	int code = sn_labels_read(&out->tags, &out->names, a, &t, 0, most);
 	free(t.lines);
 	return code;
 }
@@ -23,24 +42,62 @@ static int read_tags(const SnAsked *a, const SnWords *w, int most, int32_t **out
 static int read_words(SnTexts *x, const SnAsked *a, SnTable *unused)
 {
 	SnWords w = {0};
-	SnIds pieces = {0};
-	int32_t *labels = NULL;
 	if (!x->tags || x->label || x->value || x->ids[1])
 		return sn_fail(SN_USAGE, "words(..) has a tag for each token: %s wants one input id(C)?[B,T] beside its tokens", sn_text(a->entry->name));
+	Truth *t = x->truth = sn_alloc(sizeof *t);
+	x->forget = forget;
 	int code = sn_words_read(&w, a->o, a->path, true);
 	if (!code)
-		code = sn_words_encode(&w, x, &pieces);
+		code = sn_words_encode(&w, x, &t->pieces);
 	if (!code)
 		code = sn_data_check(a->o, x->tokenizer, &x->pool, a->path);
 	if (!code)
-		code = read_tags(a, &w, (int)x->tags->rows, &labels);
+		code = read_tags(a, &w, (int)x->tags->rows, t);
 	x->labels = sn_alloc(sizeof *x->labels * (size_t)(x->pool.n + 1));
 	for (int64_t k = 0; k < x->pool.n && !code; k++)
-		x->labels[k] = pieces.at[k] < 0 ? IGNORED : labels[pieces.at[k]];
-	free(labels);
-	free(pieces.at);
+		x->labels[k] = t->pieces.at[k] < 0 ? IGNORED : t->tags[t->pieces.at[k]];
+	t->first = w.first;
+	w.first = NULL;
 	sn_words_close(&w);
 	return code;
+}
+
+/* --- metrics */
+
+static const char *name_of(const Truth *t, int32_t tag)
+{
+	return tag < t->names.n ? t->names.at[tag] : NULL;
+}
+
+/* told: the row's tags, one a token */
+static void judge_row(const SnTexts *x, const SnText *row, const int32_t *told, SnEntities *count)
+{
+	const Truth *t = x->truth;
+	int64_t from = t->first[row->row], n = t->first[row->row + 1] - from;
+	const char **truth = sn_alloc(sizeof *truth * (size_t)(2 * n)), **said = truth + n;
+	for (int64_t i = 0; i < n; i++)
+		truth[i] = name_of(t, t->tags[from + i]);
+	for (int64_t k = 0; k < row->n[0]; k++)
+		if (t->pieces.at[row->at[0] + k] >= 0)
+			said[t->pieces.at[row->at[0] + k] - from] = name_of(t, told[k]);
+	sn_entities_add(count, truth, said, n);
+	free(truth);
+}
+
+static void add(SnMeans *m, int i, const SnSession *s)
+{
+	const SnTexts *x = m->in->own;
+	const int32_t *told = (const int32_t *)(s->arena + m->slot[i]->offset);
+	SnEntities *count = sn_means_total(m, i, sizeof *count / sizeof(double));
+	for (int64_t k = 0; k < m->npick; k++)
+		judge_row(x, &x->at[m->pick[k]], told + k * s->dims[x->T], count);
+}
+
+static double at(const SnMeans *m, int i)
+{
+	const char *kind = sn_means_kind(m, i);
+	const SnEntities *count = (const void *)m->total[i];
+	return sn_means_is(kind, "entity_f1") ? sn_entities_f1(count) : sn_means_is(kind, "entity_recall") ? sn_entities_recall(count) : sn_entities_precision(count);
 }
 
 /* Metrics are means over words. */
@@ -56,23 +113,22 @@ static double weigh(const SnInputs *in, int64_t first, int64_t n)
 
 static int open_words(SnInputs *in, const SnAsked *a)
 {
+	static const SnWholes judge = {add, at};
 	int code = sn_examples_open(in, a, read_words);
+	in->judge = &judge;
 	in->weight = weigh;
 	in->unit = "words";
 	return code;
 }
 
-#define COLUMNS(kinds) \
-	{"tokens-column", 0, SN_T_STR, "data.tokens", kinds, "NAME", "of JSON lines, the list of words (tokens)"}, \
-	{"label-column", 0, SN_T_STR, "data.label", kinds, "NAME", "of JSON lines, the list of their tags (tags)"}, \
-	{"format", 0, SN_T_STR, "data.format", kinds, "FORM", "conll or jsonl (by the file's name)"}
-
 static const SnFlag words_flags[] = {
-	COLUMNS(SN_F_KEPT | SN_F_EVAL | SN_F_INFER),
-	{"data", 'd', SN_T_PATH, "data.file", SN_F_INFER, "FILE", "texts, a line each, or words as for training; - reads standard input"},
-	{"tokenizer", 0, SN_T_TOKENIZER, "data.tokenizer", SN_F_INFER, "NAME", "byte, a tokenizer.json, a merges.txt, or their directory"},
+	{"tokens-column", 0, SN_T_STR, "data.tokens", SN_F_TABLES, "NAME", "of JSON lines, the list of words (tokens)"},
+	{"label-column", 0, SN_T_STR, "data.label", SN_F_TABLES, "NAME", "of JSON lines, the list of their tags (tags)"},
+	SN_FORMAT_FLAG(SN_F_TABLES, "conll or jsonl (by the file's name)"),
+	SN_DATA_FLAG("texts, a line each, or words as for training; - reads standard input"),
+	SN_TOKENIZER_FLAG,
 	{"text-column", 0, SN_T_STR, "data.text", SN_F_INFER, "NAME", "of JSON lines, a text in place of words (text)"},
-	{"score", 0, SN_T_SWITCH, "score", SN_F_INFER, NULL, "of --data with tags: print accuracy and the entities' F1 in place of tags"},
+	SN_SCORE_FLAG("of --data with tags: print accuracy and the entities' F1 in place of tags"),
 };
 const SnFeeder sn_feeder_words = {.wants = "words with tags", .open = open_words,
 	.extras = {words_flags, (int)(sizeof words_flags / sizeof *words_flags), SN_MAX_TEXTS}, .infer = sn_tag_main};

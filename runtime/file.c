@@ -104,6 +104,17 @@ void sn_file_unmap(SnFile *f)
 	*f = (SnFile){.at = ""};
 }
 
+bool sn_line_next(const SnFile *f, SnLine *l)
+{
+	const char *end = f->at + f->n, *s = l->s ? l->s + l->n : f->at;
+	s += l->s && s < end;   /* the line's end */
+	if (s == end)
+		return false;
+	const char *newline = memchr(s, '\n', (size_t)(end - s));
+	*l = (SnLine){s, (size_t)((newline ? newline : end) - s), l->number + 1};
+	return true;
+}
+
 enum { WRITE_BUFFER = 1 << 16 };
 
 int sn_writer_open(SnWriter *w, const char *path)

@@ -81,7 +81,7 @@ enum { NFLAGS = sizeof flags / sizeof flags[0] };
 _Static_assert((int)NFLAGS <= (int)SN_MAX_FLAGS, "SN_MAX_FLAGS");
 
 static const char *const type_wants[] = {
-	[SN_T_NUM] = "a number of 0 or more", [SN_T_SHARE] = "a number from 0 to 1",
+	[SN_T_NUM] = "a number of 0 or more", [SN_T_REAL] = "a number", [SN_T_SHARE] = "a number from 0 to 1",
 	[SN_T_COUNT] = "a whole number of 0 or more", [SN_T_LIKELIEST] = "a whole number from 0 to 64", [SN_T_POSITIVE] = "a whole number of 1 or more", [SN_T_ABOVE] = "a number above 0",
 	[SN_T_DECAY] = "a number from 0 to below 1", [SN_T_SEED] = "a whole number from 0 to 4294967295",
 };
@@ -90,6 +90,7 @@ static bool fits(SnFlagType type, double x)
 {
 	switch (type) {
 	case SN_T_NUM: return x >= 0 && isfinite(x);
+	case SN_T_REAL: return isfinite(x);
 	case SN_T_ABOVE: return x > 0 && isfinite(x);
 	case SN_T_DECAY: return x >= 0 && x < 1;
 	case SN_T_SEED: return x >= 0 && x < 0x1p32 && x == floor(x);
@@ -396,6 +397,33 @@ json_t *sn_options_save(const SnOptions *o)
 		if ((at(o, i)->kinds & SN_F_SAVED) && value_of(o, at(o, i))->given)
 			json_object_set_new(out, at(o, i)->key, remembered(at(o, i), value_of(o, at(o, i))));
 	return out;
+}
+
+static void say(SnStr *out, const SnFlag *f, json_t *value)
+{
+	sn_str_printf(out, " --%s", f->name);
+	if (json_is_string(value))
+		sn_str_printf(out, " %s", json_string_value(value));
+	else if (f->type != SN_T_SWITCH)
+		sn_str_printf(out, " %.10g", json_number_value(value));
+}
+
+void sn_options_take(SnOptions *o, const json_t *run, unsigned kind)
+{
+	SnStr said = {0};
+	for (int i = 0; i < count(o); i++) {
+		const SnFlag *f = at(o, i);
+		bool data = i >= NFLAGS || !strcmp(f->key, "T"), common = (f->kinds & kind) && (f->kinds & SN_F_SAVED);
+		json_t *value = json_object_get(run, f->key);
+		if (!value || !data || !common || sn_given(o, f->key))
+			continue;
+		o->saved = o->saved ? o->saved : json_object();
+		json_object_set(o->saved, f->key, value);
+		say(&said, f, value);
+	}
+	if (said.n && !sn_given(o, "quiet"))
+		sn_note("as the run was given:%s", said.s);
+	free(said.s);
 }
 
 int64_t sn_vocabulary(const SnProgram *p)

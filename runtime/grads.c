@@ -21,7 +21,7 @@ static int run(Grads *g)
 	if (all % rows)
 		return sn_fail(SN_DATA, "%s: %lld examples are no multiple of the compiled micro-batch %lld", g->in.file.path, (long long)all, (long long)rows);
 	int64_t *pick = sn_alloc(sizeof *pick * (size_t)rows);
-	sn_means_open(&g->means, g->step);
+	sn_means_open(&g->means, g->step, NULL);
 	for (int64_t done = 0; done < all; done += rows) {
 		for (int64_t i = 0; i < rows; i++)
 			pick[i] = done + i;

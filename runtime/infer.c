@@ -125,35 +125,36 @@ static void run_all(Infer *f)
 
 /* --- out */
 
-static void print_element(SnStr *out, const Result *r, int64_t i)
+/* The first number, or list, of `rank` axes; returns where the next one begins. */
+static const char *put_lists(SnStr *out, int dtype, const char *at, const int64_t *shape, int rank)
 {
-	if (r->slot->dtype == SN_F32)
-		sn_json_number(out, (double)((const float *)r->at)[i]);
-	else if (r->slot->dtype == SN_I32)
-		sn_str_printf(out, "%d", ((const int32_t *)r->at)[i]);
-	else
-		sn_str_printf(out, r->at[i] ? "true" : "false");
-}
-
-/* Nested lists, as the axes are. */
-static void print_axis(SnStr *out, const Result *r, int axis, int64_t *at)
-{
-	if (axis == r->slot->rank) {
-		print_element(out, r, (*at)++);
-		return;
+	if (!rank) {
+		if (dtype == SN_F32)
+			sn_json_number(out, (double)*(const float *)(const void *)at);
+		else if (dtype == SN_I32)
+			sn_str_printf(out, "%d", *(const int32_t *)(const void *)at);
+		else
+			sn_str_printf(out, *at ? "true" : "false");
+		return at + (dtype == SN_BOOL ? 1 : 4);
 	}
 	sn_str_printf(out, "[");
-	for (int64_t i = 0; i < r->shape[axis]; i++) {
+	for (int64_t i = 0; i < shape[0]; i++) {
 		sn_str_printf(out, i ? "," : "");
-		print_axis(out, r, axis + 1, at);
+		at = put_lists(out, dtype, at, shape + 1, rank - 1);
 	}
 	sn_str_printf(out, "]");
+	return at;
+}
+
+void sn_json_lists(SnStr *out, int dtype, const void *at, const int64_t *shape, int rank)
+{
+	put_lists(out, dtype, at, shape, rank);
 }
 
 static int print(const Infer *f)
 {
 	SnStr s = {0};
-	int64_t elems = 0, at;
+	int64_t elems = 0;
 	for (int i = 0; i < f->n; i++)
 		elems += f->results[i].elems;
 	if (elems > MOST_PRINTED && !sn_given(f->o, "json"))
@@ -163,7 +164,7 @@ static int print(const Infer *f)
 		sn_str_printf(&s, i ? "," : "");
 		sn_json_string(&s, f->results[i].slot->name);
 		sn_str_printf(&s, ":");
-		print_axis(&s, &f->results[i], 0, (at = 0, &at));
+		sn_json_lists(&s, (int)f->results[i].slot->dtype, f->results[i].at, f->results[i].shape, (int)f->results[i].slot->rank);
 	}
 	sn_str_printf(&s, "}\n");
 	fwrite(s.s, 1, s.n, stdout);

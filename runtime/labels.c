@@ -81,17 +81,23 @@ int sn_names_from(SnNames *names, json_t *config)
 	return SN_OK;
 }
 
-int sn_names_read(SnNames *names, const char *checkpoint)
+json_t *sn_config_read(const char *checkpoint)
 {
-	*names = (SnNames){0};
 	if (!checkpoint)
-		return SN_OK;
+		return json_object();
 	const char *slash = sn_is_dir(checkpoint) ? NULL : strrchr(checkpoint, '/');
 	char *path = sn_is_dir(checkpoint) ? sn_format("%s/config.json", checkpoint)
 	           : slash ? sn_format("%.*s/config.json", (int)(slash - checkpoint), checkpoint) : sn_format("config.json");
 	json_t *j = sn_exists(path) ? sn_json_read(path) : json_object();
+	free(path);
+	return j;
+}
+
+int sn_names_read(SnNames *names, const char *checkpoint)
+{
+	json_t *j = sn_config_read(checkpoint);
+	*names = (SnNames){0};
 	int code = j ? sn_names_from(names, j) : SN_DATA;
 	json_decref(j);
-	free(path);
 	return code;
 }

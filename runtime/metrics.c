@@ -1,14 +1,23 @@
 /* metrics.c: the numbers a function puts out (its f32[] outputs: the loss and the entry's metrics), averaged over calls, but for
- * those of a whole set, which whole.c adds up. A perplexity is e to a mean, so that its logarithms are averaged: over calls, too, it is e to the mean loss. */
+ * those of a whole set, which whole.c adds up, or whoever has made the examples judges. A perplexity is e to a mean, so that its logarithms are averaged:
+ * over calls, too, it is e to the mean loss. */
 #include "runtime/sn.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_whole(const SnSlot *s)
+static bool begins(const SnSlot *s, const char *prefix)
 {
-	return !strncmp(s->name, "whole:", SN_WHOLE);
+	return !strncmp(s->name, prefix, strlen(prefix));
+}
+
+/* Who makes the metric's number; NULL: it is a mean. */
+static const SnWholes *maker(const SnMeans *m, const SnSlot *s)
+{
+	if (begins(s, "told:"))
+		return m->in ? m->in->judge : NULL;
+	return begins(s, "whole:") ? m->f->wholes : NULL;
 }
 
 static void add_slot(SnMeans *m, const SnSlot *s)
@@ -16,18 +25,33 @@ static void add_slot(SnMeans *m, const SnSlot *s)
 	if (m->n == SN_MAX_METRICS)
 		return;
 	m->slot[m->n] = s;
-	m->name[m->n++] = is_whole(s) ? strrchr(s->name, ':') + 1 : s->name;
+	m->name[m->n++] = s->rank ? strrchr(s->name, ':') + 1 : s->name;
 }
 
-void sn_means_open(SnMeans *m, const SnFunction *f)
+void sn_means_open(SnMeans *m, const SnFunction *f, const SnInputs *in)
 {
-	*m = (SnMeans){.f = f};
+	*m = (SnMeans){.f = f, .in = in};
 	const SnSlot *loss = sn_slot(f, "loss", true), *s = f->slots;
 	if (loss)
 		add_slot(m, loss);
 	for (int64_t i = 0; i < f->nslot; i++)
-		if (s[i].output && s[i].dtype == SN_F32 && (s[i].rank == 0 || is_whole(&s[i])) && &s[i] != loss && !sn_is_tap(&s[i]))
+		if (s[i].output && ((s[i].dtype == SN_F32 && s[i].rank == 0) || maker(m, &s[i])) && &s[i] != loss && !sn_is_tap(&s[i]))
 			add_slot(m, &s[i]);
+}
+
+const char *sn_means_kind(const SnMeans *m, int i)
+{
+	return strchr(m->slot[i]->name, ':') + 1;
+}
+
+void *sn_means_total(SnMeans *m, int i, int64_t n)
+{
+	if (m->ntotal[i] < n) {
+		m->total[i] = sn_realloc(m->total[i], sizeof *m->total[i] * (size_t)n);
+		memset(m->total[i] + m->ntotal[i], 0, sizeof *m->total[i] * (size_t)(n - m->ntotal[i]));
+		m->ntotal[i] = n;
+	}
+	return m->total[i];
 }
 
 void sn_means_close(SnMeans *m)
@@ -47,7 +71,7 @@ void sn_means_add(SnMeans *m, const SnSession *s, double weight)
 	for (int i = 0; i < m->n; i++) {
 		float x;
 		if (m->slot[i]->rank) {
-			((const SnWholes *)m->f->wholes)->add(m, i, s);
+			maker(m, m->slot[i])->add(m, i, s);
 			continue;
 		}
 		memcpy(&x, s->arena + m->slot[i]->offset, sizeof x);
@@ -59,7 +83,7 @@ void sn_means_add(SnMeans *m, const SnSession *s, double weight)
 double sn_means_at(const SnMeans *m, int i)
 {
 	if (m->slot[i]->rank)
-		return ((const SnWholes *)m->f->wholes)->at(m, i);
+		return m->total[i] ? maker(m, m->slot[i])->at(m, i) : (double)NAN;
 	double mean = m->weight > 0 ? m->sum[i] / m->weight : NAN;
 	return is_perplexity(m->name[i]) ? exp(mean) : mean;
 }

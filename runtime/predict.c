@@ -71,16 +71,15 @@ char *sn_predict_place(const SnPredict *p, int64_t i)
 	return p->lines ? sn_format("%s:%lld", p->table.path, (long long)p->lines[i]) : sn_format("text %lld", (long long)i + 1);
 }
 
-static int encode(SnPredict *p)
+static int take(SnPredict *p)
 {
-	int code = SN_OK;
+	int code = take_texts(p);
 	for (int64_t i = 0; i < p->n && !code; i++) {
 		char *what = sn_predict_place(p, i);
 		code = sn_texts_add(&p->x, p->texts[i][0], p->texts[i][1], what);
 		free(what);
 	}
-	if (!code)
-		code = sn_data_check(p->o, p->x.tokenizer, &p->x.pool, p->lines ? p->table.path : "the text");
+	p->source = p->lines ? p->table.path : NULL;
 	if (!code && p->x.cut)
 		sn_note("%lld of %lld texts are longer than %lld tokens and were cut", (long long)p->x.cut, (long long)p->n, (long long)p->x.most);
 	return code;
@@ -94,10 +93,10 @@ static int open_out(SnPredict *p, const SnSlot *s)
 	if (p->nout == SN_MAX_METRICS)
 		return sn_fail(SN_FAIL, "%s has more than %d outputs", sn_text(p->o->entry->name), SN_MAX_METRICS);
 	SnOut *out = &p->out[p->nout++];
-	*out = (SnOut){.slot = s, .along = s->rank > 1 && x[1].sym == p->x.T, .inner = 1};
+	*out = (SnOut){.slot = s, .along = s->rank > 1 && x[1].sym == p->x.T, .masks = s->rank > 1 && p->x.masks && x[1].sym == p->x.M, .inner = 1};
 	bool plain = s->rank > 0 && s->dtype != SN_BOOL;
 	for (int i = 0; i < s->rank; i++) {
-		int sym = i == 0 ? p->x.B : i == 1 && out->along ? p->x.T : -1;
+		int sym = i == 0 ? p->x.B : i == 1 && out->along ? p->x.T : i == 1 && out->masks ? p->x.M : -1;
 		plain &= x[i].sym == sym && (sym < 0 || (x[i].scale == 1 && !x[i].offset));
 		out->inner *= sym < 0 ? x[i].offset : 1;
 	}
@@ -117,11 +116,17 @@ static int open_outs(SnPredict *p)
 	return code;
 }
 
-/* Row k of the call was example i. */
-static void keep(SnPredict *p, SnOut *out, int64_t i, int64_t k, int64_t T)
+int64_t sn_out_length(const SnPredict *p, const SnOut *out, int64_t i)
 {
-	int64_t row = out->inner * (out->along ? T : 1), n = out->inner * (out->along ? p->x.at[i].n[0] : 1);
-	out->rows[i] = sn_alloc(4 * (size_t)n);
+	return out->along ? p->x.at[i].n[0] : out->masks ? p->x.at[i].masks : 1;
+}
+
+/* Row k of the call was example i. */
+static void keep(SnPredict *p, SnOut *out, int64_t i, int64_t k)
+{
+	const int64_t *dims = p->s.dims;
+	int64_t row = out->inner * (out->along ? dims[p->x.T] : out->masks ? dims[p->x.M] : 1), n = out->inner * sn_out_length(p, out, i);
+	out->rows[i] = sn_alloc(4 * (size_t)n + 1);
 	memcpy(out->rows[i], p->s.arena + out->slot->offset + 4 * k * row, 4 * (size_t)n);
 }
 
@@ -140,7 +145,7 @@ static int64_t rows_of(const SnPredict *p, const int64_t *order, int64_t at, int
 	return n;
 }
 
-void sn_predict_run(SnPredict *p)
+static void run_all(SnPredict *p)
 {
 	double started = sn_clock();
 	int64_t *order = sn_texts_sorted(&p->x, 0, p->n), most = sn_bound(p->o->entry, "B");
@@ -148,23 +153,21 @@ void sn_predict_run(SnPredict *p)
 		n = rows_of(p, order, at, most);
 		sn_texts_fill(&p->x, &p->s, order + at, n);
 		sn_call(&p->s, p->run);
-		int64_t T = p->s.dims[p->x.T];
-		p->padded += n * T;
+		p->padded += n * p->s.dims[p->x.T];
 		for (int64_t k = 0; k < n; k++) {
 			p->tokens += sn_texts_length(&p->x, order[at + k]);
 			for (int i = 0; i < p->nout; i++)
-				keep(p, &p->out[i], order[at + k], k, T);
+				keep(p, &p->out[i], order[at + k], k);
 		}
 	}
 	free(order);
 	p->seconds = sn_clock() - started;
 }
 
-void sn_predict_note(const SnPredict *p, int64_t n, const char *unit)
+static void note(const SnPredict *p, const char *unit)
 {
-	if (!sn_given(p->o, "quiet"))
-		sn_note("%lld %s, %.4f s, %.1f/s; %lld tokens, %.0f/s, %.1f%% padding", (long long)n, unit, p->seconds, (double)n / p->seconds,
-		        (long long)p->tokens, (double)p->tokens / p->seconds, 100 * (1 - (double)p->tokens / (double)p->padded));
+	sn_note("%lld %s, %.4f s, %.1f/s; %lld tokens, %.0f/s, %.1f%% padding", (long long)p->n, unit, p->seconds, (double)p->n / p->seconds,
+	        (long long)p->tokens, (double)p->tokens / p->seconds, 100 * (1 - (double)p->tokens / (double)p->padded));
 }
 
 /* --- out */
@@ -192,30 +195,32 @@ static int print(const SnPredict *p)
 }
 
 /* One tensor of all rows, those shorter than the longest padded with zeros. */
-static SnStPart part_of(const SnPredict *p, const SnOut *out, int64_t *shape, int64_t longest)
+static SnStPart part_of(const SnPredict *p, const SnOut *out, int64_t *shape)
 {
 	const SnAxis *x = out->slot->axes;
-	int64_t row = out->inner * (out->along ? longest : 1);
+	bool varies = out->along || out->masks;
+	int64_t longest = 1;
+	for (int64_t i = 0; i < p->n; i++)
+		longest = sn_out_length(p, out, i) > longest ? sn_out_length(p, out, i) : longest;
+	int64_t row = out->inner * longest;
 	char *at = sn_alloc(4 * (size_t)(p->n * row));
 	for (int i = 0; i < out->slot->rank; i++)
-		shape[i] = i == 0 ? p->n : i == 1 && out->along ? longest : x[i].offset;
+		shape[i] = i == 0 ? p->n : i == 1 && varies ? longest : x[i].offset;
 	for (int64_t i = 0; i < p->n; i++)
-		memcpy(at + 4 * i * row, out->rows[i], 4 * (size_t)(out->inner * (out->along ? p->x.at[i].n[0] : 1)));
+		memcpy(at + 4 * i * row, out->rows[i], 4 * (size_t)(out->inner * sn_out_length(p, out, i)));
 	return (SnStPart){out->slot->name, (int)out->slot->dtype, (int)out->slot->rank, shape, at};
 }
 
 static int write_file(const SnPredict *p, const char *path)
 {
 	SnStPart parts[SN_MAX_METRICS + 1];
-	int64_t (*shapes)[SN_MAX_RANK] = sn_alloc(sizeof *shapes * SN_MAX_METRICS), longest = 0;
+	int64_t (*shapes)[SN_MAX_RANK] = sn_alloc(sizeof *shapes * SN_MAX_METRICS);
 	int32_t *lengths = sn_alloc(sizeof *lengths * (size_t)p->n);
 	bool along = false;
-	for (int64_t i = 0; i < p->n; i++) {
+	for (int64_t i = 0; i < p->n; i++)
 		lengths[i] = p->x.at[i].n[0];
-		longest = lengths[i] > longest ? lengths[i] : longest;
-	}
 	for (int i = 0; i < p->nout; i++) {
-		parts[i] = part_of(p, &p->out[i], shapes[i], longest);
+		parts[i] = part_of(p, &p->out[i], shapes[i]);
 		along |= p->out[i].along;
 	}
 	parts[p->nout] = (SnStPart){"lengths", SN_I32, 1, &p->n, lengths};
@@ -227,13 +232,28 @@ static int write_file(const SnPredict *p, const char *path)
 	return code;
 }
 
+static int show(SnPredict *p)
+{
+	const char *path = sn_str(p->o, "output", NULL);
+	return path ? write_file(p, path) : print(p);
+}
+
+void sn_predict_score(const SnPredict *p, const char *score)
+{
+	if (sn_given(p->o, "score"))
+		printf("%s\n", score);
+	else if (!sn_given(p->o, "quiet"))
+		sn_note("%s", score);
+}
+
 /* --- the command */
 
-int sn_predict_open(SnPredict *p, const char *checkpoint)
+/* The tokenizer and x, to which rows are added. */
+static int open_texts(SnPredict *p)
 {
 	const SnOptions *o = p->o;
-	int code = sn_data_tokenizer(&p->data, o, checkpoint, NULL);
-	SnAsked asked = {.o = o, .entry = o->entry, .f = p->run, .use = SN_USE_INFER, .checkpoint = checkpoint, .data = &p->data};
+	int code = sn_data_tokenizer(&p->data, o, p->checkpoint, NULL);
+	SnAsked asked = {.o = o, .entry = o->entry, .f = p->run, .use = SN_USE_INFER, .checkpoint = p->checkpoint, .data = &p->data};
 	if (!code)
 		code = sn_texts_open(&p->x, &asked);
 	if (!code && (p->x.label || p->x.value || p->x.tags))
@@ -241,39 +261,44 @@ int sn_predict_open(SnPredict *p, const char *checkpoint)
 	return code;
 }
 
-int sn_predict_ready(SnPredict *p, const char *checkpoint)
+static int open_model(SnPredict *p)
 {
-	const SnOptions *o = p->o;
 	int code = open_outs(p);
 	if (!code)
-		code = sn_names_read(&p->names, checkpoint);
+		code = sn_names_read(&p->names, p->checkpoint);
 	if (!code)
-		code = sn_session_start(&p->s, o->entry, o);
+		code = sn_session_start(&p->s, p->o->entry, p->o);
 	if (!code)
-		code = sn_model_load(&p->s, o, checkpoint);
-	return code ? code : sn_prepare(&p->s, o);
+		code = sn_model_load(&p->s, p->o, p->checkpoint);
+	return code ? code : sn_prepare(&p->s, p->o);
 }
 
-static int predict(SnPredict *p, const char *checkpoint)
+static int predict(SnPredict *p, const SnPredictWay *way)
 {
-	const char *path = sn_str(p->o, "output", NULL);
-	int code = sn_predict_open(p, checkpoint);
+	const char *entry = p->o->entry->name;
+	if (way->printed && sn_given(p->o, "output"))
+		return sn_fail(SN_USAGE, "%s are printed: -o FILE is for the results of --inputs FILE", way->printed);
+	int code = open_texts(p);
+	if (!code && way->apart && p->x.ids[1])
+		code = sn_fail(SN_USAGE, "%s has two texts apart: %s", entry, way->apart);
 	if (!code)
-		code = take_texts(p);
+		code = way->take(p);
 	if (!code)
-		code = encode(p);
+		code = sn_data_check(p->o, p->x.tokenizer, &p->x.pool, p->source ? p->source : "the text");
 	if (!code)
-		code = sn_predict_ready(p, checkpoint);
+		code = open_model(p);
+	if (!code && way->fits && !way->fits(p))
+		code = sn_fail(SN_USAGE, "%s: %s", entry, way->wants);
 	if (code)
 		return code;
-	sn_predict_run(p);
-	code = path ? write_file(p, path) : print(p);
-	if (!code)
-		sn_predict_note(p, p->n, "texts");
+	run_all(p);
+	code = way->show(p);
+	if (!code && !sn_given(p->o, "quiet"))
+		note(p, way->unit);
 	return code;
 }
 
-void sn_predict_close(SnPredict *p)
+static void close_all(SnPredict *p)
 {
 	for (int i = 0; i < p->nout; i++)
 		for (int64_t k = 0; k < p->n && p->out[i].rows; k++)
@@ -289,14 +314,22 @@ void sn_predict_close(SnPredict *p)
 	free(p->lines);
 }
 
-int sn_predict_main(const SnOptions *o)
+int sn_predict(SnPredict *p, const SnPredictWay *way)
 {
-	SnPredict p = {.o = o, .run = sn_function(o->entry, "run")};
 	char *checkpoint = NULL;
-	int code = sn_model_find(o, &checkpoint);
+	p->run = sn_function(p->o->entry, "run");
+	int code = sn_model_find(p->o, &checkpoint);
+	p->checkpoint = checkpoint;
 	if (!code)
-		code = predict(&p, checkpoint);
-	sn_predict_close(&p);
+		code = predict(p, way);
+	close_all(p);
 	free(checkpoint);
 	return code;
+}
+
+int sn_predict_main(const SnOptions *o)
+{
+	static const SnPredictWay way = {.take = take, .show = show, .unit = "texts"};
+	SnPredict p = {.o = o};
+	return sn_predict(&p, &way);
 }

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Line { const SnLaunch *launch; int64_t n; double seconds, flops, bytes; } Line;
+/* least: seconds of the fastest launch, which another program's turns on the processor are not in. */
+typedef struct Line { const SnLaunch *launch; int64_t n; double seconds, least, flops, bytes; } Line;
 typedef struct Calls {
 	const SnFunction *f;          /* NULL: not called yet */
 	int64_t n;
+	double began, least;          /* the call at hand; seconds of the fastest */
 	Line *at;                     /* by launch */
 	int64_t *costs;               /* flops and bytes, as the last call's dims have them */
 } Calls;
@@ -62,7 +64,7 @@ static Calls *calls_of(SnProfile *p, const SnFunction *f)
 	Calls *c = &p->of[f - (const SnFunction *)p->entry->functions];
 	if (c->f)
 		return c;
-	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(16 * (size_t)(f->ncost + 1)) };
+	*c = (Calls){ .f = f, .at = sn_alloc(sizeof *c->at * (size_t)(f->nlaunch + 1)), .costs = sn_alloc(8 * (size_t)(2 * f->ncost + f->nproduct + 2)) };
 	for (int64_t k = 0; k < f->nlaunch; k++)
 		c->at[k].launch = (const SnLaunch *)f->launches + k;
 	return c;
@@ -72,15 +74,17 @@ void sn_profile_begin(SnProfile *p, const SnFunction *f)
 {
 	p->now = calls_of(p, f);
 	p->now->n++;
-	p->last = sn_clock();
+	p->last = p->now->began = sn_clock();
 	if (p->first_kernel <= 0)
 		p->first_kernel = p->last - p->began;
 }
 
 void sn_profile_lap(SnProfile *p, int64_t launch)
 {
-	double now = sn_clock();
-	p->now->at[launch].seconds += now - p->last;
+	Line *l = &p->now->at[launch];
+	double now = sn_clock(), took = now - p->last;
+	l->seconds += took;
+	l->least = p->now->n == 1 || took < l->least ? took : l->least;
 	p->last = now;
 }
 
@@ -90,9 +94,11 @@ void sn_profile_end(SnProfile *p, const int64_t *dims)
 	if (!c->f->nlaunch)
 		return;
 	sn_profile_lap(p, c->f->nlaunch - 1);   /* behind it was the call's end, no barrier of its own */
+	double took = p->last - c->began;
+	c->least = c->n == 1 || took < c->least ? took : c->least;
 	if (p->first_result <= 0 && strcmp(c->f->name, "prepare"))
 		p->first_result = p->last - p->began;
-	((void (*)(const int64_t *, int64_t *))c->f->costs)(dims, c->costs);
+	sn_costs(c->f, dims, c->costs);
 	for (int64_t i = 0; i < c->f->nlaunch; i++) {
 		Line *l = &c->at[i];
 		l->n++;
@@ -139,6 +145,7 @@ static void add(Line *to, const Line *l)
 {
 	to->n += l->n;
 	to->seconds += l->seconds;
+	to->least = to->n > l->n && to->least < l->least ? to->least : l->least;
 	to->flops += l->flops;
 	to->bytes += l->bytes;
 }
@@ -174,8 +181,8 @@ static void print_name(const SnLaunch *l)
 static void print_line(const Line *l, double all, double calls)
 {
 	double s = l->seconds > 0 ? l->seconds : 1e-12, each = (double)l->n;
-	fprintf(stderr, "  %4.1f%% %11.3f %9.0f %9.1f %10.3f %9.1f %9.1f  ", 100 * s / all, 1e3 * s / calls, each / calls, 1e6 * s / each,
-		1e-6 * l->bytes / each, 1e-9 * l->flops / s, 1e-9 * l->bytes / s);
+	fprintf(stderr, "  %4.1f%% %11.3f %9.0f %9.1f %9.2f %10.3f %9.1f %9.1f  ", 100 * s / all, 1e3 * s / calls, each / calls, 1e6 * s / each,
+		1e6 * l->least, 1e-6 * l->bytes / each, 1e-9 * l->flops / s, 1e-9 * l->bytes / s);
 	print_name(l->launch);
 }
 
@@ -191,9 +198,9 @@ static void print_calls(Calls *c)
 		return;
 	int64_t n = merge(c->at, c->f->nlaunch);
 	double calls = (double)c->n;
-	fprintf(stderr, "%s: %lld calls of %.3f ms, %lld launches each, %.1f GFLOP/s, %.1f GB/s\n", sn_text(c->f->name), (long long)c->n,
-		1e3 * all / calls, (long long)c->f->nlaunch, 1e-9 * flops / all, 1e-9 * bytes / all);
-	fprintf(stderr, "  share   ms a call  launches   us each    MB each   GFLOP/s      GB/s  kernel\n");
+	fprintf(stderr, "%s: %lld calls of %.3f ms (the fastest %.3f), %lld launches each, %.1f GFLOP/s, %.1f GB/s\n", sn_text(c->f->name), (long long)c->n,
+		1e3 * all / calls, 1e3 * c->least, (long long)c->f->nlaunch, 1e-9 * flops / all, 1e-9 * bytes / all);
+	fprintf(stderr, "  share   ms a call  launches   us each     least    MB each   GFLOP/s      GB/s  kernel\n");
 	Line rest = {0};
 	for (int64_t i = 0; i < n; i++) {
 		if (c->at[i].seconds >= LEAST_SHARE * all)

@@ -22,6 +22,14 @@ char *sn_question_place(const SnQuestions *q, int64_t i)
 	return q->path ? sn_format("%s: question %s", q->path, q->at[i].id.s ? q->at[i].id.s : "") : sn_format("the question");
 }
 
+static int wrong(const SnQuestions *q, const SnQuestion *one, const char *why)
+{
+	char *place = sn_question_place(q, one - q->at);
+	int code = sn_fail(SN_DATA, "%s: %s", place, why);
+	free(place);
+	return code;
+}
+
 /* --- answers */
 
 /* Where character `start` of s[0..n) begins; n + 1 behind the end. */
@@ -65,9 +73,7 @@ static int take_answers(SnQuestions *q, SnQuestion *one, json_t *j)
 		json_array_foreach(j, i, each)
 			code = code ? code : add_answer(q, one, json_object_get(each, "text"), json_object_get(each, "answer_start"));
 	} else if (j && !json_is_null(j)) {
-		char *place = sn_question_place(q, one - q->at);
-		code = sn_fail(SN_DATA, "%s: answers are {\"text\": [\"..\"], \"answer_start\": [0]} or [{\"text\": \"..\", \"answer_start\": 0}]", place);
-		free(place);
+		code = wrong(q, one, "answers are {\"text\": [\"..\"], \"answer_start\": [0]} or [{\"text\": \"..\", \"answer_start\": 0}]");
 	}
 	return code;
 }
@@ -76,9 +82,9 @@ static int take_answers(SnQuestions *q, SnQuestion *one, json_t *j)
 
 static int lacks(const SnQuestions *q, const SnQuestion *one, const char *name)
 {
-	char *place = sn_question_place(q, one - q->at);
-	int code = sn_fail(SN_DATA, "%s: no \"%s\"", place, name);
-	free(place);
+	char *why = sn_format("no \"%s\"", name);
+	int code = wrong(q, one, why);
+	free(why);
 	return code;
 }
 
@@ -97,6 +103,7 @@ static int take_paragraph(SnQuestions *q, json_t *paragraph)
 		one->id = text_of(json_object_get(j, "id"));
 		one->context = text_of(json_object_get(paragraph, "context"));
 		one->question = text_of(json_object_get(j, "question"));
+		one->none = json_is_true(json_object_get(j, "is_impossible"));
 		code = !one->context.s ? lacks(q, one, "context") : !one->question.s ? lacks(q, one, "question") : SN_OK;
 		if (!code)
 			code = take_answers(q, one, json_incref(json_object_get(j, "answers")));
@@ -120,12 +127,13 @@ static int read_squad(SnQuestions *q)
 static int take_row(SnQuestions *q, const SnTable *t, int64_t row, const int *column, bool labelled)
 {
 	SnQuestion *one = add_question(q);
-	SnCell answers = sn_table_cell(t, row, column[3]);
+	SnCell answers = sn_table_cell(t, row, column[3]), none = sn_table_cell(t, row, column[4]);
 	one->line = t->lines[row];
 	one->id = sn_table_cell(t, row, column[0]);
 	one->question = sn_table_cell(t, row, column[1]);
 	one->context = sn_table_cell(t, row, column[2]);
-	for (int i = 1; i < 3 + labelled; i++)
+	one->none = none.s && !strcmp(none.s, "true");
+	for (int i = 1; i < 3 + (labelled && !one->none); i++)
 		if (!sn_table_cell(t, row, column[i]).s)
 			return lacks(q, one, t->columns[column[i]]);
 	json_t *j = answers.s ? json_loadb(answers.s, answers.n, JSON_DECODE_ANY, NULL) : NULL;
@@ -135,29 +143,44 @@ static int take_row(SnQuestions *q, const SnTable *t, int64_t row, const int *co
 static int read_lines(SnQuestions *q, const SnOptions *o, const char *path, bool labelled)
 {
 	const char *fields[] = {sn_str(o, "data.id", "id"), sn_str(o, "data.question", "question"), sn_str(o, "data.context", "context"),
-		sn_str(o, "data.answers", "answers")};
-	int column[4], code;
+		sn_str(o, "data.answers", "answers"), "is_impossible"};
+	int column[5], code;
 	SnForm form = SN_JSONL;
 	code = strcmp(path, "-") || sn_str(o, "data.format", NULL) ? sn_table_form(path, sn_str(o, "data.format", NULL), &form) : SN_OK;
 	if (!code && form != SN_JSONL)
 		code = sn_fail(SN_USAGE, "%s: questions are JSON lines (--format jsonl), or SQuAD's JSON", path);
 	if (!code)
-		code = sn_table_open(&q->table, path, form, false, fields, 4);
+		code = sn_table_open(&q->table, path, form, false, fields, 5);
 	q->path = q->table.path;
-	for (int i = 0; i < 4 && !code; i++)
+	for (int i = 0; i < 5 && !code; i++)
 		column[i] = sn_table_column(&q->table, fields[i]);
 	for (int64_t i = 0; i < q->table.nrow && !code; i++)
 		code = take_row(q, &q->table, i, column, labelled);
 	return code;
 }
 
+/* No answers are known to be none where others have some: in data without any they were left away. */
+static int find_impossible(SnQuestions *q)
+{
+	bool any = false;
+	for (int64_t i = 0; i < q->n; i++)
+		any |= q->at[i].ngold > 0;
+	for (int64_t i = 0; i < q->n; i++) {
+		SnQuestion *one = &q->at[i];
+		if (one->none && one->ngold)
+			return wrong(q, one, "is_impossible, and it has an answer");
+		one->none |= any && one->answers && !json_is_null(one->answers) && !one->ngold;
+		q->without += one->none;
+	}
+	return SN_OK;
+}
+
 int sn_questions_read(SnQuestions *q, const SnOptions *o, const char *path, bool labelled)
 {
 	*q = (SnQuestions){.path = path};
 	q->root = strcmp(path, "-") ? json_load_file(path, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
-	if (json_is_array(json_object_get(q->root, "data")))
-		return read_squad(q);
-	return read_lines(q, o, path, labelled);
+	int code = json_is_array(json_object_get(q->root, "data")) ? read_squad(q) : read_lines(q, o, path, labelled);
+	return code ? code : find_impossible(q);
 }
 
 void sn_questions_add(SnQuestions *q, const char *question, const char *context)

@@ -1,6 +1,7 @@
 /* sample.c: drawing the next token. Order of the filters: temperature, top-k, top-p, min-p, as Hugging Face's
- * generation has it. The likeliest are taken off a heap, so that no more is sorted than is asked for. Equal logits are
- * ordered by id: the draw is a function of (logits, settings, seed, position) alone. */
+ * generation has it. Ids are dealt into buckets by probability, and a bucket is put in order when the likeliest before it are
+ * taken: no more is sorted than is asked for, and flat distributions of large vocabularies cost little more than peaked ones. Equal
+ * logits are ordered by id: the draw is a function of (logits, settings, seed, position) alone. */
 #include "runtime/sn.h"
 
 #include <math.h>
@@ -8,11 +9,13 @@
 #include <string.h>
 
 enum { STREAM = 0x73616D70 };   /* apart from the streams of weights and batches */
+enum { BUCKETS = 4096, OCTAVE_BUCKETS = 8 };   /* log2 of the buckets from p to 2p: those below 2^-16 share the last */
 
 void sn_sampler_open(SnSampler *s, int64_t V)
 {
 	s->probs = sn_alloc(sizeof *s->probs * (size_t)V);
-	s->heap = sn_alloc(sizeof *s->heap * (size_t)V);
+	s->order = sn_alloc(sizeof *s->order * (size_t)V);
+	s->end = sn_alloc(sizeof *s->end * BUCKETS);
 	s->adjusted = sn_alloc(sizeof *s->adjusted * (size_t)V);
 	s->counts = sn_alloc(sizeof *s->counts * (size_t)V);
 }
@@ -20,11 +23,13 @@ void sn_sampler_open(SnSampler *s, int64_t V)
 void sn_sampler_close(SnSampler *s)
 {
 	free(s->probs);
-	free(s->heap);
+	free(s->order);
+	free(s->end);
 	free(s->adjusted);
 	free(s->counts);
 	s->probs = s->adjusted = NULL;
-	s->heap = s->counts = NULL;
+	s->order = NULL;
+	s->end = s->counts = NULL;
 }
 
 double sn_log_sum(const float *logits, int64_t V)
@@ -69,36 +74,65 @@ int32_t sn_likeliest(const float *logits, int64_t V)
 	return best;
 }
 
-static bool before(const float *p, int32_t a, int32_t b)
+/* Ascending as probabilities of 0 to 1 descend, then as ids ascend. */
+static uint64_t rank_of(float p, int64_t id)
 {
-	return p[a] > p[b] || (p[a] == p[b] && a < b);
+	uint32_t bits, one = 0x3f800000;
+	memcpy(&bits, &p, sizeof bits);
+	return (uint64_t)(bits < one ? one - bits : 0) << 32 | (uint32_t)id;
 }
 
-static void sink(const float *p, int32_t *heap, int64_t n, int64_t at)
+static uint32_t bucket_of(uint64_t rank)
 {
-	for (;;) {
-		int64_t child = 2 * at + 1;
-		if (child >= n)
-			return;
-		if (child + 1 < n && before(p, heap[child + 1], heap[child]))
-			child++;
-		if (before(p, heap[at], heap[child]))
-			return;
-		int32_t t = heap[at];
-		heap[at] = heap[child];
-		heap[child] = t;
-		at = child;
+	uint64_t at = rank >> (32 + 23 - OCTAVE_BUCKETS);
+	return at < BUCKETS ? (uint32_t)at : BUCKETS - 1;
+}
+
+/* s->order by buckets, unordered within; s->end[b]: where bucket b ends. */
+static void deal(SnSampler *s, int64_t V)
+{
+	int32_t before = 0;
+	memset(s->end, 0, sizeof *s->end * BUCKETS);
+	for (int64_t i = 0; i < V; i++)
+		s->end[bucket_of(rank_of(s->probs[i], i))]++;
+	for (int b = 0; b < BUCKETS; b++) {
+		int32_t n = s->end[b];
+		s->end[b] = before;
+		before += n;
+	}
+	for (int64_t i = 0; i < V; i++) {
+		uint64_t rank = rank_of(s->probs[i], i);
+		s->order[s->end[bucket_of(rank)]++] = rank;
 	}
 }
 
-/* Moves the next likeliest to the heap's end: after k pops the k likeliest stand at heap[n-1], heap[n-2], ... */
-static int32_t pop(const float *p, int32_t *heap, int64_t *n)
+static int ascending(const void *a, const void *b)
 {
-	int32_t top = heap[0];
-	heap[0] = heap[--*n];
-	heap[*n] = top;
-	sink(p, heap, *n, 0);
-	return top;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
+}
+
+static void sort(uint64_t *at, int64_t n)
+{
+	if (n > 64) {
+		qsort(at, (size_t)n, sizeof *at, ascending);
+		return;
+	}
+	for (int64_t i = 1; i < n; i++) {
+		uint64_t x = at[i];
+		int64_t to = i;
+		for (; to > 0 && at[to - 1] > x; to--)
+			at[to] = at[to - 1];
+		at[to] = x;
+	}
+}
+
+/* How many of s->order's first, of which `sorted` are in their places, are so with the next bucket. */
+static int64_t sort_next(SnSampler *s, int64_t sorted)
+{
+	int64_t end = s->end[bucket_of(s->order[sorted])];
+	sort(s->order + sorted, end - sorted);
+	return end;
 }
 
 /* Unnormalised probabilities, the likeliest being 1. Returns their sum. */
@@ -126,22 +160,28 @@ static int32_t draw_any(const SnSampler *s, int64_t V, double r)
 	return last;
 }
 
-/* How many of the likeliest stay, they being popped one by one; *sum: their probabilities'. */
-static int64_t keep(const SnSampler *s, int64_t V, double *sum)
+static int32_t id_at(const SnSampler *s, int64_t rank) { return (int32_t)(uint32_t)s->order[rank]; }
+
+/* How many of the likeliest stay, which are then the first of s->order; *sum: their probabilities'. */
+static int64_t keep(SnSampler *s, int64_t V, double *sum)
 {
-	int64_t n = V, limit = s->top_k > 0 && s->top_k < V ? s->top_k : V;
+	int64_t sorted = 0, limit = s->top_k > 0 && s->top_k < V ? s->top_k : V;
 	if (limit < V) {
+		while (sorted < limit)
+			sorted = sort_next(s, sorted);
 		*sum = 0;
 		for (int64_t i = 0; i < limit; i++)
-			*sum += s->probs[pop(s->probs, s->heap, &n)];
+			*sum += s->probs[id_at(s, i)];
 	}
 	double reach = s->top_p < 1 ? *sum * s->top_p : INFINITY, total = 0;
 	int64_t kept = 0;
 	while (kept < limit && (kept == 0 || total < reach)) {
-		int32_t id = limit < V ? s->heap[V - 1 - kept] : pop(s->probs, s->heap, &n);
-		if (kept && s->probs[id] < s->min_p)
+		if (kept == sorted)
+			sorted = sort_next(s, sorted);
+		float p = s->probs[id_at(s, kept)];
+		if (kept && p < s->min_p)
 			break;
-		total += s->probs[id];
+		total += p;
 		kept++;
 	}
 	*sum = total;
@@ -157,14 +197,11 @@ int32_t sn_sample(SnSampler *s, const float *logits, int64_t V, int64_t position
 	bool all = (s->top_k <= 0 || s->top_k >= V) && s->top_p >= 1 && s->min_p <= 0;
 	if (all || !(sum > 0))
 		return draw_any(s, V, u * sum);
-	for (int64_t i = 0; i < V; i++)
-		s->heap[i] = (int32_t)i;
-	for (int64_t i = V / 2; i-- > 0;)
-		sink(s->probs, s->heap, V, i);
+	deal(s, V);
 	int64_t kept = keep(s, V, &sum);
 	double r = u * sum;
 	for (int64_t i = 0; i < kept; i++)
-		if ((r -= s->probs[s->heap[V - 1 - i]]) < 0)
-			return s->heap[V - 1 - i];
-	return s->heap[V - kept];
+		if ((r -= s->probs[id_at(s, i)]) < 0)
+			return id_at(s, i);
+	return id_at(s, kept - 1);
 }

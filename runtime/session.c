@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Of a launch at the call's dims: up to here one thread does it alone, as the compiler decides where it is so small at the bounds. */
-enum { SMALL_FLOPS = 1 << 16, SMALL_BYTES = 1 << 16 };
+/* Of a launch at the call's dims: up to here, some 2 us, one thread does it alone: half of that is what two barriers cost. */
+enum { SMALL_FLOPS = 1 << 18, SMALL_BYTES = 1 << 18 };
 #define HUGE_BYTES ((size_t)2 << 20)
 
 static size_t round_up(size_t n, size_t to)
@@ -96,17 +96,35 @@ void sn_session_close(SnSession *s)
 
 typedef struct Call { SnSession *s; const SnLaunch *launches; int64_t n; } Call;
 
+/* A term is a number times a product: the number from bit 16 on, below it which product, in bit 0 whether it is a cost's last. */
+void sn_costs(const SnFunction *f, const int64_t *dims, int64_t *out)
+{
+	const int64_t *term = f->costs;
+	int64_t *products = out + 2 * f->ncost;
+	if (f->ncost)
+		((void (*)(const int64_t *, int64_t *))f->products)(dims, products);
+	for (int64_t i = 0; i < 2 * f->ncost; i++) {
+		int64_t sum = 0;
+		do
+			sum += (*term >> 16) * products[*term >> 1 & 0x7fff];
+		while (!(*term++ & 1));
+		out[i] = sum;
+	}
+}
+
 /* Thread 0 runs it alone, whatever its size here; or it is so small here that the others would cost more than they bring. */
 static void find_alone(SnSession *s, const SnFunction *f)
 {
 	const SnLaunch *l = f->launches;
-	if (f->nlaunch > s->nalone || f->ncost > s->nalone) {
-		s->nalone = f->nlaunch > f->ncost ? f->nlaunch : f->ncost;
+	if (f->nlaunch > s->nalone) {
+		s->nalone = f->nlaunch;
 		s->alone = sn_realloc(s->alone, (size_t)s->nalone);
-		s->costs = sn_realloc(s->costs, 16 * (size_t)s->nalone);
 	}
-	if (f->ncost)
-		((void (*)(const int64_t *, int64_t *))f->costs)(s->dims, s->costs);
+	if (2 * f->ncost + f->nproduct > s->room) {
+		s->room = 2 * f->ncost + f->nproduct;
+		s->costs = sn_realloc(s->costs, sizeof *s->costs * (size_t)s->room);
+	}
+	sn_costs(f, s->dims, s->costs);
 	s->all_alone = true;
 	for (int64_t i = 0; i < f->nlaunch; i++) {
 		s->alone[i] = l[i].threads == 1 || (f->ncost && s->costs[2 * l[i].cost] <= SMALL_FLOPS && s->costs[2 * l[i].cost + 1] <= SMALL_BYTES);

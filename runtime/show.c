@@ -17,39 +17,18 @@ static const int32_t *integers(const SnOut *out, int64_t i)
 
 /* --- numbers */
 
-static void number(SnStr *s, const SnOut *out, int64_t i, int64_t k)
-{
-	if (out->slot->dtype == SN_F32)
-		sn_json_number(s, (double)floats(out, i)[k]);
-	else
-		sn_str_printf(s, "%d", integers(out, i)[k]);
-}
-
-/* Lists as the axes from `axis` on are. */
-static void list(SnStr *s, const SnPredict *p, const SnOut *out, int64_t i, int axis, int64_t *at)
-{
-	const SnAxis *x = out->slot->axes;
-	if (axis == out->slot->rank) {
-		number(s, out, i, (*at)++);
-		return;
-	}
-	int64_t n = axis == 1 && out->along ? p->x.at[i].n[0] : x[axis].offset;
-	sn_str_printf(s, "[");
-	for (int64_t k = 0; k < n; k++) {
-		sn_str_printf(s, k ? "," : "");
-		list(s, p, out, i, axis + 1, at);
-	}
-	sn_str_printf(s, "]");
-}
-
 static int show_numbers(const SnPredict *p, int64_t i, SnStr *s)
 {
 	for (int k = 0; k < p->nout; k++) {
-		int64_t at = 0;
+		const SnOut *out = &p->out[k];
+		const SnAxis *x = out->slot->axes;
+		int64_t shape[SN_MAX_RANK];
+		for (int axis = 1; axis < out->slot->rank; axis++)
+			shape[axis] = axis == 1 && (out->along || out->masks) ? sn_out_length(p, out, i) : x[axis].offset;
 		sn_str_printf(s, ",");
-		sn_json_string(s, p->out[k].slot->name);
+		sn_json_string(s, out->slot->name);
 		sn_str_printf(s, ":");
-		list(s, p, &p->out[k], i, 1, &at);
+		sn_json_lists(s, (int)out->slot->dtype, out->rows[i], shape + 1, (int)out->slot->rank - 1);
 	}
 	return SN_OK;
 }
@@ -89,12 +68,6 @@ static int show_labels(const SnPredict *p, int64_t i, SnStr *s)
 
 /* --- masks */
 
-static int32_t mask_of(const SnPredict *p)
-{
-	int32_t id = sn_special(p->x.tokenizer, "[MASK]");
-	return id >= 0 ? id : sn_special(p->x.tokenizer, "<mask>");
-}
-
 static void token(SnStr *s, const SnPredict *p, int32_t id, double share)
 {
 	SnStr text = {0}, clean = {0};
@@ -114,15 +87,15 @@ static int show_masks(const SnPredict *p, int64_t i, SnStr *s)
 	const SnOut *ids = &p->out[0], *shares = &p->out[1];
 	const int32_t *tokens = p->x.pool.at + p->x.at[i].at[0];
 	int64_t most = (int64_t)sn_num(p->o, "top", (double)ids->inner), found = 0;
-	int32_t mask = mask_of(p);
 	sn_str_printf(s, ",\"masks\":[");
 	for (int64_t k = 0; k < p->x.at[i].n[0]; k++) {
-		if (tokens[k] != mask)
+		if (tokens[k] != p->x.mask)
 			continue;
+		int64_t row = ids->inner * (ids->masks ? found : k);
 		sn_str_printf(s, "%s{\"position\":%lld,\"tokens\":[", found++ ? "," : "", (long long)k);
 		for (int64_t j = 0; j < ids->inner && j < most; j++) {
 			sn_str_printf(s, j ? "," : "");
-			token(s, p, integers(ids, i)[k * ids->inner + j], (double)floats(shares, i)[k * ids->inner + j]);
+			token(s, p, integers(ids, i)[row + j], (double)floats(shares, i)[row + j]);
 		}
 		sn_str_printf(s, "]}");
 	}
@@ -138,9 +111,9 @@ static int show_masks(const SnPredict *p, int64_t i, SnStr *s)
 
 /* --- which */
 
-static bool fits(const SnPredict *p, int k, int dtype, bool along)
+static bool fits(const SnPredict *p, int k, int dtype, bool varies)
 {
-	return k < p->nout && (int)p->out[k].slot->dtype == dtype && p->out[k].along == along;
+	return k < p->nout && (int)p->out[k].slot->dtype == dtype && (p->out[k].along || p->out[k].masks) == varies;
 }
 
 int sn_show_find(const SnPredict *p, SnShow **show)
@@ -153,9 +126,9 @@ int sn_show_find(const SnPredict *p, SnShow **show)
 	}
 	if (!strcmp(kind, "masks")) {
 		*show = show_masks;
-		if (!fits(p, 0, SN_I32, true) || !fits(p, 1, SN_F32, true) || p->out[0].inner != p->out[1].inner)
-			return sn_fail(SN_USAGE, "%s: show=\"masks\" wants the results id(V)[B,T,n] and f32[B,T,n]", entry);
-		return mask_of(p) >= 0 ? SN_OK : sn_fail(SN_DATA, "%s: the tokenizer has neither [MASK] nor <mask>", entry);
+		if (!fits(p, 0, SN_I32, true) || !fits(p, 1, SN_F32, true) || p->out[0].inner != p->out[1].inner || p->out[0].masks != p->out[1].masks)
+			return sn_fail(SN_USAGE, "%s: show=\"masks\" wants the results id(V)[B,T,n] and f32[B,T,n], or [B,M,n] with an input of places id(T)[B,M]", entry);
+		return p->x.mask >= 0 ? SN_OK : sn_fail(SN_DATA, "%s: the tokenizer has neither [MASK] nor <mask>", entry);
 	}
 	*show = show_numbers;
 	return !strcmp(kind, "numbers") ? SN_OK : sn_fail(SN_USAGE, "%s: show=\"%s\" is not known: labels, masks and numbers are", entry, kind);

@@ -52,6 +52,8 @@ typedef struct SnFile { const char *at; size_t n; uint64_t id; } SnFile;   /* a 
 int sn_file_map(SnFile *, const char *path);                  /* SN_DATA when it can't be read */
 int sn_file_open(SnFile *, const char *path, int *fd);        /* the same, and the caller closes fd */
 void sn_file_unmap(SnFile *);
+typedef struct SnLine { const char *s; size_t n; int64_t number; } SnLine;   /* without its end; number from 1 on. Zeroed before the first */
+bool sn_line_next(const SnFile *, SnLine *);                  /* false behind the last */
 typedef struct SnWriter { int fd; bool bad; int err; uint64_t at; size_t n; char *buf; const char *path; SnSum sum; } SnWriter;
 int sn_writer_open(SnWriter *, const char *path);             /* creates or truncates; keeps path; SN_FAIL */
 void sn_writer_put(SnWriter *, const void *, size_t n);       /* errors are kept for close; counts into sum */
@@ -118,9 +120,11 @@ struct SnSession {
 	uint32_t seed;                /* of these */
 	bool altered;                 /* some weights are not the file's: an adapter was added to them */
 	bool *alone, all_alone;       /* by launch of the call at hand: thread 0 runs it alone; all of them */
-	int64_t *costs, nalone;       /* of the call at hand; room in both */
+	int64_t *costs, nalone, room; /* of the call at hand; room in `alone`, in costs */
 };
 int sn_session_open(SnSession *, const SnEntry *, int threads);
+/* What launches take at these dims: ncost pairs of flops and bytes, and room for nproduct numbers behind them. */
+void sn_costs(const SnFunction *, const int64_t *dims, int64_t *out);
 int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */
 void sn_session_close(SnSession *);
 /* Runs all launches of f on all threads with s->dims. Allocates nothing. */
@@ -268,7 +272,7 @@ struct SnOptions {
 typedef struct SnCommand { const char *name; int kind; const SnEntry *entry; } SnCommand;  /* kind: SN_TRAIN.. or SN_INFO */
 enum { SN_INFO = 5, SN_INIT = 6 };
 typedef enum SnFlagType {
-	SN_T_STR, SN_T_PATH, SN_T_TOKENIZER, SN_T_LIST, SN_T_NUM, SN_T_ABOVE, SN_T_SHARE, SN_T_DECAY, SN_T_COUNT, SN_T_LIKELIEST, SN_T_POSITIVE,
+	SN_T_STR, SN_T_PATH, SN_T_TOKENIZER, SN_T_LIST, SN_T_NUM, SN_T_REAL, SN_T_ABOVE, SN_T_SHARE, SN_T_DECAY, SN_T_COUNT, SN_T_LIKELIEST, SN_T_POSITIVE,
 	SN_T_SEED, SN_T_SWITCH
 } SnFlagType;
 enum { SN_F_TRAIN = 1 << SN_TRAIN, SN_F_EVAL = 1 << SN_EVAL, SN_F_GENERATE = 1 << SN_GENERATE, SN_F_INFER = 1 << SN_INFER, SN_F_EXPLAIN = 1 << SN_EXPLAIN,
@@ -301,6 +305,9 @@ const char *sn_str(const SnOptions *, const char *key, const char *otherwise);
 bool sn_given(const SnOptions *, const char *key);            /* by a flag */
 bool sn_overridden(const SnOptions *, const char *key);       /* by a flag, or by one the resumed run was given */
 json_t *sn_options_save(const SnOptions *);                   /* what a resumed run needs: new object */
+/* What a run was told of its data by flags of its feeder, and T, where the command `kind` (SN_F_..) has them, too: taken over where no flag says
+ * otherwise, and said. */
+void sn_options_take(SnOptions *, const json_t *run, unsigned kind);
 const SnSetting *sn_setting(const SnSetting *, int64_t n, const char *key);
 void sn_print_setting(FILE *, const SnSetting *);   /* cli.c: key, value and what it is, a line */
 int64_t sn_vocabulary(const SnProgram *);                     /* the model's V; 0 if unknown */
@@ -346,6 +353,7 @@ typedef struct SnFeed {
 	int64_t width;                /* its extent for one example */
 } SnFeed;
 typedef struct SnInputs SnInputs;
+typedef struct SnWholes SnWholes;
 struct SnInputs {
 	SnSafetensors file;
 	SnFeed feed[SN_MAX_INPUTS];
@@ -361,6 +369,7 @@ struct SnInputs {
 	/* Puts order[0..n), a pass's examples, in the order they are trained on: its first whole batch begins at `offset` */
 	void (*arrange)(const SnInputs *, int64_t *order, int64_t n, int64_t batch, int64_t offset, uint32_t key);
 	void (*close)(SnInputs *);   /* frees own */
+	const SnWholes *judge;        /* metrics of what calls tell, "told:<metric>:<name>", by the examples' own texts; NULL: there are none */
 	void *own;
 	const char *unit;             /* what weighs, "examples" or "tokens" */
 };
@@ -456,20 +465,27 @@ void sn_data_close(SnData *);
 /* rows windows of `len` ids at random places: a function of (seed, micro) alone. */
 void sn_data_batch(const SnIds *, int32_t *out, int64_t rows, int64_t len, uint32_t seed, int64_t micro);
 
-/* metrics.c: a function's f32[] outputs, the loss first, averaged over calls; of the metrics of a whole set (whole.c) the sums */
-enum { SN_MAX_METRICS = 32, SN_WHOLE = 6 };                   /* what stands before "<metric>:<name>": "whole:" */
+/* metrics.c: a function's f32[] outputs, the loss first, averaged over calls; of the metrics of a whole set the sums (whole.c), or what examples'
+ * feeder keeps of what calls told (SnInputs.judge) */
+enum { SN_MAX_METRICS = 32 };
 typedef struct SnMeans {
 	const SnFunction *f;
+	const SnInputs *in;           /* where the examples are from; NULL: a text, or none that are judged */
+	const int64_t *pick;          /* (npick) the call's examples */
+	int64_t npick;
 	const SnSlot *slot[SN_MAX_METRICS];
 	const char *name[SN_MAX_METRICS];
 	int n;
 	double sum[SN_MAX_METRICS], weight;
-	double *total[SN_MAX_METRICS];   /* (ntotal) of a metric of a whole set; NULL before anything was added */
+	double *total[SN_MAX_METRICS];   /* (ntotal) of a metric of a whole set, its own; NULL before anything was added */
 	int64_t ntotal[SN_MAX_METRICS];
 } SnMeans;
-typedef struct SnWholes { void (*add)(SnMeans *, int i, const SnSession *); double (*at)(const SnMeans *, int i); } SnWholes;
+struct SnWholes { void (*add)(SnMeans *, int i, const SnSession *); double (*at)(const SnMeans *, int i); };
 extern const SnWholes sn_wholes;                              /* whole.c, linked where a function points to it */
-void sn_means_open(SnMeans *, const SnFunction *);            /* nothing added yet; to be closed once something was */
+void *sn_means_total(SnMeans *, int i, int64_t n);            /* room for n, zeroed where there was none */
+const char *sn_means_kind(const SnMeans *, int i);            /* "<metric>:<name>" of one of a whole set */
+static inline bool sn_means_is(const char *kind, const char *metric) { size_t n = strlen(metric); return !strncmp(kind, metric, n) && kind[n] == ':'; }
+void sn_means_open(SnMeans *, const SnFunction *, const SnInputs *);   /* nothing added yet; to be closed once something was */
 void sn_means_close(SnMeans *);
 void sn_means_add(SnMeans *, const SnSession *, double weight);   /* the last call's */
 double sn_means_at(const SnMeans *, int i);                   /* NaN before anything was added */
@@ -554,7 +570,7 @@ int sn_model_find(const SnOptions *, char **checkpoint);
 void sn_evaluate_text(SnSession *, const SnFunction *, const SnIds *, int64_t rows, int64_t context, int64_t batches, SnMeans *);
 /* The same over n examples from `first` on, `rows` a call, weighted as the inputs say. */
 void sn_evaluate_inputs(SnSession *, const SnFunction *, const SnInputs *, int64_t first, int64_t n, int64_t rows, int64_t batches, SnMeans *);
-int sn_eval_main(const SnOptions *);
+int sn_eval_main(SnOptions *);
 /* Weights from the checkpoint, with the adapter that the options name, or random where it is NULL. */
 int sn_model_load(SnSession *, const SnOptions *, const char *checkpoint);
 const SnSlot *sn_tokens_slot(const SnFunction *);             /* the i32[B,n] input; NULL after a message */
@@ -639,6 +655,7 @@ int sn_train_main(SnOptions *);
 int sn_grads_main(const SnOptions *);                         /* train --grads-out */
 int sn_example_main(const SnOptions *);                       /* --example-inputs */
 int sn_infer_main(const SnOptions *);
+void sn_json_lists(SnStr *, int dtype, const void *at, const int64_t *shape, int rank);   /* nested as the axes are; of rank 0 one number */
 int sn_init_main(const SnOptions *);
 int sn_generate_main(const SnOptions *);
 int sn_info_main(const SnOptions *);
@@ -768,7 +785,8 @@ struct SnSampler {
 	int top_k;
 	uint32_t seed;
 	float *probs, *adjusted;
-	int32_t *heap, *counts;
+	uint64_t *order;              /* V ids by descending probability, as far as asked for */
+	int32_t *end, *counts;        /* by bucket, by id */
 };
 void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
 void sn_sampler_close(SnSampler *);

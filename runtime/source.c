@@ -179,8 +179,8 @@ void sn_source_fill(SnSource *src, SnSession *s, int64_t micro, int64_t example)
 
 void sn_source_close(SnSource *src)
 {
+	sn_inputs_close(&src->in);   /* may have an encoder of the tokenizer's */
 	sn_data_close(&src->data);
-	sn_inputs_close(&src->in);
 	free(src->order);
 	free(src->pick);
 	*src = (SnSource){0};

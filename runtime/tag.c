@@ -1,5 +1,5 @@
 /* tag.c: an infer entry that tags words: each word's tag is its first piece's. Against tags that the data has, the share of words that
- * are right, and of entities: spans of B-X I-X .. as CoNLL's evaluation has them (Tjong Kim Sang and De Meulder 2003). */
+ * are right, and precision, recall and F1 of entities. */
 #include "runtime/tables.h"
 
 #include <stdlib.h>
@@ -12,7 +12,8 @@ typedef struct Tagging {
 	const char **said;            /* (nword) tags; NULL: the word was cut off, or has no token */
 	float *score;
 	char (*numbers)[16];          /* of labels without names */
-	int64_t right, judged, entities[3];   /* words; entities of the data, of the model, of both */
+	int64_t right, judged;        /* words */
+	SnEntities entities;
 } Tagging;
 
 /* --- texts */
@@ -68,47 +69,7 @@ static void take_tags(Tagging *t)
 				take_tag(t, i, k, t->pieces.at[x->at[i].at[0] + k]);
 }
 
-/* --- entities */
-
-typedef struct Span { int64_t from, to; const char *type; } Span;
-
-static const char *type_of(const char *tag)
-{
-	const char *dash = tag && (tag[0] == 'B' || tag[0] == 'I') && tag[1] == '-' ? tag + 2 : NULL;
-	return dash;
-}
-
-/* The entity that begins at *at or behind it, before n; an I without a B before it begins one. */
-static bool next_entity(const char *const *tags, int64_t n, int64_t *at, Span *e)
-{
-	while (*at < n && !type_of(tags[*at]))
-		++*at;
-	if (*at == n)
-		return false;
-	*e = (Span){*at, *at + 1, type_of(tags[*at])};
-	while (e->to < n && tags[e->to] && tags[e->to][0] == 'I' && type_of(tags[e->to]) && !strcmp(type_of(tags[e->to]), e->type))
-		e->to++;
-	*at = e->to;
-	return true;
-}
-
-static void count_entities(Tagging *t, const char *const *truth, const char *const *said, int64_t n)
-{
-	int64_t i = 0, k = 0;
-	Span a, b;
-	bool x = next_entity(truth, n, &i, &a), y = next_entity(said, n, &k, &b);
-	while (x || y) {
-		bool both = x && y && a.from == b.from;
-		t->entities[2] += both && a.to == b.to && !strcmp(a.type, b.type);
-		bool first = both || (x && (!y || a.from < b.from)), second = both || !first;
-		t->entities[0] += first;
-		t->entities[1] += second;
-		if (first)
-			x = next_entity(truth, n, &i, &a);
-		if (second)
-			y = next_entity(said, n, &k, &b);
-	}
-}
+/* --- judging */
 
 static int judge_row(Tagging *t, int64_t row)
 {
@@ -124,43 +85,42 @@ static int judge_row(Tagging *t, int64_t row)
 		t->right += t->said[i] && !strcmp(t->said[i], w->tags[i].s);
 	}
 	if (!code && truth[0])
-		count_entities(t, truth, t->said + from, n);
+		sn_entities_add(&t->entities, truth, t->said + from, n);
 	free(truth);
 	return code;
 }
 
+static void put(SnStr *s, const char *name, double x)
+{
+	sn_str_printf(s, "%s\"%s\":", s->n > 1 ? "," : "", name);
+	sn_json_number(s, x);
+}
+
 static void put_score(const Tagging *t, SnStr *s)
 {
-	const int64_t *e = t->entities;
-	sn_str_printf(s, "{\"accuracy\":");
-	sn_json_number(s, (double)t->right / (double)t->judged);
-	if (e[0] || e[1]) {
-		sn_str_printf(s, ",\"precision\":");
-		sn_json_number(s, e[1] ? (double)e[2] / (double)e[1] : 0);
-		sn_str_printf(s, ",\"recall\":");
-		sn_json_number(s, e[0] ? (double)e[2] / (double)e[0] : 0);
-		sn_str_printf(s, ",\"f1\":");
-		sn_json_number(s, 2 * (double)e[2] / (double)(e[0] + e[1]));
-		sn_str_printf(s, ",\"entities\":%lld", (long long)e[0]);
+	const SnEntities *e = &t->entities;
+	sn_str_printf(s, "{");
+	put(s, "accuracy", (double)t->right / (double)t->judged);
+	if (e->true_ || e->told) {
+		put(s, "precision", sn_entities_precision(e));
+		put(s, "recall", sn_entities_recall(e));
+		put(s, "f1", sn_entities_f1(e));
+		sn_str_printf(s, ",\"entities\":%lld", (long long)e->true_);
 	}
 	sn_str_printf(s, ",\"words\":%lld}", (long long)t->judged);
 }
 
 static int judge(Tagging *t)
 {
-	bool asked = sn_given(t->p.o, "score");
 	int code = SN_OK;
 	SnStr s = {0};
 	for (int64_t i = 0; i < t->w.n && t->w.tagged && !code; i++)
 		code = judge_row(t, i);
-	if (!code && asked && !t->judged)
+	if (!code && !t->judged && sn_given(t->p.o, "score"))
 		code = sn_fail(SN_DATA, "--score wants --data with tags");
 	if (!code && t->judged) {
 		put_score(t, &s);
-		if (asked)
-			printf("%s\n", s.s);
-		else if (!sn_given(t->p.o, "quiet"))
-			sn_note("%s", s.s);
+		sn_predict_score(&t->p, s.s);
 	}
 	free(s.s);
 	return code;
@@ -217,48 +177,41 @@ static void print(const Tagging *t)
 
 /* --- the command */
 
-static int ready(Tagging *t, const char *checkpoint)
+static int encode(SnPredict *p)
 {
-	SnPredict *p = &t->p;
-	int code = sn_given(p->o, "output") ? sn_fail(SN_USAGE, "tags are printed: -o FILE is for the results of --inputs FILE") : sn_predict_open(p, checkpoint);
-	if (!code && p->x.ids[1])
-		code = sn_fail(SN_USAGE, "%s has two texts: words(..) is of one", sn_text(p->o->entry->name));
-	if (!code)
-		code = take(t);
+	Tagging *t = p->own;
+	int code = take(t);
 	if (!code)
 		code = sn_words_encode(&t->w, &p->x, &t->pieces);
 	p->n = p->x.n;
-	if (!code)
-		code = sn_data_check(p->o, p->x.tokenizer, &p->x.pool, t->w.table.path ? t->w.table.path : "the text");
-	if (!code)
-		code = sn_predict_ready(p, checkpoint);
-	if (!code && (p->nout != 1 || !p->out[0].along || p->out[0].slot->dtype != SN_F32))
-		code = sn_fail(SN_USAGE, "%s: words(..) wants one result f32[B,T,C]", sn_text(p->o->entry->name));
+	p->source = t->w.table.path;
+	return code;
+}
+
+static bool fits(const SnPredict *p)
+{
+	return p->nout == 1 && p->out[0].along && p->out[0].slot->dtype == SN_F32;
+}
+
+static int show(SnPredict *p)
+{
+	Tagging *t = p->own;
+	take_tags(t);
+	int code = judge(t);
+	if (!code && !sn_given(p->o, "score"))
+		print(t);
 	return code;
 }
 
 int sn_tag_main(const SnOptions *o)
 {
-	Tagging t = {.p = {.o = o, .run = sn_function(o->entry, "run")}};
-	char *checkpoint = NULL;
-	int code = sn_model_find(o, &checkpoint);
-	if (!code)
-		code = ready(&t, checkpoint);
-	if (!code) {
-		sn_predict_run(&t.p);
-		take_tags(&t);
-		code = judge(&t);
-	}
-	if (!code && !sn_given(o, "score"))
-		print(&t);
-	if (!code)
-		sn_predict_note(&t.p, t.p.n, "sentences");
+	static const SnPredictWay way = {"tags", "words(..) is of one", encode, show, fits, "words(..) wants one result f32[B,T,C]", "sentences"};
+	Tagging t = {.p = {.o = o, .own = &t}};
+	int code = sn_predict(&t.p, &way);
 	sn_words_close(&t.w);
-	sn_predict_close(&t.p);
 	free(t.pieces.at);
 	free(t.said);
 	free(t.score);
 	free(t.numbers);
-	free(checkpoint);
 	return code;
 }

@@ -39,6 +39,17 @@ static bool place_row(SnTexts *t, const SnSlot *s)
 	return s->rows == t->ids[0]->rows ? take(&t->ids[1], s) : take(&t->types, s);
 }
 
+/* The places of masks: whole numbers along an axis of their own, where masks are what is shown. */
+static bool take_masks(SnTexts *t, const SnAsked *a, const SnSlot *s)
+{
+	bool shown = !strcmp(sn_str(a->o, "data.show", ""), "masks");
+	const SnAxis *x = s->axes;
+	if (!shown || s->dtype != SN_I32 || s->optional || !take(&t->masks, s))
+		return false;
+	t->M = (int)x[1].sym;
+	return true;
+}
+
 static int place(SnTexts *t, const SnAsked *a, const SnSlot *s)
 {
 	const SnAxis *x = s->axes;
@@ -53,7 +64,7 @@ static int place(SnTexts *t, const SnAsked *a, const SnSlot *s)
 		return (s->dtype == SN_I32 && (take(&t->label, s) || take(&t->last, s))) || (s->dtype == SN_F32 && take(&t->value, s)) ? SN_OK
 			 : wrong(a, s, "is one too many, or of another type");
 	if (t->T >= 0 && t->T != x[1].sym)
-		return wrong(a, s, "has an axis of its own");
+		return take_masks(t, a, s) ? SN_OK : wrong(a, s, "has an axis of its own");
 	t->T = (int)x[1].sym;
 	return place_row(t, s) ? SN_OK : wrong(a, s, "is one too many, or of another type");
 }
@@ -65,6 +76,12 @@ static int32_t padding(const SnTokenizer *t)
 		if (sn_special(t, names[i]) >= 0)
 			return sn_special(t, names[i]);
 	return 0;
+}
+
+static int32_t mask_of(const SnTokenizer *t)
+{
+	int32_t id = sn_special(t, "[MASK]");
+	return id >= 0 ? id : sn_special(t, "<mask>");
 }
 
 static void count_special(SnTexts *t)
@@ -81,7 +98,7 @@ static void count_special(SnTexts *t)
 
 int sn_texts_open(SnTexts *t, const SnAsked *a)
 {
-	*t = (SnTexts){.B = -1, .T = -1, .tokenizer = a->data->tokenizer, .encoder = sn_encoder_open(a->data->tokenizer)};
+	*t = (SnTexts){.B = -1, .T = -1, .M = -1, .tokenizer = a->data->tokenizer, .mask = mask_of(a->data->tokenizer), .encoder = sn_encoder_open(a->data->tokenizer)};
 	const SnSlot *s = a->f->slots;
 	int code = SN_OK;
 	for (int64_t i = 0; i < a->f->nslot && !code; i++)
@@ -93,7 +110,7 @@ int sn_texts_open(SnTexts *t, const SnAsked *a)
 		code = sn_fail(SN_USAGE, "%s has no input bool[B,T] that tells what is real of texts of several lengths: give --inputs FILE", sn_text(a->entry->name));
 	if (code)
 		return code;
-	const SnSym *syms = a->entry->syms;
+	const SnSym *syms = t->syms = a->entry->syms;
 	double max = sn_num(a->o, "data.max", 0);
 	t->most = a->T > 0 && a->T < syms[t->T].bound ? a->T : syms[t->T].bound;
 	if (max >= 1 && max < (double)t->most)
@@ -112,6 +129,8 @@ void sn_texts_close(SnTexts *t)
 	free(t->labels);
 	free(t->values);
 	free(t->lasts);
+	if (t->truth)
+		t->forget(t->truth);
 	*t = (SnTexts){0};
 }
 
@@ -141,6 +160,15 @@ static void put(SnTexts *t, SnText *x, int which, SnIds *a, SnIds *b)
 	x->at[which] = t->pool.n;
 	sn_post_process(t->tokenizer, a, b, &t->pool, &t->kinds);
 	x->n[which] = (int32_t)(t->pool.n - x->at[which]);
+	for (int64_t i = x->at[which]; i < t->pool.n && which == 0; i++)
+		x->masks += t->pool.at[i] == t->mask;
+}
+
+static int too_many_masks(const SnTexts *t, const SnText *x, const char *what)
+{
+	const SnSym *m = &t->syms[t->M];
+	return sn_fail(SN_DATA, "%s: %d masks in it, and this program looks at %lld of a text: build it with --set %s=%d", what, (int)x->masks, (long long)m->bound,
+	               sn_text(m->name), (int)x->masks);
 }
 
 int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
@@ -161,6 +189,8 @@ int sn_texts_add(SnTexts *t, SnCell a, SnCell b, const char *what)
 		t->cut += shorter;
 		if (!x->n[0] || (apart && !x->n[1]))
 			code = sn_fail(SN_DATA, "%s: a text without any token", what);
+		if (!code && t->masks && x->masks > t->syms[t->M].bound)
+			code = too_many_masks(t, x, what);
 	}
 	free(ids[0].at);
 	free(ids[1].at);
@@ -200,6 +230,24 @@ static void fill_real(const SnTexts *t, SnSession *s, int which, const int64_t *
 	}
 }
 
+static void fill_masks(const SnTexts *t, SnSession *s, const int64_t *pick, int64_t n)
+{
+	int64_t M = 1;
+	int32_t *out = (int32_t *)(s->arena + t->masks->offset);
+	for (int64_t i = 0; i < n; i++)
+		M = t->at[pick[i]].masks > M ? t->at[pick[i]].masks : M;
+	s->dims[t->M] = M;
+	for (int64_t i = 0; i < n; i++, out += M) {
+		const SnText *x = &t->at[pick[i]];
+		int64_t found = 0;
+		for (int32_t k = 0; k < x->n[0]; k++)
+			if (t->pool.at[x->at[0] + k] == t->mask)
+				out[found++] = k;
+		for (; found < M; found++)
+			out[found] = 0;
+	}
+}
+
 void sn_texts_fill(const SnTexts *t, SnSession *s, const int64_t *pick, int64_t n)
 {
 	enum { IGNORED = -100 };
@@ -214,6 +262,8 @@ void sn_texts_fill(const SnTexts *t, SnSession *s, const int64_t *pick, int64_t 
 	}
 	fill_ids(t, s, t->types, t->kinds.at, 0, pick, n, T, 0);
 	fill_ids(t, s, t->tags, t->labels, 0, pick, n, T, IGNORED);
+	if (t->masks)
+		fill_masks(t, s, pick, n);
 	for (int64_t i = 0; i < n; i++) {
 		if (t->label)
 			((int32_t *)(s->arena + t->label->offset))[i] = t->labels[t->at[pick[i]].row];

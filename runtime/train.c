@@ -242,7 +242,7 @@ static double gradients(Train *t)
 {
 	double (*flops)(const int64_t *) = t->step->flops;
 	sn_means_close(&t->means);
-	sn_means_open(&t->means, t->step);
+	sn_means_open(&t->means, t->step, NULL);
 	t->flops = 0;
 	for (int64_t a = 0; a < t->batch.accumulate; a++) {
 		int64_t micro = t->state.step * t->batch.accumulate + a;

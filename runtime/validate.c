@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool puts_out(const SnFunction *f, const char *name)
+static bool puts_out(const SnFunction *f, const SnInputs *in, const char *name)
 {
 	SnMeans m = {0};
 	if (f)
-		sn_means_open(&m, f);
+		sn_means_open(&m, f, in);
 	for (int i = 0; i < m.n; i++)
 		if (!strcmp(m.name[i], name))
 			return true;
@@ -22,18 +22,18 @@ static const SnEntry *entry_with(const SnProgram *p, const char *name)
 {
 	const SnEntry *e = p->entries;
 	for (int64_t i = 0; i < p->nentry; i++)
-		if (e[i].kind == SN_EVAL && puts_out(sn_function(&e[i], "eval"), name))
+		if (e[i].kind == SN_EVAL && puts_out(sn_function(&e[i], "eval"), NULL, name))
 			return &e[i];
 	return NULL;
 }
 
-static int no_such_metric(const SnOptions *o, const SnFunction *f, const char *name)
+static int no_such_metric(const SnOptions *o, const SnFunction *f, const SnInputs *in, const char *name)
 {
 	const char *names[2 * SN_MAX_METRICS];
 	int n = 0;
 	SnMeans m;
 	if (f) {
-		sn_means_open(&m, f);
+		sn_means_open(&m, f, in);
 		for (int i = 0; i < m.n; i++)
 			names[n++] = m.name[i];
 	}
@@ -41,7 +41,7 @@ static int no_such_metric(const SnOptions *o, const SnFunction *f, const char *n
 	for (int64_t k = 0; k < o->program->nentry; k++) {
 		if (e[k].kind != SN_EVAL || !sn_function(&e[k], "eval"))
 			continue;
-		sn_means_open(&m, sn_function(&e[k], "eval"));
+		sn_means_open(&m, sn_function(&e[k], "eval"), NULL);
 		for (int i = 0; i < m.n && n < 2 * SN_MAX_METRICS; i++)
 			names[n++] = m.name[i];
 	}
@@ -105,23 +105,44 @@ static int open_file(SnValidation *v, const SnOptions *o, SnSource *src, const c
 	return code;
 }
 
+/* Is it judged by the texts of a feeder's examples (SnInputs.judge), and there are none? */
+static bool wants_texts(const SnFunction *f, const SnInputs *in, const char *name)
+{
+	const SnSlot *s = f ? f->slots : NULL;
+	for (int64_t i = 0; f && !in->judge && i < f->nslot; i++)
+		if (!strncmp(s[i].name, "told:", 5) && !strcmp(strrchr(s[i].name, ':') + 1, name))
+			return true;
+	return false;
+}
+
+/* The loss decides, if the model file alone asked for what there is not. */
+static int do_without(SnValidation *v, const SnOptions *o, const char *why)
+{
+	if (sn_given(o, "stop.best"))
+		return sn_fail(SN_USAGE, "--best %s: %s", v->best, why);
+	sn_note("`%s`: %s; the loss decides", v->best, why);
+	v->best = "loss";
+	return SN_OK;
+}
+
 /* Which function measures the metric that decides. */
 static int choose(SnValidation *v, const SnOptions *o, const SnSource *src)
 {
 	v->best = sn_str(o, "stop.best", "loss");
 	v->eval = sn_function(o->entry, "eval");
-	if (puts_out(v->eval, v->best))
+	if (puts_out(v->eval, &src->in, v->best))
 		return SN_OK;
+	if (wants_texts(v->eval, &src->in, v->best))
+		return do_without(v, o, "it is judged by the texts of --data, and --inputs has none");
 	const SnEntry *e = entry_with(o->program, v->best);
 	if (!e)
-		return no_such_metric(o, v->eval, v->best);
+		return no_such_metric(o, v->eval, &src->in, v->best);
 	if (src->inputs && sn_str(o, "data.valid_inputs", NULL))
 		return open_own(v, o, e);
-	if (sn_given(o, "stop.best"))
-		return sn_fail(SN_USAGE, "`%s` is measured by the entry %s: give its inputs with --valid-inputs FILE", v->best, sn_text(e->name));
-	sn_note("`%s` is measured by the entry %s, whose inputs --valid-inputs FILE would give; without them the loss decides", v->best, sn_text(e->name));
-	v->best = "loss";
-	return SN_OK;
+	char *why = sn_format("it is measured by the entry %s, which wants its inputs, --valid-inputs FILE", sn_text(e->name));
+	int code = do_without(v, o, why);
+	free(why);
+	return code;
 }
 
 int sn_validation_open(SnValidation *v, SnSession *s, const SnOptions *o, SnSource *src, const SnBatch *b, const char *checkpoint)
@@ -145,7 +166,7 @@ bool sn_validation_run(SnValidation *v, SnMeans *m)
 {
 	if (!sn_validation_possible(v))
 		return false;
-	sn_means_open(m, v->eval);
+	sn_means_open(m, v->eval, v->in);
 	if (v->apart)
 		copy_weights(v);
 	SnSession *s = v->apart ? &v->own : v->trained;

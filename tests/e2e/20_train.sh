@@ -46,7 +46,7 @@ exits "and what it saved resumes" 0 "" "$tmp/gpt" train --resume "$tmp/int" --da
 exits "eval" 0 "perplexity" "$tmp/gpt" eval -m "$tmp/run1" --data "$corpus"
 check "one perplexity, e to the loss over all batches" sh -c "'$tmp/gpt' eval -q -m $tmp/run1 --data $corpus | awk '{ print; exit gsub(/perplexity/, \"&\") != 1 || (\$4 / exp(\$2) - 1) ^ 2 > 1e-8 }'"
 check "--profile leaves the result as it is" sh -c "'$tmp/gpt' eval -q -m $tmp/run1 --data $corpus > $tmp/plain && '$tmp/gpt' eval -q -m $tmp/run1 --data $corpus --profile 2> $tmp/profile | cmp - $tmp/plain"
-check "its shares make a whole, its launches those of a call" awk '/ calls? of / { n++; want = $7 } /^ +[0-9.]+% / { s += $1; l += $3 }
+check "its shares make a whole, its launches those of a call" awk '/ calls? of / { n++; want = $10 } /^ +[0-9.]+% / { s += $1; l += $3 }
 	END { print n, s, l, want; exit n != 1 || s < 99 || s > 101 || l != want || !want }' "$tmp/profile"
 exits "info" 0 "parameters" "$tmp/gpt" info
 exits "help names the model's settings" 0 "--lr" "$tmp/gpt" train --help

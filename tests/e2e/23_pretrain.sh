@@ -28,6 +28,11 @@ pre_eval() { "$pre/bert" eval -q --json -m "$pre/run1/last" --data "$pre/valid.t
 check "eval is what validation was" awk "BEGIN { exit !(\"$valid_loss\" != \"\" && \"$(pre_eval | sed -nE 's/.*"loss":([^,]*).*/\1/p')\" == \"$valid_loss\") }"
 check "with any seed" test "$(pre_eval)" = "$(pre_eval --seed 77)"
 check "but not with other masks" test "$(pre_eval)" != "$(pre_eval --mask-prob 0.4)"
+check "another share of masks, in shorter rows" "$pre/bert" $pretrain --steps 20 --mask-prob 0.3 --context 40 --out "$pre/more"
+pre_more=$(sed -nE 's/.*"val_loss": ?([^,}]*).*/\1/p' "$pre/more/metrics.jsonl")
+exits "eval's masks and rows are the run's" 0 "\"loss\":$pre_more,.*" "$pre/bert" eval --json -m "$pre/more" --data "$pre/valid.txt"
+exits "and that is said" 0 'as the run was given: --context 40 --mask-prob 0.3$' "$pre/bert" eval -m "$pre/more" --data "$pre/valid.txt" --eval-batches 1
+check "unless a flag says otherwise" sh -c "! '$pre/bert' eval --json -m '$pre/more' --data '$pre/valid.txt' --mask-prob 0.15 | grep -q '\"loss\":$pre_more,'"
 # Without a text of their own the last tenth of the documents validates.
 for way in "$pre/texts" "$pre/texts/*.txt" "$pre/corpus.txt"; do
 	check "data $(basename "$way")" "$pre/bert" train -q --tokenizer "$pre/tok.json" --data "$way" --steps 6 --out "$pre/way"

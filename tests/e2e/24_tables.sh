@@ -22,6 +22,8 @@ check "has the same bits" cmp "$tb/run-17/last/model.safetensors" "$tb/run-40/la
 check "config.json has the labels' names" grep -q '"neg"' "$tb/run-1/best/config.json"
 check "and no weights that were not trained" test "$("$build/tools/tensors" print "$tb/run-1/best/model.safetensors" | grep -cE '^(cls|qa_outputs)')" = 0
 exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  f1 [01]\.[0-9]+  mcc [01]\.[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
+exits "its columns are the run's" 0 'as the run was given: --text-column sentence$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv"
+exits "which a flag says otherwise" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column text
 sed '1!s/\t/,/; 1s/.*/id,x,label/; s/\t/,/' "$tb/dev.tsv" | sed '1!s/^\([0-9]*\),\(.*\),\(.*\)$/\1,"\2","\3"/' > "$tb/dev.csv"
 awk -F'\t' 'NR > 1 { printf "{\"say\": \"%s\", \"class\": \"%s\"}\n", $2, $3 }' "$tb/dev.tsv" > "$tb/dev.jsonl"
 of() { "$bert" eval classifier -m "$tb/run-1" -q --data "$tb/$1" --text-column "$2" --label-column "$3"; }
@@ -51,6 +53,16 @@ check "and is kept" grep -q '"f1":0\.' "$tb/run-f1/metrics.jsonl"
 exits "numbers of each token as a file" 0 "" "$bert" encode -m "$tb/run-1" --data "$tb/asked" --format txt -o "$tb/enc.st" -q
 check "with their lengths" test "$("$build/tools/tensors" print "$tb/enc.st" lengths | tr ' ' '\n' | sed 1,3d | wc -l)" = 80
 exits "masks" 0 '"masks":\[\{"position":2,"tokens":\[\{"token":"[^"]*","id":[0-9]+,"score":0' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q
+printf 'good [MASK]\nthe [MASK] of [MASK] [MASK] food\n[MASK] food here\n' > "$tb/masked.txt"
+"$bert" fill --random --tokenizer "$tb/tokenizer.json" --data "$tb/masked.txt" -q > "$tb/filled" 2> /dev/null
+while read -r line; do "$bert" fill --random --tokenizer "$tb/tokenizer.json" "$line" -q 2> /dev/null; done < "$tb/masked.txt" > "$tb/alone"
+tb_few() { sed -E 's/"score":(0\.[0-9]{5})[0-9]*/"score":\1/g' "$1"; }
+check "several texts with masks" cmp <(tb_few "$tb/filled") <(tb_few "$tb/alone")
+check "each mask has its own" test "$(grep -o '"position"' "$tb/filled" | wc -l)" = 5
+check "as a file" "$bert" fill --random --tokenizer "$tb/tokenizer.json" --data "$tb/masked.txt" -q -o "$tb/filled.st"
+check "padded to the most masks" sh -c "'$build/tools/tensors' print '$tb/filled.st' | grep -q '^result.0 I32 \[3,3,5\]'"
+check "for few masks" "$sinter" build models/bert.sinter --entry fill --preset nano --set V=500 --set M=2 -o "$tb/two"
+exits "more masks than places" 3 'text 1: 3 masks in it, and this program looks at 2 of a text: build it with --set M=3' "$tb/two" fill --random --tokenizer "$tb/tokenizer.json" "the [MASK] [MASK] [MASK]"
 exits "a text without one" 3 "no mask in it" "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great food" -q
 
 awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\t" substr("great day was fine and warm and good", 1, 5 + NR % 30) "\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
@@ -60,6 +72,14 @@ sed -E 's/.*"score":(-?[0-9.e-]+).*/\1/' "$tb/told" | paste - <(cut -f3 "$tb/pai
 	END { for (i = 1; i <= n; i++) { p = x[i] - a / n; q = y[i] - b / n; s += p * p; t += q * q; u += p * q }; printf "pearson %.3f", u / sqrt(s * t) }' > "$tb/r-by-hand"
 exits "and told" 0 '^\{"text":"a","pair":"great day","score":-?[0-9.]+' "$bert" regress -m "$tb/reg" "a" --pair "great day" -q
 exits "pearson" 0 "$(cat "$tb/r-by-hand")" "$bert" eval regressor -m "$tb/reg" --data "$tb/pairs.tsv" -q
+sed -E 's/.*"score":(-?[0-9.e-]+).*/\1/' "$tb/told" | paste - <(cut -f3 "$tb/pairs.tsv" | sed 1d) | awk '{ x[NR] = $1; y[NR] = $2 }
+	END { for (i = 1; i <= NR; i++) { p = q = 0; for (k = 1; k <= NR; k++) { p += (x[k] < x[i]) - (x[k] > x[i]); q += (y[k] < y[i]) - (y[k] > y[i]) }
+	s += p * p; t += q * q; u += p * q }; printf "spearman %.4f", u / sqrt(s * t) }' > "$tb/rho-by-hand"
+exits "spearman" 0 "$(cat "$tb/rho-by-hand")" "$bert" eval regressor -m "$tb/reg" --data "$tb/pairs.tsv" -q -t 2
+awk -F'\t' 'BEGIN { OFS = "\t" } NR > 1 { $3 = 1 } 1' "$tb/pairs.tsv" > "$tb/same.tsv"
+exits "no correlation with what never varies" 0 '"pearson":null,"spearman":null' "$bert" eval regressor -m "$tb/reg" --data "$tb/same.tsv" -q --json
+check "ranks decide" "$bert" regressor --data "$tb/pairs.tsv" --tokenizer "$tb/tokenizer.json" --steps 4 --validate-every 2 --valid-fraction 0.2 --best spearman --out "$tb/ranks"
+check "and are kept" grep -q '"val_loss".*"spearman":-*[01]' "$tb/ranks/metrics.jsonl"
 
 no="--tokenizer $tb/tokenizer.json --steps 1 --out $tb/never"
 exits "a column that is not there" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" classifier --data "$tb/train.tsv" $no

@@ -18,7 +18,7 @@ check "a vocabulary" "$sinter" tokenizer train "$qa/words.txt" -o "$qa/tokenizer
 check "bert builds" "$sinter" build models/bert.sinter --preset nano -o "$qa/bert"
 read="--tokenizer $qa/tokenizer.json --lr 2e-3 --warmup 20 --schedule cosine --stride 16"
 check "a reader is trained" "$qa/bert" train reader --data "$qa/train.jsonl" --valid "$qa/dev.jsonl" $read --epochs 12 -q --out "$qa/run"
-exits "it has learnt" 0 'start_acc (0\.[89]|1\.0)[0-9]+  end_acc (0\.[89]|1\.0)[0-9]+  windows 1[0-9]+$' "$qa/bert" eval reader -m "$qa/run" --data "$qa/dev.jsonl" -q
+exits "it has learnt" 0 'start_acc (0\.[89]|1\.0)[0-9]+  end_acc (0\.[89]|1\.0)[0-9]+  exact (0\.[89]|1\.0)[0-9]+  f1 (0\.[89]|1\.0)[0-9]+  windows 1[0-9]+$' "$qa/bert" eval reader -m "$qa/run" --data "$qa/dev.jsonl" -q
 exits "answers are judged" 0 '^\{"exact":(0\.[89][0-9]*|1),"f1":(0\.[89][0-9]*|1),"questions":100\}$' "$qa/bert" answer -m "$qa/run" --data "$qa/dev.jsonl" --stride 16 --score -q
 { printf '{"version": "1.1", "data": [{"title": "t", "paragraphs": ['; sed -E 's/^\{("id".*"question": "[^"]*"), "context": ("[^"]*"), "answers": \{"text": \[("[^"]*")\], "answer_start": \[([0-9]+)\]\}\}/{"context": \2, "qas": [{\1, "answers": [{"answer_start": \4, "text": \3}, {"answer_start": 0, "text": ""}]}]}/; $!s/$/,/' "$qa/dev.jsonl"; printf ']}]}'; } > "$qa/dev.json"
 check "SQuAD's JSON is the same data" sh -c "'$qa/bert' answer -m $qa/run --data $qa/dev.json -q > $qa/a; test -s $qa/a && '$qa/bert' answer -m $qa/run --data $qa/dev.jsonl -q | cmp - $qa/a"
@@ -30,6 +30,36 @@ check "none is longer than asked" sh -c "'$qa/bert' answer -m $qa/run --data $qa
 check "without answers they are found as well" sh -c "sed -E 's/, \"answers.*/}/' $qa/dev.jsonl | '$qa/bert' answer -m $qa/run --data - -q | cmp - $qa/a"
 for t in 1 3; do "$qa/bert" reader --data "$qa/train.jsonl" $read --steps 9 -t $t -q --out "$qa/bits-$t" > "$qa/err" 2>&1; done
 check "threads change no bit" cmp "$qa/bits-1/last/model.safetensors" "$qa/bits-3/last/model.safetensors"
+
+# eval, which validation and early stopping use, judges as `answer --score` does, over the windows of all questions together.
+qa_same() {  # NAME RUN DATA: the same numbers by both, to six digits
+	"$qa/bert" answer -m "$2" --data "$3" --stride 16 --score -q > "$qa/score" 2> "$qa/err"
+	exits "$1" 0 "$(sed -E 's/^\{"exact":([0-9.]+),"f1":([0-9.]+).*/\1 \2/' "$qa/score" | xargs printf 'exact %.6f  f1 %.6f ')" "$qa/bert" eval reader -m "$2" --data "$3" --stride 16 -q
+}
+qa_same "eval is what answer says" "$qa/run" "$qa/dev.jsonl"
+check "answers decide" "$qa/bert" reader --data "$qa/train.jsonl" --valid "$qa/dev.jsonl" $read --epochs 3 --validate-every 20 --best f1 --patience 9 --out "$qa/f1"
+qa_best=$(sed -nE '/val_loss/s/.*"f1":([0-9.]{7}).*/\1/p' "$qa/f1/metrics.jsonl" | sort | tail -n 1)
+exits "and the best are kept" 0 "f1 ${qa_best:-none}" "$qa/bert" eval reader -m "$qa/f1" --data "$qa/dev.jsonl" -q
+check "threads change none of it" sh -c "'$qa/bert' eval reader -m $qa/f1 --data $qa/dev.jsonl -q -t 1 > $qa/one 2> $qa/err; '$qa/bert' eval reader -m $qa/f1 --data $qa/dev.jsonl -q -t 3 2> $qa/err | cmp - $qa/one"
+
+# SQuAD 2.0: every third question asks for a place in a text that has none, or for a person.
+cut2() { sed -E '0~3{ s/"answers": .*/"answers": {"text": [], "answer_start": []}}/; s/"question": "Who\?"/"question": "Who? "/; '"$1"' }' "$qa/$2.jsonl"; }
+strip='h; s/.*"question": "(Who|Where)\? ?".*/\1/; x; G; /\nWho$/ { s/ ?(Alice|Bob|Carol|Dario|Émile)\b/ the/g }; /\nWhere$/ { s/ ?(Paris|Rome|Oslo|Lima|Zürich)\b/ the/g }; s/\n.*//'
+for part in train dev; do cut2 "$strip" $part > "$qa/$part-2.jsonl"; done
+check "a reader learns that there may be none" "$qa/bert" reader --data "$qa/train-2.jsonl" --valid "$qa/dev-2.jsonl" $read --epochs 12 -q --out "$qa/run-2"
+exits "it says so" 0 '^\{"question":"Who\?","answer":"","score":0\.[0-9]+,"start":null,"end":null,"null_score_diff":[0-9.]+\}$' "$qa/bert" answer -m "$qa/run-2" 'Who?' 'the house went to Oslo today' -q
+exits "or not" 0 '"answer":"Bob",.*"null_score_diff":-[0-9.]+\}$' "$qa/bert" answer -m "$qa/run-2" 'Who?' 'walks, Bob saw Oslo today' -q
+exits "as the threshold is" 0 '"answer":"[^"]+".*"start":[0-9]' "$qa/bert" answer -m "$qa/run-2" 'Who?' 'the house went to Oslo today' -q --null-threshold 1e4
+exits "which may be below 0" 0 '"answer":""' "$qa/bert" answer -m "$qa/run-2" 'Who?' 'walks, Bob saw Oslo today' -q --null-threshold -1e4
+exits "both kinds are judged" 0 '^\{"exact":0\.[6-9].*"questions":100,"HasAns_exact":0\.[6-9].*"HasAns_total":67,"NoAns_exact":(0\.[6-9][0-9]*|1),"NoAns_f1":(0\.[6-9][0-9]*|1),"NoAns_total":33\}$' \
+	"$qa/bert" answer -m "$qa/run-2" --data "$qa/dev-2.jsonl" --stride 16 --score -q
+"$qa/bert" answer -m "$qa/run-2" --data "$qa/dev-2.jsonl" --stride 16 --score -q > "$qa/both" 2> "$qa/err"
+check "the whole is of both" sh -c "sed -E 's/[{}\"]//g; s/[a-zA-Z0-9_]+://g' $qa/both | awk -F, '{ d = \$1 * \$3 - \$4 * \$6 - \$7 * \$9; e = \$2 * \$3 - \$5 * \$6 - \$8 * \$9; exit !(d * d + e * e < 1e-6 && NR == 1) }'"
+qa_same "and eval has the same" "$qa/run-2" "$qa/dev-2.jsonl"
+{ printf '{"version": "v2.0", "data": [{"paragraphs": ['; sed -E 's/^\{("id".*"question": "[^"]*"), "context": ("[^"]*"), "answers": \{"text": \[("[^"]*")?\], "answer_start": \[([0-9]*)\]\}\}/{"context": \2, "qas": [{\1, "answers": [{"answer_start": \4, "text": \3}], "is_impossible": false}]}/
+	s/"answers": \[\{"answer_start": , "text": \}\], "is_impossible": false/"answers": [], "plausible_answers": [{"text": "x", "answer_start": 0}], "is_impossible": true/; $!s/$/,/' "$qa/dev-2.jsonl"; printf ']}]}'; } > "$qa/dev-2.json"
+check "SQuAD 2.0's JSON is the same data" sh -c "'$qa/bert' answer -m $qa/run-2 --data $qa/dev-2.json --stride 16 --score -q 2> $qa/err | cmp - $qa/both"
+check "without any of these nothing is different" sh -c "sed -E 's/\"answers\": \{.*/\"answers\": []}/' $qa/dev.jsonl | '$qa/bert' answer -m $qa/run --data - -q | cmp - $qa/a"
 
 no="--tokenizer $qa/tokenizer.json --steps 1 --out $qa/never"
 wrong() { printf '%s\n' "$1" > "$qa/bad.jsonl"; }
@@ -44,6 +74,9 @@ exits "an answer without a place" 3 'where in the context it begins' "$qa/bert" 
 wrong '{"question": "Who?", "context": "Bob"}'
 exits "no answers to learn" 3 'bad.jsonl:1: no "answers"' "$qa/bert" reader --data "$qa/bad.jsonl" $no
 exits "or to judge by" 3 'wants --data with answers' "$qa/bert" answer -m "$qa/run" --data "$qa/bad.jsonl" --score
+wrong '{"question": "Who?", "context": "Bob", "is_impossible": true, "answers": {"text": ["Bob"], "answer_start": [0]}}'
+exits "an impossible question's answer" 3 'bad.jsonl:1: is_impossible, and it has an answer' "$qa/bert" answer -m "$qa/run" --data "$qa/bad.jsonl"
+exits "a threshold that is no number" 2 'null-threshold wants a number, not "low"' "$qa/bert" answer -m "$qa/run" "Who?" Bob --null-threshold low
 wrong '{"question": "Who?", "context": " ", "answers": []}'
 exits "a context of no words" 3 'bad.jsonl:1: a context without any token' "$qa/bert" reader --data "$qa/bad.jsonl" $no
 echo '{"data": [{"paragraphs": [{"qas": [{"id": "x", "question": "y"}]}]}]}' > "$qa/bad.json"

@@ -72,6 +72,21 @@ exits "has that command" 0 '^result: "spam"' "$why/alone" explain_classify -m "$
 "$tensors" write "$why/none.st" bert.pooler.dense.bias F32 48 0
 exits "weights of neither" 3 "none of this program's explain entries has its weights there: explain lacks .*; explain_classify lacks .* and [0-9]+ more" "$why/bert" explain -m "$why/none.st" x --tokenizer "$why/words.json"
 
+# RoBERTa and DistilBERT: the same commands, from the table to the reason.
+for m in roberta distilbert; do
+	check "$m is built with its heads" "$sinter" build --preset nano --set V=400 --entry classifier,classify,explain,explain_classify -o "$why/$m" models/$m.sinter
+	check "a classifier on it is trained" "$why/$m" classifier --data "$why/mail.tsv" --tokenizer "$why/words.json" --lr 2e-3 --warmup 10 --schedule constant --epochs 4 -q --out "$why/$m-mail"
+	exits "it has learnt" 0 'acc (0\.9[5-9]|1\.0)[0-9]*  f1 ' "$why/$m" eval classifier -m "$why/$m-mail" --data "$why/mail.tsv" -q
+	exits "it classifies" 0 '^\{"text":"the food was an offer","label":"spam","score":0\.9.*"ham":0\.0' "$why/$m" classify -m "$why/$m-mail" "the food was an offer" -q
+	exits "its weights say what is explained" 0 'the weights are those of explain_classify' "$why/$m" explain -m "$why/$m-mail" "$offer"
+	complete "completely" "$why/$m" explain -m "$why/$m-mail" "$offer" --class spam
+	check "the word that decides is why there, too" test "$(largest "$why/out.json")" = "offer 1"
+done
+check "weights of a pre-trained DistilBERT" "$sinter" build --preset nano --set V=400 --entry fill -o "$why/masked" models/distilbert.sinter
+check "are written" "$why/masked" init --seed 2 -o "$why/masked-weights"
+exits "and get a head" 0 'begin as random numbers: pre_classifier.weight, pre_classifier.bias, classifier.weight, classifier.bias' \
+	"$why/distilbert" classifier -m "$why/masked-weights" --data "$why/mail.tsv" --tokenizer "$why/words.json" --steps 1 --out "$why/headed"
+
 # Maps of attention are the same whether the layers keep scores or not (flash), here where flash is what is compiled.
 long="--preset nano --set V=400 --set N=512 --set explain.T=512 --entry explain models/bert.sinter"
 plans() { "$sinter" build $long "$@" --emit=plan -o "$why/plan" && grep -cE '[0-9] +flash f32' "$why/plan"; }
@@ -107,7 +122,11 @@ complete "with grouped heads" "$why/llama" explain --random "to be or not" --see
 # what users get wrong
 exits "no text" 2 'wants a text' $bert
 exits "too many texts" 2 'unexpected argument "c"' $bert a b c
-exits "too long a text" 3 'explains 32 at most: build it with --set explain.T=' $bert "$(head -c 400 "$corpus" | tr '\n' ' ')"
+why_long() { printf 'a %.0s' $(seq "$1"); }
+exits "too long a text" 3 'has 42 tokens; this program explains 32 at most: build it with --set explain.T=42$' $bert "$(why_long 40)"
+exits "longer than the model goes, too" 3 'has 92 tokens; this program explains 32 at most: the model itself takes 64: shorten the text, and build it with --set explain.T=64$' $bert "$(why_long 90)"
+check "a program of all that the model takes" "$sinter" build --preset nano --set V=400 --entry explain -o "$why/whole" models/bert.sinter
+exits "can only take less" 3 'has 92 tokens; this program explains 64 at most: the model itself takes no more: shorten the text$' "$why/whole" explain -m "$why/run" "$(why_long 90)"
 exits "an unknown result" 2 'returns mlm, nsp; did you mean nsp' $bert x --of nps
 exits "a class of tokens" 2 'is for scores of classes' $bert "x [MASK]" --of mlm --class 1
 exits "a token of classes" 2 'is for scores of each place' $bert x --of nsp --token int

@@ -134,11 +134,11 @@ learns() {  # MODEL FEED: the loss falls
 }
 small bert --set V=101 --set N=16 --set D=24 --set F=40 --set H=2 --set L=2 --set p=0.0 --set train.batch=6 --set train.micro=3 --set train.T=12
 put bert tokens I64 8,12 rand:1:0:101 segment I64 8,12 0,0,1 real BOOL 8,12 1,1,1,1,1,0 masked I64 8,12 -100,5,-100,-100 follows I64 8 0,1
-put fill tokens I64 5,16 rand:1:0:101 segment I64 5,16 0,0,1 real BOOL 5,16 1
+put fill tokens I64 5,16 rand:1:0:101 segment I64 5,16 0,0,1 real BOOL 5,16 1 masks I64 5,3 2,0,15
 learns bert "-i $tmp/bert.st"
 exits "bert has two metrics" 0 'mlm_acc [0-9.]+  nsp_loss' "$tmp/bert" eval -m "$tmp/run-bert" -i "$tmp/bert.st"
 check "bert fills" "$tmp/bert" fill -m "$tmp/run-bert" -i "$tmp/fill.st" -o "$tmp/filled.st"
-check "with the five likeliest" sh -c "'$tensors' print $tmp/filled.st | grep -q '^result.0 I32 \\[5,16,5\\]'"
+check "with the five likeliest" sh -c "'$tensors' print $tmp/filled.st | grep -q '^result.0 I32 \\[5,3,5\\]'"
 small vit --set I=16 --set P=4 --set D=24 --set F=40 --set H=2 --set L=2 --set Y=7 --set train.batch=6 --set train.micro=3
 put vit pixels F32 12,3,16,16 rand:1:-1:1 label I64 12 0,1,2,3,4,5,6
 put pixels pixels F16 12,3,16,16 0.5,-0.25,1,-1

@@ -131,11 +131,12 @@ def compare(build, directory, name):
     if kind == "bert":
         x["segment"] = (torch.arange(23)[None] >= torch.tensor([[11], [4], [8]])).int()
     tensors.save(folder + ".in", x)
+    tensors.save(folder + ".fill", x | {"masks": torch.arange(23, dtype=torch.int32).expand(3, 23)})    # all places, as if each were masked
     hub.run(build + "/sinter", "build", f"{HERE}/../../models/{kind}.sinter", "--config", folder + "/config.json", "--precision", "f32",
             "--entry", ",".join(wanted), "-o", exe)
     h, errors = hidden(c, W, prefix, x), []
     for entry in wanted:
-        said = hub.run(exe, entry, "-m", folder, "--inputs", folder + ".in", "-o", folder + ".out")
+        said = hub.run(exe, entry, "-m", folder, "--inputs", folder + (".fill" if entry == "fill" else ".in"), "-o", folder + ".out")
         assert "tensors matched" in said, said
         got = tensors.load(folder + ".out")
         if entry == "fill":

@@ -118,11 +118,19 @@ def reference(config, W, tokens):
     return models.llama(W, c, tokens)
 
 
+def done(*command):
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode:
+        sys.exit(f"{' '.join(command)}: exit {ran.returncode}\n{ran.stdout}{ran.stderr}")
+    return ran
+
+
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stderr
+    return done(*command).stderr
+
+
+def output(*command):
+    return done(*command).stdout
 
 
 def logits(exe, folder, inputs):

@@ -22,6 +22,21 @@ static const char ignored_labels[] =
 	"  loss cross_entropy(M(tokens), labels, smoothing=0.1)\n  metric right = accuracy(M(tokens), labels)\n"
 	"  batch 3, micro=3, T=8\n}\n";
 
+/* A head for the rows that have a label, few or none of them. */
+static const char labelled_rows[] =
+	"config { V: dim = 101; N: dim = 8; D: dim = 12 }\ndim B, T <= N\n"
+	"block Head(x: [..., D]) -> [..., V] {\n  up: linear(D -> D)\n  norm: layernorm(D)\n  out: linear(D -> V)\n  return out(norm(gelu(up(x))))\n}\n"
+	"model M(tokens: id(V)[B,T]) -> [B,T,D] {\n"
+	"  wte: embedding(V -> D)\n  q, k, v: linear(D -> [1,D])\n  o: linear([1,D] -> D)\n  head: Head\n"
+	"  x = wte(tokens)\n  return x + o(attention(q(x), k(x), v(x)))\n}\n"
+	"train(tokens: id(V)[B,T], labels: id(V)?[B,T], few: id(V)?[B,T]) {\n"
+	"  x = M(tokens)\n  h, words = labelled(x, labels)\n  g, others = labelled(x, few)\n  logits = M.head(h)\n"
+	"  loss cross_entropy(logits, words) + cross_entropy(M.head(g), others)\n  metric right = accuracy(logits, words)\n"
+	"  batch 3, micro=3, T=8\n}\n"
+	"infer picked(tokens: id(V)[B,T], at: id(T)[B,P]) -> (id(V)[B,P,3], f32[B,P,3]) {\n"
+	"  batch 3, P=2\n  return top_k(M.head(gather(M(tokens), at, axis=1)), 3)\n}\n"
+	"dim P\n";
+
 static const Case cases[] = {
 	{ .path = MODELS "masks.sinter" }, { .path = MODELS "functions.sinter" }, { .path = MODELS "sampled.sinter", .noisy = true },
 	{ .path = MODELS "two_towers.sinter" },
@@ -50,7 +65,7 @@ static const Case cases[] = {
 	{ .path = "models/llama.sinter", .sets = { "finetune.micro=2", "finetune.batch=2", "finetune.T=11", "N=23" }, .preset = "nano",
 	  .entries = { "finetune", "generate" }, .noisy = true },
 	{ .path = "models/bert.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=2", "T=19", "L=1" }, .still = "p=0.0" },
-	{ .path = "models/distilbert.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=4", "T=13" } },
+	{ .path = "models/distilbert.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=4", "L=1", "T=13" } },
 	{ .path = "models/roberta.sinter", .preset = "nano", .sets = { "train.batch=4", "train.micro=4", "L=1", "T=13" } },
 	{ .path = "models/minilm.sinter", .preset = "nano", .sets = { "train.batch=3", "L=1", "T=17" } },
 	{ .path = "models/vit.sinter", .preset = "nano", .sets = { "train.batch=3", "train.micro=3" } },
@@ -109,6 +124,7 @@ static const Case cases[] = {
 	{ .path = ODD "wavenet.sinter" },
 	{ .path = ODD "wide_deep.sinter" },
 	{ .text = ignored_labels },
+	{ .text = labelled_rows },
 };
 
 /* Gradients */
@@ -354,7 +370,7 @@ static int run_cases(const char *pattern, int first)
 	int n = 0;
 	bool known = false;
 	for (int i = 0; i < COUNT(cases); i++) {
-		const char *name = cases[i].path ? cases[i].path : "ignored labels";
+		const char *name = cases[i].path ? cases[i].path : cases[i].text == labelled_rows ? "labelled rows" : "ignored labels";
 		bool wanted = !pattern || strstr(name, pattern);
 		known |= wanted;
 		if (wanted && i % 2 == first)

@@ -1,4 +1,4 @@
-/* backend_chunk.c: heads of language models, their losses and gradients, in chunks of rows: what they compute is what they computed
+/* backend_chunk.c: heads of language models, their losses and gradients, in chunks of rows, of those with a label alone, too: what they compute is what they computed
  * whole, by the evaluator and by kernels, at every number of rows there is room for; gradients are slopes; threads change no bit; and
  * nothing of the logits' size is left. */
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 #include "tests/targets.h"
 
 enum { B_MOST = 4, T_MOST = 5, V = 37, D = 7 };
-enum { TIED = 1, STORED_IN_OUT = 2, BIAS = 4, CAP = 8, MASK = 16, SMOOTH = 32, Z_LOSS = 64, TWO = 128, ALL = 256 };
+enum { TIED = 1, STORED_IN_OUT = 2, BIAS = 4, CAP = 8, MASK = 16, SMOOTH = 32, Z_LOSS = 64, TWO = 128, ALL = 256, COUNTED = 256 };
 static const ChunkSizes small = { .rows = 6, .chunks = 64, .bytes = 0 };
 enum { CHUNKS = 4 };   /* of 20 rows: 5 each */
 
@@ -61,6 +61,15 @@ static Value *mean(Builder *b, int how, Value *row, Value *label)
 	return b_reshape(b, b_binary(b, OP_DIV, sum, n), type_scalar(DT_F32));
 }
 
+/* The rows of v (B,T,n) whose label counts, as (1,rows,n). */
+static Value *counted_rows(Builder *b, Value *v, Value *at)
+{
+	const Dim *n = v->type.dim[2];
+	Value *all = b_reshape(b, v, type_make(v->type.dt, 2, (const Dim *[]){ dim_mul(v->type.dim[0], v->type.dim[1]), n }));
+	Value *rows = b_gather(b, all, at);
+	return b_reshape(b, rows, type_make(v->type.dt, 3, (const Dim *[]){ dim_const(1), at->type.dim[0], n }));
+}
+
 static Graph *head(int how)
 {
 	const Dim *B = dim_sym("B"), *T = dim_sym("T"), *v = dim_const(V), *d = dim_const(D), *one = dim_const(1);
@@ -73,6 +82,12 @@ static Graph *head(int how)
 	Value *label = b_reshape(&b, ids, type_make(DT_I32, 3, (const Dim *[]){ B, T, one }));
 	if (how & TIED)
 		x = add(&b, x, b_gather(&b, w, ids));
+	if (how & COUNTED) {
+		Value *counts = b_binary(&b, OP_LT, label, b_const(&b, DT_I32, V));
+		Value *at = b_nonzero(&b, b_reshape(&b, counts, type_make(DT_BOOL, 1, (const Dim *[]){ dim_mul(B, T) })), "rows");
+		x = counted_rows(&b, x, at);
+		label = counted_rows(&b, label, at);
+	}
 	Value *loss = mean(&b, how, per_row(&b, how, logits(&b, how, x, w), label), label);
 	if (how & TWO) {
 		Value *w2 = source(&b, OP_PARAM, "w2", DT_F32, 2, v, d, NULL);
@@ -108,11 +123,12 @@ static Graph *chunked(const Graph *g, int want)
 }
 
 static const int kinds[] = {
-	0, TIED, STORED_IN_OUT | BIAS, TIED | MASK | SMOOTH, CAP | BIAS | MASK, Z_LOSS | SMOOTH, TWO | TIED | MASK, ALL - 1 - STORED_IN_OUT,
+	0, TIED, STORED_IN_OUT | BIAS, TIED | MASK | SMOOTH, CAP | BIAS | MASK, Z_LOSS | SMOOTH, TWO | TIED | MASK, ALL - 1 - STORED_IN_OUT, COUNTED | MASK,
+	COUNTED | TIED | MASK | BIAS | TWO,
 };
 static const struct { int B, T; } sizes[] = { { 4, 5 }, { 3, 5 }, { 1, 5 }, { 2, 3 }, { 1, 1 }, { 4, 4 } };
 
-static int chunks_of(int how) { return how & TWO ? 2 * CHUNKS : CHUNKS; }
+static int chunks_of(int how) { return (how & TWO ? 2 * CHUNKS : CHUNKS) + (how & COUNTED ? 1 : 0); }
 
 static Env *filled(const Graph *g, int size, bool accumulate)
 {

@@ -41,6 +41,8 @@ static const Case cases[] = {
 	{ .at = { 1, 9, 12, 2, 2, 5, 6 }, .fixed = true, .causal = 1 },
 	{ .at = { 1, 40, 40, 1, 1, 256, 256 }, .fixed = true, .causal = 1, .bias = "S" },
 	{ .at = { 1, 1, 200, 8, 2, 64, 64 }, .across = true, .keys = 1 },
+	{ .at = { 2, 1, 130, 22, 2, 24, 40 }, .causal = 1, .window = 70 },
+	{ .at = { 2, 1, 67, 6, 3, 40, 9 }, .dropout = 0.3, .keys = 1 },
 	{ .at = { 1, 25, 9, 1, 1, 4, 4 }, .causal = 1 },      /* the first queries see no key */
 };
 

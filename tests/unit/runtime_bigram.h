@@ -153,13 +153,13 @@ static const SnSlot next_slots[] = {{"tokens", 0, SN_I32, 2, G_TOKENS, prompt_ax
 
 #define COUNT(a) (int64_t)(sizeof a / sizeof *a)
 static const SnFunction train_functions[] = {
-	{"step", step_launches, COUNT(step_launches), step_slots, COUNT(step_slots), step_shapes, step_flops, NULL, 0, NULL, 0, NULL},
-	{"update", update_launches, COUNT(update_launches), update_slots, COUNT(update_slots), no_shapes, NULL, NULL, 0, NULL, 0, NULL},
-	{"eval", eval_launches, COUNT(eval_launches), eval_slots, COUNT(eval_slots), step_shapes, NULL, NULL, 0, NULL, 0, NULL},
+	{"step", step_launches, COUNT(step_launches), step_slots, COUNT(step_slots), step_shapes, step_flops, NULL, 0, NULL, 0, NULL, NULL, 0},
+	{"update", update_launches, COUNT(update_launches), update_slots, COUNT(update_slots), no_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0},
+	{"eval", eval_launches, COUNT(eval_launches), eval_slots, COUNT(eval_slots), step_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0},
 };
 static const SnFunction generate_functions[] = {
-	{"prepare", prepare_launches, COUNT(prepare_launches), NULL, 0, no_shapes, NULL, NULL, 0, NULL, 0, NULL},
-	{"step", next_launches, COUNT(next_launches), next_slots, COUNT(next_slots), next_shapes, NULL, NULL, 0, NULL, 0, NULL},
+	{"prepare", prepare_launches, COUNT(prepare_launches), NULL, 0, no_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0},
+	{"step", next_launches, COUNT(next_launches), next_slots, COUNT(next_slots), next_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0},
 };
 
 static const int64_t square[] = {V, V}, row[] = {V}, cache_dims[] = {S};

@@ -131,6 +131,57 @@ static void sampler(void **state) {
 	expect_shares((SnSampler){.temperature = 0.5, .top_p = 1}, (double[]){0.01 / squares, 0.16 / squares, 0.04 / squares, 0.0625 / squares, 0.0025 / squares});
 }
 
+/* The same draw from all ids, sorted: what the buckets of sample.c must not change. */
+enum { IDS = 5000 };
+typedef struct Ranked { float p; int32_t id; } Ranked;
+
+static int likelier(const void *a, const void *b) {
+	const Ranked *x = a, *y = b;
+	return x->p != y->p ? (x->p < y->p) - (x->p > y->p) : (x->id > y->id) - (x->id < y->id);
+}
+
+static int32_t drawn_plainly(const SnSampler *s, const float *logits, int64_t n, int64_t position) {
+	Ranked all[IDS];
+	double sum = 0, total = 0;
+	float top = logits[sn_likeliest(logits, n)];
+	for (int32_t i = 0; i < n; i++) {
+		all[i] = (Ranked){(float)exp((double)(logits[i] - top) / s->temperature), i};
+		sum += all[i].p;
+	}
+	qsort(all, (size_t)n, sizeof *all, likelier);
+	int64_t limit = s->top_k && s->top_k < n ? s->top_k : n, kept = 0;
+	if (limit < n)
+		sum = 0;
+	for (int64_t i = 0; limit < n && i < limit; i++)
+		sum += all[i].p;
+	for (; kept < limit && (!kept || (total < (s->top_p < 1 ? sum * s->top_p : INFINITY) && all[kept].p >= s->min_p)); kept++)
+		total += all[kept].p;
+	double r = sn_uniform((uint32_t)position, 0x73616D70, s->seed) * total;
+	for (int64_t i = 0; i < kept; i++)
+		if ((r -= all[i].p) < 0)
+			return all[i].id;
+	return all[kept - 1].id;
+}
+
+static void sampler_sorts(void **state) {
+	static float logits[IDS];
+	const int64_t sizes[] = {1, 2, 65, 512, IDS};
+	const double spread[] = {0, 0.01, 1, 30};     /* of equals, of a bucket or few, of many, of more than there are */
+	const SnSampler ways[] = {{.temperature = 1, .top_p = 0.9}, {.temperature = 0.7, .top_p = 1, .top_k = 40},
+	                          {.temperature = 1.3, .top_p = 0.95, .top_k = 200, .min_p = 0.01}};
+	for (int k = 0; k < 5 * 4 * 3; k++) {
+		SnSampler s = ways[k / 20];
+		int64_t n = sizes[k % 5];
+		for (int64_t i = 0; i < n; i++)
+			logits[i] = (float)(spread[k / 5 % 4] * (sn_uniform((uint32_t)i, 1, 2) - 0.5));
+		s.seed = 7;
+		sn_sampler_open(&s, n);
+		for (int i = 0; i < 50; i++)
+			assert_int_equal(sn_sample(&s, logits, n, i), drawn_plainly(&s, logits, n, i));
+		sn_sampler_close(&s);
+	}
+}
+
 enum { LAPS = 3000, MOST = 7 };
 typedef struct Lap { SnPool *pool; int64_t sum[MOST]; int64_t total; _Atomic int64_t runs; } Lap;
 
@@ -242,7 +293,7 @@ static void caches(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(philox), cmocka_unit_test(normals), cmocka_unit_test(initial_weights), cmocka_unit_test(batches),
-		cmocka_unit_test(sampler), cmocka_unit_test(lockstep), cmocka_unit_test(checksums), cmocka_unit_test(too_big), cmocka_unit_test(caches),
+		cmocka_unit_test(sampler), cmocka_unit_test(sampler_sorts), cmocka_unit_test(lockstep), cmocka_unit_test(checksums), cmocka_unit_test(too_big), cmocka_unit_test(caches),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
