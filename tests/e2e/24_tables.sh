@@ -22,6 +22,8 @@ check "has the same bits" cmp "$tb/run-17/last/model.safetensors" "$tb/run-40/la
 check "config.json has the labels' names" grep -q '"neg"' "$tb/run-1/best/config.json"
 check "and no weights that were not trained" test "$("$build/tools/tensors" print "$tb/run-1/best/model.safetensors" | grep -cE '^(cls|qa_outputs)')" = 0
 exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  f1 [01]\.[0-9]+  mcc [01]\.[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
+exits "another entry's eval names the others" 3 'eval of `train`; there are eval-classifier, eval-regressor' "$bert" eval -m "$tb/run-1" --data "$tb/dev.tsv"
+check "its own does not" sh -c "! '$bert' eval classifier -m '$tb/run-1' --data '$tb/train.sv' 2>&1 | grep -q 'there are'"
 exits "its columns are the run's" 0 'as the run was given: --text-column sentence$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv"
 exits "which a flag says otherwise" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column text
 sed '1!s/\t/,/; 1s/.*/id,x,label/; s/\t/,/' "$tb/dev.tsv" | sed '1!s/^\([0-9]*\),\(.*\),\(.*\)$/\1,"\2","\3"/' > "$tb/dev.csv"
