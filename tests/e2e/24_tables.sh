@@ -74,6 +74,10 @@ check "as a file" "$bert" fill --random --tokenizer "$tb/tokenizer.json" --data 
 check "padded to the most masks" sh -c "'$build/tools/tensors' print '$tb/filled.st' | grep -q '^result.0 I32 \[3,3,5\]'"
 check "for few masks" "$sinter" build models/bert.sinter --entry fill --preset nano --set V=500 --set M=2 -o "$tb/two"
 exits "more masks than places" 3 'text 1: 3 masks in it, and this program looks at 2 of a text: build it with --set M=3' "$tb/two" fill --random --tokenizer "$tb/tokenizer.json" "the [MASK] [MASK] [MASK]"
+exits "as many as it finds" 0 '^.*("token".*){5}$' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --top 5
+exits "no more than that" 2 '--top 6: fill finds 5 tokens' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --top 6
+exits "what the vocabulary has not is not explained as [UNK]" 2 'the vocabulary has no such token' "$bert" explain --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --token 猫
+exits "[UNK] is by its name" 0 'mlm at 2: "\[UNK\]"' "$bert" explain --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --token '[UNK]'
 exits "a text without one" 3 "no mask in it" "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great food" -q
 
 awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\t" substr("great day was fine and warm and good", 1, 5 + NR % 30) "\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
