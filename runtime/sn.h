@@ -123,8 +123,7 @@ struct SnSession {
 	int64_t *costs, nalone, room; /* of the call at hand; room in `alone`, in costs */
 };
 int sn_session_open(SnSession *, const SnEntry *, int threads);
-/* What launches take at these dims: ncost pairs of flops and bytes, and room for nproduct numbers behind them. */
-void sn_costs(const SnFunction *, const int64_t *dims, int64_t *out);
+void sn_costs(const SnFunction *, const int64_t *dims, int64_t *out);   /* ncost pairs of flops and bytes of launches; room for nproduct more */
 int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */
 void sn_session_close(SnSession *);
 /* Runs all launches of f on all threads with s->dims. Allocates nothing. */
@@ -785,8 +784,7 @@ struct SnSampler {
 	int top_k;
 	uint32_t seed;
 	float *probs, *adjusted;
-	uint64_t *order;              /* V ids by descending probability, as far as asked for */
-	int32_t *end, *counts;        /* by bucket, by id */
+	uint64_t *order; int32_t *end, *counts;   /* ids by descending probability, as far as asked for; by bucket; by id */
 };
 void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
 void sn_sampler_close(SnSampler *);
