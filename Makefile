@@ -211,8 +211,8 @@ bench-gemm: $(BUILD)/bench/gemm
 	$< -b
 	$< -b -d bf16
 bench-shapes: $(BUILD)/bench/shapes
-	$< -b -c 80
-	$< -d bf16 -c 80
+	$< -b
+	$< -b -d bf16
 bench-attention: $(BUILD)/bench/attention
 	$<
 bench-small: $(BUILD)/bench/small all

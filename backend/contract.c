@@ -4,7 +4,7 @@
  *
  *   for each block of k:                        as choose_blocks() has it: shallow, a panel's share of it stays in
  *                                               first-level cache; deep, a left tile's
- *     for each strip of the row block's tiles:  their k share stays in second-level cache; shallow blocks are one strip;
+ *     for each strip of the row block's tiles:  their k share stays in second-level cache; shallow blocks are one strip, but of few k;
  *                                               left operands whose columns are consecutive are packed here, into scratch
  *       for each panel of the group:            raw right operands are packed here by the first strip, into scratch
  *         for each left tile of the strip:
@@ -39,7 +39,7 @@ typedef struct Contract {
 	LLVMValueRef kmost, most;                 /* the same, as this launch's extents have it */
 	LLVMValueRef l2;                          /* bytes of the second-level cache, at most the target's: scratch is for those */
 	LLVMValueRef deep;                        /* i1: blocks of k are; NULL: never */
-	bool once;                                /* k is one block */
+	bool once, strided;                       /* k is one block; low tiles read operand 1 as it lies */
 	LLVMValueRef m, n, k, tiles, panels, blocks, step, kstep;  /* extents; counts; tiles a row block; k a block */
 	LLVMValueRef strip, strips;               /* tiles of a row block that take their turn together; i1: there are several */
 	LLVMValueRef group;                       /* panels of a group: the lower the row block, the more */
@@ -145,19 +145,29 @@ static void choose_blocks(Contract *c)
 	c->once = dim_is_const(k, &fixed) && fixed <= (always_deep(c) ? c->kc : shallow);
 }
 
+/* So few steps of k that writing results is most of the work: a strip is a few tiles, whose panels follow each other along its rows. Down a
+ * panel, each row's piece of it would be in a page of its own, and its outer lines be written twice. */
+enum { FEW_STEPS = K_STEP, FEW_TILES = 4 };
+
+static LLVMValueRef few_steps(Contract *c)
+{
+	return LLVMBuildICmp(c->g->b, LLVMIntSLE, c->k, gen_i64(c->g, FEW_STEPS), "");
+}
+
 /* Shallow blocks are one strip; of deep ones a strip's share of k is what stays in second-level cache. */
 static void choose_strips(Contract *c)
 {
 	Gen *g = c->g;
-	c->strip = c->step;
-	c->strips = LLVMConstInt(LLVMInt1TypeInContext(g->ctx), 0, 0);
+	LLVMValueRef few = few_steps(c);
+	c->strip = LLVMBuildSelect(g->b, few, gen_min(g, c->step, gen_i64(g, FEW_TILES)), c->step, "");
+	c->strips = LLVMBuildICmp(g->b, LLVMIntSLT, c->strip, c->step, "");
 	if (!c->deep)
 		return;
 	LLVMValueRef bytes = gen_mul(g, c->kstep, gen_i64(g, g->t->mr * 4));
 	LLVMValueRef share = gen_bin(g, LLVMUDiv, gen_mul(g, c->l2, gen_i64(g, STRIP_NUM)), gen_i64(g, STRIP_DEN));
 	LLVMValueRef most = gen_at_least_1(g, gen_bin(g, LLVMUDiv, share, bytes));
 	LLVMValueRef strip = gen_ceil_div(g, c->step, gen_ceil_div(g, c->step, most));
-	c->strip = LLVMBuildSelect(g->b, c->deep, strip, c->step, "");
+	c->strip = LLVMBuildSelect(g->b, few, c->strip, LLVMBuildSelect(g->b, c->deep, strip, c->step, ""), "");
 	c->strips = LLVMBuildICmp(g->b, LLVMIntSLT, c->strip, c->step, "");
 }
 
@@ -259,7 +269,8 @@ static void left_operand(Contract *c, Value *v)
 		c->left = rows ? ROWS : COLUMNS;
 		c->ld = rows ? sm : sk;
 	}
-	c->tile_fn = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS });
+	c->strided = c->left == ROWS;
+	c->tile_fn = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS, .strided = c->strided });
 	narrow_tiles(c);
 	c->block_fn = c->left == COLUMNS ? gen_block_function(g) : NULL;
 }
@@ -325,32 +336,44 @@ static LLVMValueRef panel_slot(Contract *c, LLVMValueRef j)
 {
 	Gen *g = c->g;
 	LLVMValueRef slot = LLVMBuildSelect(g->b, c->strips, j, gen_i64(g, 0), "");
-	return gen_at(g, c->panel_at, gen_mul(g, slot, gen_i64(g, c->kc * g->t->nr)), 4);
+	return gen_at(g, c->panel_at, gen_mul(g, slot, gen_mul(g, c->kstep, gen_i64(g, g->t->nr))), 4);
 }
 
-/* A panel's block in panel order at `at`. Where `packs` (i1; NULL: never) the first tile is to bring it there from src. */
-typedef struct Right { LLVMValueRef at, src, packs, cols; } Right;
+/* A panel's block at `at`, rows ldb floats apart. Where `packs` (i1; NULL: never) the first tile is to bring it there from src. */
+typedef struct Right { LLVMValueRef at, ldb, src, packs, cols; } Right;
 
-/* A first tile of full size packs whole panels itself; others are packed here; both for the first strip alone. */
+/* A low tile that alone reads a whole panel has it from where it lies, a first tile of full size packs it on the way. */
+static LLVMValueRef without_packing(Contract *c, const Task *t, Right *r, LLVMValueRef here)
+{
+	Gen *g = c->g;
+	LLVMValueRef mr = gen_i64(g, g->t->mr), whole = LLVMBuildICmp(g->b, LLVMIntEQ, r->cols, gen_i64(g, g->t->nr), "");
+	LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, gen_sub(g, c->m, gen_mul(g, t->tile, mr)), mr, "");
+	LLVMValueRef alone = LLVMBuildICmp(g->b, LLVMIntEQ, gen_sub(g, t->stop, t->block), gen_i64(g, 1), "");
+	LLVMValueRef low = LLVMBuildAnd(g->b, LLVMBuildAnd(g->b, whole, alone, ""), LLVMBuildNot(g->b, full, ""), "");
+	if (c->right_fn)
+		r->packs = LLVMBuildAnd(g->b, here, LLVMBuildAnd(g->b, whole, full, ""), "");
+	if (!c->strided)
+		return c->right_fn ? r->packs : LLVMConstInt(g->i1, 0, 0);
+	r->at = LLVMBuildSelect(g->b, low, r->src, r->at, "");
+	r->ldb = LLVMBuildSelect(g->b, low, gen_dim(g, c->sk), r->ldb, "");
+	return c->right_fn ? LLVMBuildOr(g->b, low, r->packs, "") : low;
+}
+
+/* Others are packed here, by the first strip alone. */
 static Right right_panel(Contract *c, const Task *t, LLVMValueRef j, const Block *b)
 {
 	Gen *g = c->g;
-	LLVMValueRef nr = gen_i64(g, g->t->nr), mr = gen_i64(g, g->t->mr), panel = gen_add(g, t->panel, j);
+	LLVMValueRef nr = gen_i64(g, g->t->nr), panel = gen_add(g, t->panel, j);
 	LLVMValueRef cols = gen_min(g, gen_sub(g, c->n, gen_mul(g, panel, nr)), nr);
-	Right r = { .src = right_source(c, t->batch, panel, b->k), .cols = cols };
+	Right r = { .src = right_source(c, t->batch, panel, b->k), .cols = cols, .ldb = nr };
 	if (c->packed) {
 		r.at = r.src;
 		return r;
 	}
 	r.at = panel_slot(c, j);
 	LLVMValueRef here = LLVMBuildICmp(g->b, LLVMIntEQ, t->tile, t->block, "");
-	if (c->right_fn) {
-		LLVMValueRef whole = LLVMBuildICmp(g->b, LLVMIntEQ, cols, nr, "");
-		LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, gen_sub(g, c->m, gen_mul(g, t->tile, mr)), mr, "");
-		LLVMValueRef packs = LLVMBuildAnd(g->b, whole, full, "");
-		r.packs = LLVMBuildAnd(g->b, here, packs, "");
-		here = LLVMBuildAnd(g->b, here, LLVMBuildNot(g->b, packs, ""), "");
-	}
+	if (c->sn && dim_is(c->sn, 1))
+		here = LLVMBuildAnd(g->b, here, LLVMBuildNot(g->b, without_packing(c, t, &r, here), ""), "");
 	If i = gen_if(g, here);
 	if (c->blocks_of.format)
 		gen_unpack(g, &c->blocks_of, DT_F32, r.at, r.src, b->n, cols);
@@ -484,10 +507,11 @@ static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i,
 		call_if(g, LLVMBuildAnd(g->b, first, r->packs, ""), c->right_fn, args, TILE_PARAMS + 2, done);
 	}
 	args[TILE_PARAMS] = h;
+	args[TILE_PARAMS + 1] = r->ldb;
 	for (int v = 1; v < MAX_VECTORS; v++)
 		if (c->narrow_fn[v])
 			call_if(g, LLVMBuildICmp(g->b, LLVMIntSLE, r->cols, gen_i64(g, v * g->t->lanes), ""), c->narrow_fn[v], args, TILE_PARAMS + 1, done);
-	call_if(g, NULL, c->tile_fn, args, TILE_PARAMS + 1, done);
+	call_if(g, NULL, c->tile_fn, args, TILE_PARAMS + 1 + c->strided, done);
 }
 
 /* The tile's block of k as the tile function reads it. */
@@ -697,7 +721,7 @@ void gen_contract_kernel(Gen *g, const Cluster *cluster, KernelArgs *ka)
 	c.e = epilogue_of(g, cluster, &c.x);
 	int64_t tile = (int64_t)g->t->mr * g->t->nr * 4, scratch = (c.once ? 1 : GROUP * c.rows) * tile;
 	c.panel_at = gen_at(g, g->scratch, gen_i64(g, scratch), 1);
-	scratch += c.packed ? 0 : (c.deep ? STRIP_GROUP : 1) * c.kc * g->t->nr * 4;
+	scratch += c.packed ? 0 : MAX((c.deep ? STRIP_GROUP : 1) * c.kc, STRIP_GROUP * FEW_STEPS) * g->t->nr * 4;
 	c.left_at = gen_at(g, g->scratch, gen_i64(g, (scratch + 63) / 64 * 64), 1);
 	scratch += c.left == COLUMNS ? 64 + c.left_bytes : 0;
 	LLVMBasicBlockRef done = thin(&c, &scratch);

@@ -230,8 +230,9 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
  * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many (0: one).
- * kind.vectors: only so many of a row are computed (0: all). */
-typedef struct TileKind { bool rows, packs_right, apart; int lines, vectors; } TileKind;
+ * kind.vectors: only so many of a row are computed (0: all). kind.strided: another parameter behind h, the floats from a row of B to its
+ * next, which lower tiles read wherever it is; a full one has B in panel order. */
+typedef struct TileKind { bool rows, packs_right, apart, strided; int lines, vectors; } TileKind;
 enum { TILE_UNROLL = 4, TILE_PARAMS = 8, LOW_ROWS = 4 };       /* PARAMS: before h; LOW_ROWS: up to so many take one pass over B */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);
 /* The same for h = mr without the last parameter, but with (.., src, sk) behind if kind.packs_right: B's rows are read at

@@ -19,6 +19,7 @@ typedef struct Micro {
 	LLVMValueRef a, lda, b, k, acc, first, right, rstep;   /* parameters */
 	LLVMValueRef row[MAX_ROWS];                 /* A's rows, of kind.rows */
 	LLVMValueRef src, sk;                       /* of a tile that packs: where B's rows come from; else NULL */
+	LLVMValueRef ldb;                           /* floats from B's row to its next: nr, but for kind.strided */
 } Micro;
 
 static void copy_attribute(const Gen *g, LLVMValueRef fn, const char *key)
@@ -102,11 +103,12 @@ static void right_row(Micro *m, LLVMValueRef *row, LLVMValueRef b, LLVMValueRef 
 {
 	Gen *g = &m->g;
 	int lanes = g->t->lanes;
-	LLVMValueRef ahead = src ? gen_at(g, src, LLVMBuildNSWMul(g->b, m->sk, gen_i64(g, ROWS_AHEAD), ""), 4) : NULL;
+	LLVMValueRef from = m->kind.strided ? b : src, step = m->kind.strided ? m->ldb : m->sk;
+	LLVMValueRef ahead = from ? gen_at(g, from, LLVMBuildNSWMul(g->b, step, gen_i64(g, ROWS_AHEAD), ""), 4) : NULL;
 	for (int v = 0; v < m->nv; v++) {
-		if (src && v * lanes * 4 % 64 == 0)
+		if (ahead && v * lanes * 4 % 64 == 0)
 			gen_prefetch(g, gen_at(g, ahead, gen_i64(g, v * lanes), 4), 1);
-		row[v] = load_vector(g, src ? src : b, v * lanes, src ? 4 : lanes * 4);
+		row[v] = load_vector(g, src ? src : b, v * lanes, ahead ? 4 : lanes * 4);
 		if (src)
 			store_vector(g, row[v], b, v * lanes);
 	}
@@ -168,7 +170,7 @@ static LLVMValueRef times(Gen *g, LLVMValueRef a, LLVMValueRef b) { return LLVMB
 static Step step_at(Micro *m, LLVMValueRef k)
 {
 	Gen *g = &m->g;
-	Step s = { .b = gen_at(g, m->b, times(g, k, gen_i64(g, g->t->nr)), 4) };
+	Step s = { .b = gen_at(g, m->b, times(g, k, m->ldb), 4) };
 	s.row[0] = gen_at(g, m->a, times(g, k, m->lda), 4);
 	for (int r = 0; r < m->h && m->kind.rows; r++)
 		s.row[r] = gen_at(g, m->row[r], k, 4);
@@ -193,7 +195,7 @@ static void step_on(Micro *m, Step *s)
 	Gen *g = &m->g;
 	for (int r = 0; r < (m->kind.rows ? m->h : 1); r++)
 		s->row[r] = gen_at(g, s->row[r], m->kind.rows ? gen_i64(g, 1) : m->lda, 4);
-	s->b = gen_at(g, s->b, gen_i64(g, g->t->nr), 4);
+	s->b = gen_at(g, s->b, m->ldb, 4);
 	s->src = s->src ? gen_at(g, s->src, m->sk, 4) : NULL;
 }
 
@@ -311,15 +313,16 @@ static void row_pointers(Micro *m)
 static const char *kind_name(TileKind kind)
 {
 	const char *lines = kind.lines ? internf("_lines%d", kind.lines) : "", *vectors = kind.vectors ? internf("_v%d", kind.vectors) : "";
-	return internf("%s%s%s%s%s", kind.rows ? "_rows" : "", kind.apart ? "_apart" : "", kind.packs_right ? "_pack" : "", lines, vectors);
+	const char *from = kind.packs_right ? "_pack" : kind.strided ? "_strided" : "";
+	return internf("%s%s%s%s%s", kind.rows ? "_rows" : "", kind.apart ? "_apart" : "", from, lines, vectors);
 }
 
-/* void (a, lda, b, k, acc, first, right, rstep[, src, sk]) for h rows. */
+/* void (a, lda, b, k, acc, first, right, rstep[, src, sk][, ldb]) for h rows. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
 	char name[64], params[16];
 	snprintf(name, sizeof name, "sn_tile%dx%d%s", h, outer->t->nr, kind_name(kind));
-	snprintf(params, sizeof params, "pipipipi%s", kind.packs_right ? "pi" : "");
+	snprintf(params, sizeof params, "pipipipi%s%s", kind.packs_right ? "pi" : "", kind.strided ? "i" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
@@ -333,6 +336,7 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 		m.src = LLVMGetParam(g->fn, n++);
 		m.sk = LLVMGetParam(g->fn, n++);
 	}
+	m.ldb = kind.strided ? LLVMGetParam(g->fn, n) : gen_i64(g, g->t->nr);
 	if (!kind.rows && !kind.apart && h == g->t->mr)
 		m.lda = gen_i64(g, h);
 	if (kind.rows)
@@ -346,11 +350,11 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 	return gen_helper_end(g);
 }
 
-/* n rows of a low tile from `row` on. */
+/* n rows of a low tile from `row` on; p: the parameters, ldb behind. */
 static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef row, LLVMValueRef n, TileKind kind)
 {
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "rows_done");
-	LLVMValueRef way = LLVMBuildSwitch(g->b, n, done, LOW_ROWS), in[TILE_PARAMS];
+	LLVMValueRef way = LLVMBuildSwitch(g->b, n, done, LOW_ROWS), in[TILE_PARAMS + 1];
 	for (int h = 1; h <= LOW_ROWS && h < g->t->mr; h++) {
 		LLVMBasicBlockRef here = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "height");
 		LLVMAddCase(way, gen_i64(g, h), here);
@@ -358,7 +362,7 @@ static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef row, LLVMValueRef n, 
 		memcpy(in, p, sizeof in);
 		in[0] = gen_at(g, p[0], kind.rows ? times(g, row, p[1]) : row, 4);
 		in[4] = gen_at(g, p[4], times(g, row, gen_i64(g, g->t->nr)), 4);
-		gen_helper_call(g, micro_kernel(g, h, kind), in, TILE_PARAMS);
+		gen_helper_call(g, micro_kernel(g, h, kind), in, TILE_PARAMS + kind.strided);
 		LLVMBuildBr(g->b, done);
 	}
 	LLVMPositionBuilderAtEnd(g->b, done);
@@ -386,18 +390,22 @@ static const char *tile_name(const Gen *g, TileKind kind)
 LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 {
 	const char *name = tile_name(outer, kind);
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS];
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS + 1] = { 0 };
+	TileKind whole = kind;
+	whole.strided = false;
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, name, "pipipipii"), *g = &s;
+	Gen s = gen_helper_begin(outer, name, kind.strided ? "pipipipiii" : "pipipipii"), *g = &s;
 	for (unsigned i = 0; i < TILE_PARAMS; i++)
 		p[i] = LLVMGetParam(g->fn, i);
 	LLVMValueRef h = LLVMGetParam(g->fn, TILE_PARAMS);
+	if (kind.strided)
+		p[TILE_PARAMS] = LLVMGetParam(g->fn, TILE_PARAMS + 1);
 	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "full");
 	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, h, gen_i64(g, g->t->mr), ""), full, low);
 	LLVMPositionBuilderAtEnd(g->b, full);
-	gen_helper_call(g, micro_kernel(g, g->t->mr, kind), p, TILE_PARAMS);
+	gen_helper_call(g, micro_kernel(g, g->t->mr, whole), p, TILE_PARAMS);
 	LLVMBuildRetVoid(g->b);
 	LLVMPositionBuilderAtEnd(g->b, low);
 	low_tile(g, p, h, kind);

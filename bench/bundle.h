@@ -257,14 +257,19 @@ static Shot *bundle_finish(Bundle *k, const char *asm_path)
 	return k->launch.at;
 }
 
-/* place(ctx, root) gives the byte offset of root's memory in the arena; fills args of the launches. */
-static inline void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx)
+/* place(ctx, root) gives the byte offset of root's memory in the arena; fills args of the launches from..end. */
+static inline void bundle_place_some(Bundle *k, int from, int end, int64_t (*place)(void *, Value *), void *ctx)
 {
-	for (int i = 0; i < k->launch.len; i++)
+	for (int i = from; i < end; i++)
 		for (int j = 0; j < k->launch.at[i].ka->at.len; j++) {
 			const KernelArg *arg = &k->launch.at[i].ka->at.at[j];
 			k->launch.at[i].args[j] = arg->root ? place(ctx, arg->root) + arg->bytes : arg->number;
 		}
+}
+
+static inline void bundle_place(Bundle *k, int64_t (*place)(void *, Value *), void *ctx)
+{
+	bundle_place_some(k, 0, k->launch.len, place, ctx);
 }
 
 /* Multiply-adds in registers, of f32 or as the target multiplies bf16. */
@@ -356,11 +361,28 @@ static void *member(void *p)
 	return NULL;
 }
 
+enum { MAX_THREADS = 16, GUARD = 4096 };
+
+/* A thread's scratch, kept from run to run: fresh pages would cost more than a small contraction. */
+static char *scratch_of(int thread, int64_t bytes)
+{
+	static char *at[MAX_THREADS];
+	static int64_t room[MAX_THREADS];
+	if (bytes > room[thread]) {
+		free(at[thread]);
+		room[thread] = (bytes + 4095) / 4096 * 4096;
+		at[thread] = aligned_alloc(4096, (size_t)room[thread]);
+		if (!at[thread])
+			fatal("no memory for threads");
+		memset(at[thread], 0, (size_t)room[thread]);
+	}
+	return at[thread];
+}
+
 /* Runs n launches one after another on `threads` threads, `reps` times; seconds of the fastest time through all: by the
  * wall clock, or (cpu) the processor time of the busiest thread without its waiting, for machines that do other things. */
 static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t *dims, int threads, int reps, bool cpu)
 {
-	enum { MAX_THREADS = 16, GUARD = 4096 };
 	Team t = { .launch = launch, .n = n, .threads = threads, .reps = reps, .arena = arena, .dims = dims, .cpu = cpu };
 	Member m[MAX_THREADS];
 	pthread_t id[MAX_THREADS];
@@ -368,11 +390,9 @@ static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t 
 	for (int i = 0; i < n; i++)
 		scratch = MAX(scratch, launch[i]->scratch);
 	for (int i = 0; i < threads; i++) {
-		m[i] = (Member){ &t, i, aligned_alloc(4096, (size_t)(scratch + 4095) / 4096 * 4096 + GUARD), NULL };
-		m[i].took = calloc((size_t)reps, sizeof(double));
-		if (!m[i].scratch || !m[i].took)
+		m[i] = (Member){ &t, i, scratch_of(i, scratch + GUARD), calloc((size_t)reps, sizeof(double)) };
+		if (!m[i].took)
 			fatal("no memory for threads");
-		memset(m[i].scratch, 0, (size_t)scratch);
 		memset(m[i].scratch + scratch, 0x5a, GUARD);
 		if (pthread_create(&id[i], NULL, member, &m[i]))
 			fatal("no thread");
@@ -390,7 +410,6 @@ static double bundle_run(Shot *const *launch, int n, char *arena, const int64_t 
 		for (int j = 0; j < GUARD; j++)
 			if (m[i].scratch[scratch + j] != 0x5a)
 				bug("%s or one behind it writes behind its scratch", launch[0]->name);
-		free(m[i].scratch);
 		free(m[i].took);
 	}
 	return best;

@@ -678,7 +678,11 @@ typedef struct SnStepper {
 	int64_t width;                /* bound of rows */
 	int64_t rows, cached, V;      /* sequences; tokens of each that are in the caches; logits a row */
 	char *spare;                  /* for reordering, made when first needed */
+	void *taps;                   /* taps_steps.c's; NULL: none are asked for */
 } SnStepper;
+/* taps_steps.c: what a generate entry with outputs "tap:<name>" points to. open: SN_USAGE; take: what the last call left; write: SN_FAIL */
+typedef struct SnStepTaps { int (*open)(const SnOptions *, SnStepper *); void (*take)(SnStepper *); int (*write)(const SnStepper *); void (*close)(SnStepper *); } SnStepTaps;
+extern const SnStepTaps sn_taps_steps;
 int sn_stepper_open(SnStepper *, SnSession *);                /* SN_FAIL */
 void sn_stepper_close(SnStepper *);
 /* Feeds encode, if there is one, with --inputs or --source, and calls it. tokenizer: for --source; may be NULL without. */

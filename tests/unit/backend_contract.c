@@ -334,6 +334,37 @@ static void thin(void **state)
 	check(cases + COUNT(cases) / 2, COUNT(cases) - COUNT(cases) / 2);
 }
 
+/* Few rows of right operands as they lie: each height of low tiles, rows behind a full tile, k of several blocks, a last panel that isn't whole. */
+static void thin_raw(void **state)
+{
+	static const Case cases[] = {
+		{ .spec = "mk,kn->mn", .extents = "m:1 n=149 k=1031" },
+		{ .spec = "mk,kn->mn", .extents = "m=2 n=96 k=3", .tail = GELU },
+		{ .spec = "mk,kn->mn", .extents = "m:3 n:53 k:531", .tail = DROPOUT },
+		{ .spec = "mk,kn->mn", .extents = "m=5 n=97 k=257", .slice = 5 },
+		{ .spec = "mk,kn->mn", .extents = "m:7 n:151 k:77" },
+		{ .spec = "mk,kn->mn", .extents = "m:11 n=145 k=301" },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=3 n=101 k=61" },
+		{ .spec = "bmk,bkn->bmn", .extents = "b:3 m:2 n:103 k:21" },
+	};
+	check(cases, COUNT(cases) / 2);
+	check(cases + COUNT(cases) / 2, COUNT(cases) - COUNT(cases) / 2);
+}
+
+/* Few steps of k, where strips of tiles take turns over groups of panels: more tiles than a strip has, more panels than a group. */
+static void few_steps(void **state)
+{
+	static const Case cases[] = {
+		{ .spec = "mk,kn->mn", .extents = "m:45 n:817 k:5" },
+		{ .spec = "mk,kn->mn", .extents = "m=75 n=149 k=1", .tail = SCALED },
+		{ .spec = "mk,kn->mn", .stored = { NULL, "nk" }, .extents = "m=43 n=817 k=32" },
+		{ .spec = "mk,kn->mn", .stored = { "km", NULL }, .extents = "m=101 n=151 k=7" },
+		{ .spec = "mk,kn->mn", .extents = "m=67 n=817 k=3", .packed = true },
+		{ .spec = "bmk,bkn->bmn", .extents = "b=2 m:35 n=97 k:5" },
+	};
+	check(cases, COUNT(cases));
+}
+
 static void layouts(void **state)
 {
 	static const Case cases[] = {
@@ -464,6 +495,7 @@ static void targets_fit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(targets_fit), cmocka_unit_test(sizes), cmocka_unit_test(edges),
-		cmocka_unit_test(thin), cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large), cmocka_unit_test(deep) };
+		cmocka_unit_test(thin), cmocka_unit_test(thin_raw), cmocka_unit_test(few_steps),
+		cmocka_unit_test(layouts), cmocka_unit_test(tails), cmocka_unit_test(large), cmocka_unit_test(deep) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
