@@ -42,8 +42,7 @@ const char *sn_bytes_text(char buf[32], double bytes);        /* "474.7 MiB" */
 
 /* checksum.c: 64 bits over bytes, as they come or at once */
 typedef struct SnSum { uint64_t lane[4]; size_t n; char rest[32]; } SnSum;
-void sn_sum_start(SnSum *);
-void sn_sum_add(SnSum *, const void *, size_t n);
+void sn_sum_start(SnSum *), sn_sum_add(SnSum *, const void *, size_t n);
 uint64_t sn_sum_end(SnSum *);                                 /* the sum of all that was added; nothing can be added after it */
 uint64_t sn_sum(const void *, size_t n);
 
@@ -655,9 +654,7 @@ int sn_grads_main(const SnOptions *);                         /* train --grads-o
 int sn_example_main(const SnOptions *);                       /* --example-inputs */
 int sn_infer_main(const SnOptions *);
 void sn_json_lists(SnStr *, int dtype, const void *at, const int64_t *shape, int rank);   /* nested as the axes are; of rank 0 one number */
-int sn_init_main(const SnOptions *);
-int sn_generate_main(const SnOptions *);
-int sn_info_main(const SnOptions *);
+int sn_init_main(const SnOptions *), sn_generate_main(const SnOptions *), sn_info_main(const SnOptions *);
 void sn_version(FILE *, const SnProgram *);
 /* Learning rate of step s (0-based): linear warmup to `peak`, then by `kind` to `last` at step `steps`. */
 typedef struct SnSchedule { const char *kind; double peak, last; int64_t warmup, steps; } SnSchedule;
@@ -790,8 +787,7 @@ struct SnSampler {
 	float *probs, *adjusted;
 	uint64_t *order; int32_t *end, *counts;   /* ids by descending probability, as far as asked for; by bucket; by id */
 };
-void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
-void sn_sampler_close(SnSampler *);
+void sn_sampler_open(SnSampler *, int64_t V), sn_sampler_close(SnSampler *);   /* allocates; the settings are the caller's */
 /* Draws from logits (V): greedy at temperature 0; else softmax(logits / temperature), then the top_k most likely (0:
  * all), of them the fewest whose share reaches top_p, without those under min_p times the likeliest. */
 int32_t sn_sample(SnSampler *, const float *logits, int64_t V, int64_t position);
