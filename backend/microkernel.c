@@ -181,6 +181,18 @@ static Step step_at(Micro *m, LLVMValueRef k)
 	return s;
 }
 
+/* The addresses that a turn of the loop moves on: all but those of A's rows, which k is an index into. */
+static int moving(Micro *m, Step *s, LLVMValueRef **at)
+{
+	int n = 0;
+	at[n++] = &s->b;
+	if (!m->kind.rows)
+		at[n++] = &s->row[0];
+	if (s->src)
+		at[n++] = &s->src;
+	return n;
+}
+
 static void step_on(Micro *m, Step *s)
 {
 	Gen *g = &m->g;
@@ -188,6 +200,31 @@ static void step_on(Micro *m, Step *s)
 		s->row[r] = gen_at(g, s->row[r], m->kind.rows ? gen_i64(g, 1) : m->lda, 4);
 	s->b = gen_at(g, s->b, m->ldb, 4);
 	s->src = s->src ? gen_at(g, s->src, m->sk, 4) : NULL;
+}
+
+/* Steps that begin where the loop is: what moves becomes phis, to which turn_end adds where they are behind it. */
+typedef struct Turn { Step first, now; LLVMValueRef phi[3]; } Turn;
+
+static void turn_begin(Micro *m, Turn *t, LLVMValueRef k, LLVMBasicBlockRef from)
+{
+	LLVMValueRef *entering[3], *here[3];
+	int n = moving(m, &t->first, entering);
+	t->now = t->first;
+	moving(m, &t->now, here);
+	for (int i = 0; i < n; i++) {
+		t->phi[i] = *here[i] = LLVMBuildPhi(m->g.b, m->g.ptr, "");
+		LLVMAddIncoming(t->phi[i], entering[i], &from, 1);
+	}
+	for (int r = 0; r < m->h && m->kind.rows; r++)
+		t->now.row[r] = gen_at(&m->g, m->row[r], k, 4);
+}
+
+static void turn_end(Micro *m, Turn *t, LLVMBasicBlockRef loop)
+{
+	LLVMValueRef *here[3];
+	int n = moving(m, &t->now, here);
+	for (int i = 0; i < n; i++)
+		LLVMAddIncoming(t->phi[i], here[i], &loop, 1);
 }
 
 /* What is fetched ahead, a line (or kind.lines) at a turn of the loop; behind it stands its pointer. */
@@ -210,17 +247,19 @@ static void steps(Micro *m, Tile *t, LLVMValueRef lo, LLVMValueRef hi, int n)
 	LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "k");
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "done");
 	Tile before = *t, phis, now;
+	Turn turn = { .first = step_at(m, lo) };
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, lo, hi, ""), loop, done);
 	LLVMPositionBuilderAtEnd(g->b, loop);
 	LLVMValueRef k = LLVMBuildPhi(g->b, g->i64, "k");
 	LLVMValueRef line = n > 1 ? LLVMBuildPhi(g->b, g->ptr, "line") : NULL;
 	tile_phis(m, &phis, &before, from);
 	now = phis;
-	Step s = step_at(m, k);
+	turn_begin(m, &turn, k, from);
 	for (int i = 0; i < n; i++) {
-		step(m, &now, &s);
-		step_on(m, &s);
+		step(m, &now, &turn.now);
+		step_on(m, &turn.now);
 	}
+	turn_end(m, &turn, loop);
 	LLVMBasicBlockRef both[2] = { from, loop };
 	LLVMValueRef next = LLVMBuildNSWAdd(g->b, k, gen_i64(g, n), "");
 	LLVMAddIncoming(k, (LLVMValueRef[]){ lo, next }, both, 2);

@@ -420,6 +420,17 @@ static bool is_tensor(const Plan *plan, int at)
 	return plan->slots.at[at].first < 0 && (v->op == OP_PARAM || v->op == OP_STATE) && plan_named(plan, v) == at;
 }
 
+/* As checkpoints have it: a state's name ends in its parameter's. */
+static const char *called(Program *p, const Value *t)
+{
+	const char *dot = strchr(t->a.name, '.');
+	const Param *param = module_param(p->m, t->op == OP_PARAM || !dot ? t->a.name : dot + 1);
+
+	if (!param || !param->file)
+		return t->a.name;
+	return t->op == OP_PARAM ? param->file : internf("%.*s%s", (int)(dot + 1 - t->a.name), t->a.name, param->file);
+}
+
 static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 {
 	const Value *t = slot->value;
@@ -433,7 +444,7 @@ static LLVMValueRef tensor_record(Program *p, EntryBuild *b, const Slot *slot)
 	for (int i = 0; i < t->type.rank; i++)
 		if (!graph_bound(&bounds, t->type.dim[i], &dims[i]))
 			bug("%s: no bound for an extent of %s", b->e->name, t->a.name);
-	v[SnTensor_name] = text(p, t->a.name);
+	v[SnTensor_name] = text(p, called(p, t));
 	v[SnTensor_kind] = number(p, !param);
 	v[SnTensor_dtype] = number(p, t->type.dt);
 	v[SnTensor_rank] = number(p, t->type.rank);
@@ -549,7 +560,7 @@ static LLVMValueRef entry_record(Program *p, Entry *e, const Plan *plan)
 	v[SnEntry_looked_up_bytes] = number(p, plan->looked_up);
 	v[SnEntry_feeder] = feeder(p, e);
 	v[SnEntry_runner] = runner(p, e);
-	v[SnEntry_taps] = has_taps(e) ? object(p, "sn_taps_write") : nothing(p);
+	v[SnEntry_taps] = !has_taps(e) ? nothing(p) : object(p, e->kind == ENTRY_GENERATE ? "sn_taps_steps" : "sn_taps_write");
 	return RECORD(p, SnEntry, v);
 }
 
@@ -587,7 +598,7 @@ static void program_record(Program *p, const Values *entries)
 	v[SnProgram_nignore] = number(p, ignore.len);
 	for (int i = 0; i < m->params.len; i++)
 		if (!param_is_used(m, &m->params.at[i]))
-			vec_push(p->arena, &others, text(p, m->params.at[i].name));
+			vec_push(p->arena, &others, text(p, param_called(&m->params.at[i])));
 	v[SnProgram_others] = array(p, &others, "others");
 	v[SnProgram_nother] = number(p, others.len);
 	v[SnProgram_renames] = renames(p);

@@ -21,7 +21,7 @@ static SnEntry entry_of(Arena *a, const Module *m)
 		for (int k = 0; k < p->type.rank; k++)
 			dim_is_const(p->type.dim[k], &dims[k]);
 		if (param_is_used(m, p))
-			t[n++] = (SnTensor){.name = p->name, .rank = p->type.rank, .dims = dims, .adapter = p->adapter};
+			t[n++] = (SnTensor){.name = param_called(p), .rank = p->type.rank, .dims = dims, .adapter = p->adapter};
 	}
 	return (SnEntry){.tensors = t, .ntensor = n};
 }
@@ -36,7 +36,7 @@ int embed_check(Arena *a, const Module *m, const char *weights)
 		renames[i] = (SnRename){m->renames.at[i].from, m->renames.at[i].to};
 	for (int i = 0; i < m->params.len; i++)
 		if (!param_is_used(m, &m->params.at[i]))
-			others[nother++] = m->params.at[i].name;
+			others[nother++] = param_called(&m->params.at[i]);
 	SnProgram p = {
 		.prefix = m->prefix, .entries = &e, .nentry = 1, .ignore = m->ignore.at, .nignore = m->ignore.len, .renames = renames, .nrename = m->renames.len,
 		.others = others, .nother = nother,

@@ -25,7 +25,7 @@ static void put_json(Str *s, const OutlineWeight *w, const char *shape)
 {
 	const Param *p = w->param;
 	str_puts(s, "{\"name\":");
-	str_json(s, p->name);
+	str_json(s, param_called(p));
 	str_printf(s, ",\"shape\":%s,\"dtype\":\"%s\",\"path\":", shape, dtype_name[p->type.dt]);
 	str_json(s, w->path);
 	str_puts(s, ",\"file\":");
@@ -39,13 +39,13 @@ static void put_table(Str *s, Arena *a, const Outline *o, const int *at, int n)
 	int name = 0, shape = 0, path = 0;
 	for (int i = 0; i < n; i++) {
 		const OutlineWeight *w = &o->weights.at[at[i]];
-		name = MAX(name, text_width(w->param->name) + 2);
+		name = MAX(name, text_width(param_called(w->param)) + 2);
 		shape = MAX(shape, text_width(shape_text(a, w->param->type)) + 2);
 		path = MAX(path, text_width(w->path ? w->path : "") + 2);
 	}
 	for (int i = 0; i < n; i++) {
 		const OutlineWeight *w = &o->weights.at[at[i]];
-		put_padded(s, w->param->name, name);
+		put_padded(s, param_called(w->param), name);
 		put_padded(s, shape_text(a, w->param->type), shape);
 		put_padded(s, dtype_name[w->param->type.dt], 5);
 		put_padded(s, w->path ? w->path : "", path);
@@ -63,7 +63,7 @@ int run_names(Arena *a, const Flags *f)
 		return EXIT_FAIL;
 	Vec(int) at = {0};
 	for (int i = 0; i < o->weights.len; i++)
-		if (wanted(f, o->weights.at[i].param->name))
+		if (wanted(f, param_called(o->weights.at[i].param)))
 			vec_push(a, &at, i);
 	if (at.len == 0) {
 		diag_error((Loc){0}, NULL, f->rest.len > 1 ? "no weight of %s has such a name" : "%s has no weights", f->rest.at[0]);

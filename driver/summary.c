@@ -272,7 +272,7 @@ static void json_names(Str *s, const Outline *o, const char *key, const int *at,
 	str_printf(s, ",\"%s\":[", key);
 	for (int i = 0; i < n; i++) {
 		str_puts(s, i ? "," : "");
-		str_json(s, o->weights.at[at[i]].param->name);
+		str_json(s, param_called(o->weights.at[at[i]].param));
 	}
 	str_puts(s, "]");
 }

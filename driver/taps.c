@@ -50,7 +50,7 @@ bool taps_found(Arena *a, const Module *m, const char *file, const FrontendOptio
 	for (int i = 0; i < o->ntaps; i++) {
 		if (is_there(m, o->taps[i]))
 			continue;
-		diag_error((Loc){0}, NULL, "--tap %s: no value of the entries that are compiled has such a name (generate entries have no taps)", o->taps[i]);
+		diag_error((Loc){0}, NULL, "--tap %s: no value of the entries that are compiled has such a name", o->taps[i]);
 		suggest_tap(a, file, o, o->taps[i]);
 		return false;
 	}
@@ -105,8 +105,7 @@ int taps_list(Arena *a, const Flags *f)
 	Str s = {0};
 	int n = 0;
 	for (int i = 0; m && i < m->entries.len; i++)
-		if (m->entries.at[i]->kind != ENTRY_GENERATE)
-			n += put_entry(&s, f, m->entries.at[i]);
+		n += put_entry(&s, f, m->entries.at[i]);
 	if (!m)
 		return EXIT_FAIL;
 	if (n == 0) {

@@ -400,7 +400,7 @@ struct Elab {
 	Vec(Layer *) models;
 	Vec(Adapter *) adapters;
 	Item *entry;                    /* the one being elaborated */
-	bool tapping, explaining;       /* it may have taps; it is an explain entry */
+	bool tapping, explaining, stepping;   /* it may have taps; it is an explain entry; a generate entry */
 	NameList tapped;                /* in this graph, so far */
 	Vec(Weight *) weights;          /* of mod->params, in the same order */
 	int instance;                   /* models begun so far */

@@ -392,6 +392,23 @@ static void note_inputs(Elab *e, Entry *entry)
 	}
 }
 
+/* A checkpoint has one tensor of a name: an entry reads one. */
+static void find_other_heads(Elab *e, Item *it)
+{
+	const Graph *g = e->b.g;
+	for (int i = 0; i < g->vals.len; i++) {
+		const Param *p = g->vals.at[i]->op == OP_PARAM ? module_param(e->mod, g->vals.at[i]->a.name) : NULL;
+		for (int k = 0; k < g->vals.len && p && p->file; k++) {
+			const Param *q = g->vals.at[k]->op == OP_PARAM ? module_param(e->mod, g->vals.at[k]->a.name) : NULL;
+			if (!q || q == p || param_called(q) != p->file)
+				continue;
+			err(e, it->loc, "E0602", "`%s` reads two tensors that would be called `%s`", entry_called(it), p->file);
+			help(e, "they are of two models; `at \"..\"` gives a layer another name in the checkpoint");
+			return;
+		}
+	}
+}
+
 static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, bool dropout)
 {
 	int before = diag_errors();
@@ -410,6 +427,7 @@ static bool entry_graph_of(Elab *e, Item *it, Entry *entry, const char *suffix, 
 	note_inputs(e, entry);
 	data_feeder(e, entry);
 	run_values(e, it);
+	find_other_heads(e, it);
 	facts_frame(e, e->frame);
 	e->training = false;
 	if (!e->unsupported && !promises_kept(e, it, entry->kind))

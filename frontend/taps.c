@@ -8,8 +8,8 @@
 
 void taps_begin(Elab *e, const Entry *entry)
 {
-	bool asked = e->options && e->options->ntaps && !e->symbolic;
-	e->tapping = asked && entry->kind != ENTRY_GENERATE;
+	e->tapping = e->options && e->options->ntaps && !e->symbolic;
+	e->stepping = entry->kind == ENTRY_GENERATE;
 	e->explaining = entry->kind == ENTRY_EXPLAIN && !e->symbolic;
 	e->tapped.len = 0;
 }
@@ -48,9 +48,19 @@ static bool has_extents(const Type *t)
 	return true;
 }
 
+/* Something for each position against every other, as scores and masks: a step that sees new tokens alone does not make it. */
+static bool has_pairs(const Type *t)
+{
+	for (int i = 0; i < t->rank; i++)
+		for (int k = 0; k < i; k++)
+			if (t->dim[i] == t->dim[k] && !dim_is_const(t->dim[i], NULL))
+				return true;
+	return false;
+}
+
 static void tap(Elab *e, const char *name, Val v)
 {
-	if (v.kind != V_TENSOR || e->in_prelude || !has_extents(&v.t->type))
+	if (v.kind != V_TENSOR || e->in_prelude || !has_extents(&v.t->type) || (e->stepping && has_pairs(&v.t->type)))
 		return;
 	name = fresh(e, intern(name));
 	if (is_asked_for(e, name))

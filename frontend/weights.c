@@ -199,6 +199,25 @@ static bool is_shared(const Weight *one, const Weight *other, Expr *init)
 	return one->model != other->model && one->role == other->role && type_eq(one->type, other->type) && one->own_init == (init != NULL);
 }
 
+/* Where they have it in other extents, as heads of several tasks, checkpoints are of one of these tasks: the tensor is another. */
+static bool is_other_head(const Weight *one, const Weight *other)
+{
+	return one->model != other->model && one->role == other->role && one->type.rank == other->type.rank && !type_eq(one->type, other->type);
+}
+
+/* The weight that is called w's name and is of w's extents, or where it would be, with w's name in the module then. */
+static Weight **other_head(Elab *e, Weight *w, Expr *init)
+{
+	const char *file = w->name;
+	for (int i = 0; i < e->weights.len; i++) {
+		Weight *x = e->weights.at[i];
+		if (param_called(&e->mod->params.at[i]) == file && is_shared(x, w, init))
+			return weight_slot(e, x->name);
+	}
+	w->name = internf("%s.model%d", file, w->model);
+	return weight_slot(e, w->name);
+}
+
 void param_register(Elab *e, Weight *w, Expr *init)
 {
 	if (name_reserved(w->name)) {
@@ -207,19 +226,22 @@ void param_register(Elab *e, Weight *w, Expr *init)
 		return;
 	}
 	weight_room(e);
+	const char *called = w->name;
 	Weight **slot = weight_slot(e, w->name);
+	if (*slot && is_other_head(*slot, w))
+		slot = other_head(e, w, init);
 	if (*slot && is_shared(*slot, w, init)) {
 		w->same = *slot;
 		return;
 	}
 	if (*slot) {
-		err(e, w->loc, "E0602", "two tensors would be called `%s`", w->name);
+		err(e, w->loc, "E0602", "two tensors would be called `%s`", called);
 		note(e, (*slot)->loc, "this is the other one");
 		help(e, "`at \"..\"` gives a layer another name in the checkpoint");
 		return;
 	}
 	*slot = w;
-	Param p = { .name = w->name, .type = w->type, .decay = w->type.rank >= 2 };
+	Param p = { .name = w->name, .file = w->name == called ? NULL : called, .type = w->type, .decay = w->type.rank >= 2 };
 	set_init(&p, w, own_init(e, w, init));
 	w->own_init = init != NULL;
 	vec_push(e->arena, &e->weights, w);
@@ -279,7 +301,7 @@ static void suggest_glob(Elab *e, const char *glob)
 {
 	NameList likely = {0};
 	for (int i = 0; i < e->mod->params.len; i++) {
-		const char *like = glob_like(glob, e->mod->params.at[i].name);
+		const char *like = glob_like(glob, param_called(&e->mod->params.at[i]));
 		bool fresh = like && (likely.len == 0 || likely.at[likely.len - 1] != like);
 		if (fresh)
 			vec_push(e->arena, &likely, like);
@@ -296,7 +318,7 @@ static void warn_unmatched(Elab *e, Expr *list)
 	for (Expr *x = list; x && !e->symbolic && e->frame->unit == e->root; x = x->next) {
 		bool any = false;
 		for (int i = 0; i < e->mod->params.len; i++)
-			any |= glob_match(x->name, e->mod->params.at[i].name);
+			any |= glob_match(x->name, param_called(&e->mod->params.at[i]));
 		if (any)
 			continue;
 		warn(e, x->loc, "W0601", "no tensor is called \"%s\"", x->name);
@@ -320,7 +342,7 @@ static void apply_init(Elab *e, Stmt *s)
 	for (int i = 0; i < e->mod->params.len; i++) {
 		Weight *w = e->weights.at[i];
 		bool general = (w->role == WR_MATRIX || w->role == WR_TABLE) && !w->own_init;
-		bool wanted = s->on ? selected(&globs, w->name) : general;
+		bool wanted = s->on ? selected(&globs, param_called(&e->mod->params.at[i])) : general;
 		if (wanted && shape_fits(e, w, in, s->args->value))
 			set_init(&e->mod->params.at[i], w, in);
 	}
@@ -360,7 +382,7 @@ static void apply_no_decay(Elab *e, Stmt *s)
 		return;
 	warn_unmatched(e, s->on);
 	for (int i = 0; i < e->mod->params.len; i++)
-		if (!s->on || selected(&globs, e->mod->params.at[i].name))
+		if (!s->on || selected(&globs, param_called(&e->mod->params.at[i])))
 			e->mod->params.at[i].decay = false;
 }
 
@@ -375,7 +397,7 @@ void weights_freeze(Elab *e, Entry *entry, Stmt *s)
 		return;
 	warn_unmatched(e, s->on);
 	for (int i = 0; i < e->mod->params.len && !(entry && adapters_refused(e)); i++) {
-		if (e->weights.at[i]->role == WR_ADAPTER || !selected(&globs, e->mod->params.at[i].name))
+		if (e->weights.at[i]->role == WR_ADAPTER || !selected(&globs, param_called(&e->mod->params.at[i])))
 			continue;   /* what an adapter adds is what is trained */
 		if (entry)
 			vec_push(e->arena, &entry->frozen, i);
@@ -400,7 +422,7 @@ static void apply_fresh(Elab *e, Stmt *s)
 		return;
 	warn_unmatched(e, s->on);
 	for (int i = 0; i < e->mod->params.len; i++)
-		e->mod->params.at[i].fresh |= selected(&globs, e->mod->params.at[i].name);
+		e->mod->params.at[i].fresh |= selected(&globs, param_called(&e->mod->params.at[i]));
 }
 
 static const struct { const char *name; void (*apply)(Elab *, Stmt *); } lines[] = {

@@ -339,7 +339,8 @@ Cost graph_cost(const Graph *, DimLookup *, void *ctx);
 /* module.c: a whole program on its way to the backend */
 typedef enum InitKind { INIT_ZEROS, INIT_CONSTANT, INIT_NORMAL, INIT_UNIFORM, INIT_TRUNC_NORMAL, INIT_SINUSOIDS, INIT_COUNT } InitKind;
 typedef struct Param {
-	const char *name;                /* in the checkpoint: "h.0.attn.c_attn.weight" */
+	const char *name;                /* "h.0.attn.c_attn.weight" */
+	const char *file;                /* in checkpoints, where another model's tensor of other extents has that name here; NULL: name */
 	Type type;                       /* as stored in files; all extents constant */
 	InitKind init; double a, b;      /* CONSTANT: value a. NORMAL, TRUNC_NORMAL: mean a, deviation b. UNIFORM: [a, b). SINUSOIDS: a rows of b */
 	bool decay;                      /* weight decay applies */
@@ -374,6 +375,7 @@ typedef struct Module {
 Module *module_new(Arena *);
 bool entry_freezes(const Module *, const Entry *, const Param *);   /* as all entries or this one do */
 Param *module_param(Module *, const char *name);               /* NULL */
+const char *param_called(const Param *);                      /* in checkpoints */
 bool param_is_used(const Module *, const Param *);            /* some function of an entry reads it */
 const Setting *entry_setting(const Entry *, const char *key);  /* NULL */
 void entry_set(Module *, Entry *, const char *key, const char *text);

@@ -83,6 +83,11 @@ bool graph_is_function(const Graph *g)
 	return !dot || strcmp(dot, ".forward") != 0;
 }
 
+const char *param_called(const Param *p)
+{
+	return p->file ? p->file : p->name;
+}
+
 bool param_is_used(const Module *m, const Param *p)
 {
 	for (int i = 0; i < m->entries.len; i++)

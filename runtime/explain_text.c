@@ -34,8 +34,8 @@ static int make_ids(SnExplain *x)
 		sn_post_process(x->data.tokenizer, &a, pair ? &b : NULL, &x->ids, &x->types);
 		sn_places(x->data.tokenizer, a.n, pair ? b.n : -1, &x->places);
 	}
-	if (!code && !(a.n + b.n))
-		code = sn_fail(SN_DATA, "the text has no tokens");
+	if (!code && !x->ids.n)
+		code = sn_fail(SN_DATA, "a text without any token");
 	free(a.at);
 	free(b.at);
 	return code ? code : sn_data_check(x->o, x->data.tokenizer, &x->ids, "the text");

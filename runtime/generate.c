@@ -591,8 +591,15 @@ int sn_generate_main(const SnOptions *o)
 		code = sn_prompts_read(&prompts, sn_str(o, "prompts", "-"));
 	if (!code)
 		code = open_all(&g, checkpoint);
+	const SnStepTaps *taps = sn_taps_asked(o) ? o->entry->taps : NULL;
+	if (!code && taps)
+		code = taps->open(o, &g.m);
 	if (!code)
 		code = run(&g, &prompts);
+	if (!code && taps)
+		code = taps->write(&g.m);
+	if (taps)
+		taps->close(&g.m);
 	sn_draft_close(&g.draft);
 	sn_sampler_close(&g.sampler);
 	sn_stepper_close(&g.m);

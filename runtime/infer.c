@@ -211,6 +211,8 @@ static int open_all(Infer *f, const char *checkpoint)
 static int infer(Infer *f, const char *checkpoint)
 {
 	const char *path = sn_str(f->o, "output", NULL);
+	if (path && sn_is_json_lines(path))
+		return sn_fail(SN_USAGE, "%s: results of --inputs FILE are tensors (-o FILE.safetensors); --json prints them", path);
 	int code = open_all(f, checkpoint);
 	if (code)
 		return code;

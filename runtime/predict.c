@@ -172,7 +172,15 @@ static void note(const SnPredict *p, const char *unit)
 
 /* --- out */
 
-static int print(const SnPredict *p)
+void sn_predict_put(SnPredict *p, const SnStr *line)
+{
+	if (p->filed)
+		sn_str_add(&p->said, line->s, line->n);
+	else
+		fwrite(line->s, 1, line->n, stdout);
+}
+
+static int print(SnPredict *p)
 {
 	SnShow *show;
 	SnStr s = {0};
@@ -188,7 +196,7 @@ static int print(const SnPredict *p)
 		code = show(p, i, &s);
 		sn_str_printf(&s, "}\n");
 		if (!code)
-			fwrite(s.s, 1, s.n, stdout);
+			sn_predict_put(p, &s);
 	}
 	free(s.s);
 	return code;
@@ -235,7 +243,21 @@ static int write_file(const SnPredict *p, const char *path)
 static int show(SnPredict *p)
 {
 	const char *path = sn_str(p->o, "output", NULL);
-	return path ? write_file(p, path) : print(p);
+	return path && !p->filed ? write_file(p, path) : print(p);
+}
+
+/* A file's name says what it gets: lines, as they would be printed, or tensors. A table of another form would be neither. */
+static int choose_file(SnPredict *p, const SnPredictWay *way)
+{
+	static const char *const tables[] = {".tsv", ".csv", ".txt"};
+	const char *path = sn_str(p->o, "output", NULL), *dot = path ? strrchr(path, '.') : NULL;
+	p->filed = path && sn_is_json_lines(path);
+	if (path && way->printed && !p->filed)
+		return sn_fail(SN_USAGE, "%s: %s are JSON lines: the name of their file ends in .jsonl", path, way->printed);
+	for (size_t i = 0; dot && i < sizeof tables / sizeof *tables; i++)
+		if (!strcmp(dot, tables[i]))
+			return sn_fail(SN_USAGE, "%s: results are JSON lines (-o FILE.jsonl) or tensors (-o FILE.safetensors)", path);
+	return SN_OK;
 }
 
 void sn_predict_score(const SnPredict *p, const char *score)
@@ -276,9 +298,9 @@ static int open_model(SnPredict *p)
 static int predict(SnPredict *p, const SnPredictWay *way)
 {
 	const char *entry = p->o->entry->name;
-	if (way->printed && sn_given(p->o, "output"))
-		return sn_fail(SN_USAGE, "%s are printed: -o FILE is for the results of --inputs FILE", way->printed);
-	int code = open_texts(p);
+	int code = choose_file(p, way);
+	if (!code)
+		code = open_texts(p);
 	if (!code && way->apart && p->x.ids[1])
 		code = sn_fail(SN_USAGE, "%s has two texts apart: %s", entry, way->apart);
 	if (!code)
@@ -293,6 +315,8 @@ static int predict(SnPredict *p, const SnPredictWay *way)
 		return code;
 	run_all(p);
 	code = way->show(p);
+	if (!code && p->filed)
+		code = sn_file_replace(sn_str(p->o, "output", NULL), p->said.s, p->said.n);
 	if (!code && !sn_given(p->o, "quiet"))
 		note(p, way->unit);
 	return code;
@@ -312,6 +336,7 @@ static void close_all(SnPredict *p)
 	sn_session_close(&p->s);
 	free(p->texts);
 	free(p->lines);
+	free(p->said.s);
 }
 
 int sn_predict(SnPredict *p, const SnPredictWay *way)

@@ -91,7 +91,7 @@ static double share(const Reading *r, const SnFound *f)
 	return none ? 1 / (1 + f->sum * exp(f->best - f->none)) : 1 / (f->sum + others);
 }
 
-static void print_one(const Reading *r, int64_t i, SnStr *s)
+static void print_one(Reading *r, int64_t i, SnStr *s)
 {
 	const SnQuestion *q = &r->r.q.at[i];
 	const SnFound *f = &r->found[i];
@@ -115,7 +115,7 @@ static void print_one(const Reading *r, int64_t i, SnStr *s)
 		sn_json_number(s, f->none - f->best);
 	}
 	sn_str_printf(s, "}\n");
-	fwrite(s->s, 1, s->n, stdout);
+	sn_predict_put(&r->p, s);
 	free(answer);
 }
 
@@ -150,7 +150,7 @@ static int show(SnPredict *p)
 	for (int64_t i = 0; i < r->r.w.n; i++)
 		sn_reading_look(&r->r, i, p->out[0].rows[i], p->out[1].rows[i], r->found);
 	int code = judge(r);
-	for (int64_t i = 0; i < r->r.q.n && !code && !sn_given(p->o, "score"); i++)
+	for (int64_t i = 0; i < r->r.q.n && !code && (p->filed || !sn_given(p->o, "score")); i++)
 		print_one(r, i, &s);
 	free(s.s);
 	return code;

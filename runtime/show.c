@@ -122,6 +122,8 @@ int sn_show_find(const SnPredict *p, SnShow **show)
 	const char *entry = p->o->entry->name;
 	if (!strcmp(kind, "labels")) {
 		*show = show_labels;
+		if (p->nout == 1 && p->out[0].inner == 1)
+			return sn_fail(SN_USAGE, "%s: the model has one output, which is a number and no label", entry);
 		return fits(p, 0, SN_F32, false) && p->nout == 1 ? SN_OK : sn_fail(SN_USAGE, "%s: show=\"labels\" wants one result f32[B,C]", entry);
 	}
 	if (!strcmp(kind, "masks")) {

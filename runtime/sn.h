@@ -42,8 +42,7 @@ const char *sn_bytes_text(char buf[32], double bytes);        /* "474.7 MiB" */
 
 /* checksum.c: 64 bits over bytes, as they come or at once */
 typedef struct SnSum { uint64_t lane[4]; size_t n; char rest[32]; } SnSum;
-void sn_sum_start(SnSum *);
-void sn_sum_add(SnSum *, const void *, size_t n);
+void sn_sum_start(SnSum *), sn_sum_add(SnSum *, const void *, size_t n);
 uint64_t sn_sum_end(SnSum *);                                 /* the sum of all that was added; nothing can be added after it */
 uint64_t sn_sum(const void *, size_t n);
 
@@ -123,8 +122,7 @@ struct SnSession {
 	int64_t *costs, nalone, room; /* of the call at hand; room in `alone`, in costs */
 };
 int sn_session_open(SnSession *, const SnEntry *, int threads);
-/* What launches take at these dims: ncost pairs of flops and bytes, and room for nproduct numbers behind them. */
-void sn_costs(const SnFunction *, const int64_t *dims, int64_t *out);
+void sn_costs(const SnFunction *, const int64_t *dims, int64_t *out);   /* ncost pairs of flops and bytes of launches; room for nproduct more */
 int sn_session_start(SnSession *, const SnEntry *, const SnOptions *);   /* the same with the threads they ask for, and a profile */
 void sn_session_close(SnSession *);
 /* Runs all launches of f on all threads with s->dims. Allocates nothing. */
@@ -656,9 +654,7 @@ int sn_grads_main(const SnOptions *);                         /* train --grads-o
 int sn_example_main(const SnOptions *);                       /* --example-inputs */
 int sn_infer_main(const SnOptions *);
 void sn_json_lists(SnStr *, int dtype, const void *at, const int64_t *shape, int rank);   /* nested as the axes are; of rank 0 one number */
-int sn_init_main(const SnOptions *);
-int sn_generate_main(const SnOptions *);
-int sn_info_main(const SnOptions *);
+int sn_init_main(const SnOptions *), sn_generate_main(const SnOptions *), sn_info_main(const SnOptions *);
 void sn_version(FILE *, const SnProgram *);
 /* Learning rate of step s (0-based): linear warmup to `peak`, then by `kind` to `last` at step `steps`. */
 typedef struct SnSchedule { const char *kind; double peak, last; int64_t warmup, steps; } SnSchedule;
@@ -679,7 +675,11 @@ typedef struct SnStepper {
 	int64_t width;                /* bound of rows */
 	int64_t rows, cached, V;      /* sequences; tokens of each that are in the caches; logits a row */
 	char *spare;                  /* for reordering, made when first needed */
+	void *taps;                   /* taps_steps.c's; NULL: none are asked for */
 } SnStepper;
+/* taps_steps.c: what a generate entry with outputs "tap:<name>" points to. open: SN_USAGE; take: what the last call left; write: SN_FAIL */
+typedef struct SnStepTaps { int (*open)(const SnOptions *, SnStepper *); void (*take)(SnStepper *); int (*write)(const SnStepper *); void (*close)(SnStepper *); } SnStepTaps;
+extern const SnStepTaps sn_taps_steps;
 int sn_stepper_open(SnStepper *, SnSession *);                /* SN_FAIL */
 void sn_stepper_close(SnStepper *);
 /* Feeds encode, if there is one, with --inputs or --source, and calls it. tokenizer: for --source; may be NULL without. */
@@ -785,11 +785,9 @@ struct SnSampler {
 	int top_k;
 	uint32_t seed;
 	float *probs, *adjusted;
-	uint64_t *order;              /* V ids by descending probability, as far as asked for */
-	int32_t *end, *counts;        /* by bucket, by id */
+	uint64_t *order; int32_t *end, *counts;   /* ids by descending probability, as far as asked for; by bucket; by id */
 };
-void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
-void sn_sampler_close(SnSampler *);
+void sn_sampler_open(SnSampler *, int64_t V), sn_sampler_close(SnSampler *);   /* allocates; the settings are the caller's */
 /* Draws from logits (V): greedy at temperature 0; else softmax(logits / temperature), then the top_k most likely (0:
  * all), of them the fewest whose share reaches top_p, without those under min_p times the likeliest. */
 int32_t sn_sample(SnSampler *, const float *logits, int64_t V, int64_t position);

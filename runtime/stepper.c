@@ -240,6 +240,8 @@ static void call(SnStepper *m, const SnFunction *f, const SnSlot *tokens, const 
 const float *sn_stepper_feed(SnStepper *m, const int32_t *ids, int64_t n)
 {
 	call(m, m->step, m->tokens, ids, n);
+	if (m->taps)
+		((const SnStepTaps *)m->s->entry->taps)->take(m);
 	return (const float *)(m->s->arena + m->next->offset);
 }
 

@@ -212,9 +212,11 @@ struct SnPredict {
 	double seconds;
 	const char *checkpoint, *source;   /* NULL: random; the file that texts are of, NULL: the command line */
 	void *own;                    /* of the way */
+	bool filed;                   /* lines go to -o FILE: they wait here until all are there */
+	SnStr said;
 };
 typedef struct SnPredictWay {
-	const char *printed;          /* "tags": what is printed and has no place in a file; NULL: results may be written */
+	const char *printed;          /* "tags": what is JSON lines alone; NULL: results may be written as tensors */
 	const char *apart;            /* why two inputs of texts, each by itself, don't do; NULL: they do */
 	int (*take)(SnPredict *);     /* texts as n rows of x */
 	int (*show)(SnPredict *);     /* what came out */
@@ -223,6 +225,7 @@ typedef struct SnPredictWay {
 	const char *unit;             /* what a row is, for messages: "sentences" */
 } SnPredictWay;
 int sn_predict(SnPredict *, const SnPredictWay *);            /* all of it, from o and own; closes it but for own */
+void sn_predict_put(SnPredict *, const SnStr *line);          /* to standard output, or to -o FILE.jsonl */
 void sn_predict_score(const SnPredict *, const char *score);  /* to standard output where --score asks for it, else to standard error */
 int64_t sn_out_length(const SnPredict *, const SnOut *, int64_t i);   /* of example i: how many tokens or masks, 1 */
 char *sn_predict_place(const SnPredict *, int64_t i);         /* "texts.txt:3", malloc'ed */

@@ -151,7 +151,7 @@ static void put_word(const Tagging *t, int64_t i, const char *text, int64_t *byt
 	free(copy);
 }
 
-static void print(const Tagging *t)
+static void print(Tagging *t)
 {
 	SnStr s = {0};
 	for (int64_t row = 0; row < t->w.n; row++) {
@@ -170,7 +170,7 @@ static void print(const Tagging *t)
 			put_word(t, i, text, &bytes, &chars, &s);
 		}
 		sn_str_printf(&s, "]}\n");
-		fwrite(s.s, 1, s.n, stdout);
+		sn_predict_put(&t->p, &s);
 	}
 	free(s.s);
 }
@@ -198,7 +198,7 @@ static int show(SnPredict *p)
 	Tagging *t = p->own;
 	take_tags(t);
 	int code = judge(t);
-	if (!code && !sn_given(p->o, "score"))
+	if (!code && (p->filed || !sn_given(p->o, "score")))
 		print(t);
 	return code;
 }

@@ -51,11 +51,11 @@ static int no_such_metric(const SnOptions *o, const SnFunction *f, const SnInput
 
 /* --- an entry of its own */
 
-static const SnTensor *param_named(const SnEntry *e, const char *name)
+static const SnTensor *param_like(const SnEntry *e, const SnTensor *like)
 {
 	const SnTensor *t = e->tensors;
 	for (int64_t i = 0; i < e->ntensor; i++)
-		if (t[i].kind == 0 && !strcmp(t[i].name, name))
+		if (t[i].kind == 0 && !strcmp(t[i].name, like->name) && t[i].bytes == like->bytes)
 			return &t[i];
 	return NULL;
 }
@@ -64,7 +64,7 @@ static int open_own(SnValidation *v, const SnOptions *o, const SnEntry *e)
 {
 	const SnTensor *t = e->tensors;
 	for (int64_t i = 0; i < e->ntensor; i++)
-		if (t[i].kind == 0 && !param_named(o->entry, t[i].name))
+		if (t[i].kind == 0 && !param_like(o->entry, &t[i]))
 			return sn_fail(SN_USAGE, "%s can't be validated by %s: it has the parameter %s, which is not trained", sn_text(o->entry->name),
 			               sn_text(e->name), sn_text(t[i].name));
 	int code = sn_session_start(&v->own, e, o);
@@ -78,7 +78,7 @@ static void copy_weights(SnValidation *v)
 	const SnTensor *t = v->own.entry->tensors;
 	for (int64_t i = 0; i < v->own.entry->ntensor; i++)
 		if (t[i].kind == 0) {
-			const char *from = v->trained->arena + param_named(v->trained->entry, t[i].name)->offset;
+			const char *from = v->trained->arena + param_like(v->trained->entry, &t[i])->offset;
 			if (t[i].external)
 				sn_external_at(&v->own, &t[i], from);
 			else

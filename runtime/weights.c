@@ -19,7 +19,7 @@ typedef struct Match {
 	int nparam, nrenamed;
 	bool kept;                    /* some are read where the file has them, while the session lives */
 	const char *add, *strip;      /* file's name = add + (parameter's name less strip) */
-	SnStr *lacks;                 /* only this is asked: names of parameters without a tensor */
+	SnStr *lacks;                 /* only this is asked: names of parameters without a tensor of their shape */
 } Match;
 
 /* What takes weights. s NULL: they are only matched. */
@@ -318,7 +318,7 @@ static void list_missing(const Match *m)
 {
 	int n = 0;
 	for (int i = 0; i < m->nparam; i++)
-		if (!m->found[i] && !m->params[i]->adapter && n++ < SHOWN / 2)
+		if ((!m->found[i] || !same_shape(m->params[i], m->found[i])) && !m->params[i]->adapter && n++ < SHOWN / 2)
 			sn_str_printf(m->lacks, "%s%s", n > 1 ? ", " : "", sn_text(m->params[i]->name));
 	if (n > SHOWN / 2)
 		sn_str_printf(m->lacks, " and %d more", n - SHOWN / 2);

@@ -37,6 +37,15 @@ sed -E 's/^\{"text":"([^"]*)","label":"([^"]*)".*/\1\t\2/' "$tb/said" > "$tb/sai
 cut -f2 "$tb/dev.tsv" | sed 1d > "$tb/asked"
 check "each at its place" sh -c "cut -f1 $tb/said.tsv | cmp - $tb/asked"
 check "nine of ten are right" sh -c "cut -f3 $tb/dev.tsv | sed 1d | paste - $tb/said.tsv | awk -F'\t' '{ n += \$1 == \$3 } END { exit !(n >= 72) }'"
+check "predictions to a file of lines" "$bert" classify -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q -o "$tb/said.jsonl"
+check "are what is printed" cmp "$tb/said" "$tb/said.jsonl"
+exits "none where no directory is" 1 'none/x.jsonl.tmp: No such' "$bert" classify -m "$tb/run-1" x -o "$tb/none/x.jsonl"
+exits "nor in a table of another form" 2 'x.tsv: results are JSON lines \(-o FILE.jsonl\) or tensors' "$bert" classify -m "$tb/run-1" x -o "$tb/x.tsv"
+check "scores as tensors" "$bert" classify -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q -o "$tb/said.st"
+check "one for each text and label" test "$("$build/tools/tensors" print "$tb/said.st" result | tr ' ' '\n' | sed 1,3d | wc -l)" = 160
+exits "no lines of a file of tensors" 2 'results of --inputs FILE are tensors' "$bert" classify -m "$tb/run-1" -i "$tb/said.st" -o "$tb/x.jsonl"
+exits "an empty text is one" 0 '^\{"text":"","label":"' "$bert" classify -m "$tb/run-1" "" -q
+exits "but not without a token" 3 'text 1: a text without any token' "$bert" classify --random --tokenizer byte "" -q
 sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
 check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
 # Metrics of a whole set against sums by hand, over three calls of 32; half of the answers are made wrong so that they are not all 1.
@@ -80,6 +89,17 @@ awk -F'\t' 'BEGIN { OFS = "\t" } NR > 1 { $3 = 1 } 1' "$tb/pairs.tsv" > "$tb/sam
 exits "no correlation with what never varies" 0 '"pearson":null,"spearman":null' "$bert" eval regressor -m "$tb/reg" --data "$tb/same.tsv" -q --json
 check "ranks decide" "$bert" regressor --data "$tb/pairs.tsv" --tokenizer "$tb/tokenizer.json" --steps 4 --validate-every 2 --valid-fraction 0.2 --best spearman --out "$tb/ranks"
 check "and are kept" grep -q '"val_loss".*"spearman":-*[01]' "$tb/ranks/metrics.jsonl"
+check "its head is of one number, whatever C is" sh -c "'$build/tools/tensors' print $tb/reg/last/model.safetensors | grep -qE '^classifier.weight F32 \[1,48\]'"
+check "it goes on" "$bert" regressor --resume "$tb/reg" --steps 5 -q
+"$build/tools/tensors" print "$tb/reg/last/optimizer.safetensors" > "$tb/moments"
+check "with moments of the checkpoint's names" test "$(grep -cE '^[mv].classifier.(weight|bias) F32 \[1[],]' "$tb/moments")" = 4
+exits "no classifier tells a number" 3 'classifier.weight: the model has \[1,48\], the file F32 \[2,48\]' "$bert" regress -m "$tb/run-1" "a"
+exits "and no regressor a class" 3 'classifier.weight: the model has \[2,48\], the file F32 \[1,48\]' "$bert" classify -m "$tb/reg" "a"
+exits "why a number" 0 'the weights are those of explain_regress' "$bert" explain -m "$tb/reg" "a"
+check "bert of one label" "$sinter" build models/bert.sinter --preset nano --set C=1 --entry classify,regress -o "$tb/one-label"
+"$bert" regress -m "$tb/reg" "great day" -q > "$tb/of-two"
+check "tells the same number" sh -c "'$tb/one-label' regress -m $tb/reg 'great day' -q | cmp - $tb/of-two"
+exits "and no label" 2 'classify: the model has one output, which is a number and no label' "$tb/one-label" classify -m "$tb/reg" "great day"
 
 no="--tokenizer $tb/tokenizer.json --steps 1 --out $tb/never"
 exits "a column that is not there" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" classifier --data "$tb/train.tsv" $no

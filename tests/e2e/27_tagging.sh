@@ -72,7 +72,9 @@ echo bob > "$tg/bad.txt"
 exits "texts have no tags" 2 'two columns with a blank line behind each sentence' "$tg/bert" tagger --data "$tg/bad.txt" $no
 exits "nothing to judge" 3 'wants --data with tags' "$tg/bert" tag -m "$tg/run-1" --data "$tg/bad.txt" --score
 exits "blanks have no words" 3 'text 1: no words in it' "$tg/bert" tag -m "$tg/run-1" "  "
-exits "tags are no tensors" 2 "tags are printed" "$tg/bert" tag -m "$tg/run-1" bob -o "$tg/never.st"
+check "tags as a file" "$tg/bert" tag -m "$tg/run-1" --data "$tg/dev.conll" --score -q -o "$tg/told.jsonl"
+check "a line a sentence" test "$(grep -c '^{"words":' "$tg/told.jsonl")" = "$(grep -c . "$tg/dev.jsonl")"
+exits "tags are no tensors" 2 "never.st: tags are JSON lines: the name of their file ends in .jsonl" "$tg/bert" tag -m "$tg/run-1" bob -o "$tg/never.st"
 exits "nothing to tag" 2 'give a text, --data FILE' "$tg/bert" tag -m "$tg/run-1"
 printf 'words\n' > "$tg/x.tsv"
 exits "a table of texts is none of words" 3 'a word and its tag are wanted' "$tg/bert" tagger --data "$tg/x.tsv" $no

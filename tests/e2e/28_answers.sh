@@ -81,7 +81,8 @@ wrong '{"question": "Who?", "context": " ", "answers": []}'
 exits "a context of no words" 3 'bad.jsonl:1: a context without any token' "$qa/bert" reader --data "$qa/bad.jsonl" $no
 echo '{"data": [{"paragraphs": [{"qas": [{"id": "x", "question": "y"}]}]}]}' > "$qa/bad.json"
 exits "SQuAD's JSON without a context" 3 'bad.json: question x: no "context"' "$qa/bert" answer -m "$qa/run" --data "$qa/bad.json"
-exits "answers are no tensors" 2 "answers are printed" "$qa/bert" answer -m "$qa/run" "Who?" Bob -o "$qa/never.st"
+check "answers as a file" sh -c "'$qa/bert' answer -m $qa/run --data $qa/dev.jsonl -q -o $qa/told.jsonl && cmp $qa/a $qa/told.jsonl"
+exits "answers are no tensors" 2 "answers are JSON lines" "$qa/bert" answer -m "$qa/run" "Who?" Bob -o "$qa/never.st"
 exits "a question alone" 2 'wants a question and a context' "$qa/bert" answer -m "$qa/run" "Who?"
 exits "a stride without an end" 2 'stride 60: windows have room for' "$qa/bert" answer -m "$qa/run" "Who?" "$far" --stride 60
 exits "a table" 2 'questions are JSON lines' "$qa/bert" reader --data "$qa/x.tsv" $no

@@ -63,3 +63,53 @@ check "with taps" graph "$taps/tapped.g" --tap 'half.*' --tap M.h
 check "taps are outputs, nine of them" test "$(grep -c 'name="tap:' "$taps/tapped.g") $(grep -c 'tap:' "$taps/plain.g")" = "9 0"
 check "and nothing else in a graph" sh -c "grep -v 'name=\"tap:' $taps/tapped.g | cmp - $taps/plain.g"
 check "so a program without has none of their names" sh -c "! grep -aq 'tap:half' $taps/plain && grep -aq 'tap:half' $taps/m"
+
+# A generate entry's step sees new tokens alone: its values are put together of all calls, and are those of one call over the whole.
+cat > "$taps/g.sinter" <<'END'
+config { V: dim = 40; D: dim = 12; H: dim = 2; K: dim = D / H }
+dim B, T <= 32
+block Layer(x: [B,T,D]) -> [B,T,D] {
+  q, k, v: linear(D -> [H,K])
+  o:       linear([H,K] -> D)
+  norm:    layernorm(D)
+  y = norm(x)
+  near = q(y) @ transpose(k(y))
+  return x + o(attention(q(y), k(y), v(y), mask=causal)) + o(attention(q(y), k(y), v(y), mask=causal & window(3)))
+}
+model M(tokens: id(V)[B,T]) -> [B,T,V] {
+  wte:   embedding(V -> D)
+  wpe:   embedding(32 -> D)
+  layer: repeat 2 of Layer
+  x = layer(wte(tokens) + wpe(positions(T)))
+  return unembed(x, wte)
+}
+generate(tokens: id(V)[B,T]) {
+  logits = M(tokens)[:, -1]
+  next   logits
+  chunk  4
+  sample beam(2)
+}
+infer whole(tokens: id(V)[B,T]) {
+  logits = M(tokens)[:, -1]
+  return logits
+}
+END
+check "a generate entry with taps" "$sinter" build --tap 'layer*' --tap 'M*' --tap 'w*' --tap logits "$taps/g.sinter" -o "$taps/g"
+step="$taps/g generate --random --seed 4 --beam 1 -q --ids --prompt-ids 3,9,27,1,4,16,24,32,8"
+check "generates and writes them" sh -c "$step -n 6 --taps '$taps/steps.st' > '$taps/ids'"
+exits "what it generates is what it was" 0 "^$(cat "$taps/ids")$" $step -n 6
+check "the prompt in three calls, then five tokens" test "$("$tensors" print "$taps/steps.st" layer.1 | grep -o 'F32 \[[^]]*\]')" = "F32 [1,14,12]"
+"$tensors" write "$taps/ids.st" tokens I32 1,14 "$(cut -d' ' -f1-14 "$taps/ids" | tr ' ' ',')"
+check "one call over the whole sequence" "$taps/g" whole --random --seed 4 -q -i "$taps/ids.st" --taps "$taps/whole.st" -o "$taps/none.st"
+check "has the same values" "$tensors" near "$taps/steps.st" "$taps/whole.st" 1e-5
+check "of as many names, the last logits among them" test "$("$tensors" print "$taps/steps.st" | wc -l) $("$tensors" print "$taps/steps.st" logits | cut -d' ' -f3)" = "$("$tensors" print "$taps/whole.st" | wc -l) [1,40]"
+check "some of them" sh -c "$step -n 2 --tap 'layer.0' --taps '$taps/one.st' > /dev/null && test \$('$tensors' print '$taps/one.st' | wc -l) = 1"
+exits "no such tap" 2 '--tap nothing: generate has no tap of such a name' $step --tap nothing
+exits "not of several sequences" 2 'the values of one sequence: .* with --beam 1' $step --beam 2 --taps "$taps/never.st"
+printf 'a\nb\n' > "$taps/lines"
+exits "nor of several prompts" 2 'the values of one sequence: it goes with one prompt' "$taps/g" generate --random --tokenizer byte --prompts "$taps/lines" --taps "$taps/never.st"
+check "nothing was written" test ! -e "$taps/never.st"
+check "what is of pairs of positions has no name there" sh -c "'$sinter' names --values '$taps/g.sinter' | awk '/^[a-z]/ { e = \$1 } /near/ { print e }' | sort -u | grep -qx whole && ! '$sinter' names --values --entry generate '$taps/g.sinter' | grep -q near"
+check "a program without taps" "$sinter" build --entry generate "$taps/g.sinter" -o "$taps/gp"
+exits "says how to have them" 2 'generate has no taps: values are named when it is built, .sinter build --tap NAME' "$taps/gp" generate --random --ids --prompt-ids 1 --taps "$taps/never.st"
+check "and has none of their code" sh -c "grep -aq 'the values of one sequence' '$taps/g' && ! grep -aq 'the values of one sequence' '$taps/gp'"

@@ -20,7 +20,7 @@ TASKS = {"classify": "sequence", "regress": "sequence", "tag": "tokens", "answer
 # name: kind, entry, labels
 CASES = {f"{kind}-{task}-{labels}": (kind, task, labels)
          for kind in KINDS for task, labels in (("classify", 2), ("classify", 3), ("regress", 1), ("tag", 5), ("answer", 2))}
-CASES["bert-old-names"] = ("bert", "classify", 3)
+CASES |= {"bert-old-names": ("bert", "classify", 3), "bert-regress-beside-three-labels": ("bert", "regress", 1)}
 
 
 def head_shapes(kind, task, labels):
@@ -148,7 +148,7 @@ def compare(build, directory, name):
     if entry in ("classify", "tag"):
         want = want.softmax(-1)
     hub.run(build + "/sinter", "build", f"{encoders.HERE}/../../models/{kind}.sinter", "--config", folder + "/config.json", "--precision", "f32",
-            "--entry", entry, "-o", exe)
+            "--entry", entry, "-o", exe, *(("--set", "C=3") if "beside" in name else ()))
     errors = [by_ids(exe, folder, entry, x, want)]
     if entry in ("classify", "regress"):
         errors.append(by_text(exe, folder, entry, rows, names, want))
