@@ -111,7 +111,7 @@ static int open_outs(SnPredict *p)
 	const SnSlot *s = p->run->slots;
 	int code = SN_OK;
 	for (int64_t i = 0; i < p->run->nslot && !code; i++)
-		if (s[i].output)
+		if (s[i].output && !sn_is_tap(&s[i]))
 			code = open_out(p, &s[i]);
 	return code;
 }
@@ -136,6 +136,8 @@ static int64_t rows_of(const SnPredict *p, const int64_t *order, int64_t at, int
 {
 	enum { WORTH = 256, PART = 16 };
 	int64_t T = sn_texts_length(&p->x, order[at]), n = 0, sum = 0;
+	if (sn_taps_asked(p->o))
+		return p->n;
 	for (; n < most && at + n < p->n; n++) {
 		int64_t more = sum + sn_texts_length(&p->x, order[at + n]), all = T * (n + 1);
 		if (T * n >= WORTH && (all - more) * PART > all)
@@ -145,10 +147,28 @@ static int64_t rows_of(const SnPredict *p, const int64_t *order, int64_t at, int
 	return n;
 }
 
+/* Taps are of the last call, so that there may be but one, and its rows are the texts as they were given. */
+static int check_taps(const SnPredict *p)
+{
+	int64_t most = sn_bound(p->o->entry, "B");
+	if (!sn_taps_asked(p->o) || p->n <= most)
+		return SN_OK;
+	return sn_fail(SN_USAGE, "taps are of one call, of %lld at most, and there are %lld: give fewer, or build it with --set %s.B=%lld", (long long)most,
+	               (long long)p->n, sn_text(p->o->entry->name), (long long)p->n);
+}
+
+static int64_t *order_of(const SnPredict *p)
+{
+	int64_t *order = sn_texts_sorted(&p->x, 0, p->n);
+	for (int64_t i = 0; i < p->n && sn_taps_asked(p->o); i++)
+		order[i] = i;
+	return order;
+}
+
 static void run_all(SnPredict *p)
 {
 	double started = sn_clock();
-	int64_t *order = sn_texts_sorted(&p->x, 0, p->n), most = sn_bound(p->o->entry, "B");
+	int64_t *order = order_of(p), most = sn_bound(p->o->entry, "B");
 	for (int64_t at = 0, n; at < p->n; at += n) {
 		n = rows_of(p, order, at, most);
 		sn_texts_fill(&p->x, &p->s, order + at, n);
@@ -306,6 +326,8 @@ static int predict(SnPredict *p, const SnPredictWay *way)
 	if (!code)
 		code = way->take(p);
 	if (!code)
+		code = check_taps(p);
+	if (!code)
 		code = sn_data_check(p->o, p->x.tokenizer, &p->x.pool, p->source ? p->source : "the text");
 	if (!code)
 		code = open_model(p);
@@ -314,7 +336,9 @@ static int predict(SnPredict *p, const SnPredictWay *way)
 	if (code)
 		return code;
 	run_all(p);
-	code = way->show(p);
+	code = sn_taps_asked(p->o) ? ((SnTapsWrite *)p->o->entry->taps)(p->o, &p->s, p->run) : SN_OK;
+	if (!code)
+		code = way->show(p);
 	if (!code && p->filed)
 		code = sn_file_replace(sn_str(p->o, "output", NULL), p->said.s, p->said.n);
 	if (!code && !sn_given(p->o, "quiet"))

@@ -113,3 +113,16 @@ check "what is of pairs of positions has no name there" sh -c "'$sinter' names -
 check "a program without taps" "$sinter" build --entry generate "$taps/g.sinter" -o "$taps/gp"
 exits "says how to have them" 2 'generate has no taps: values are named when it is built, .sinter build --tap NAME' "$taps/gp" generate --random --ids --prompt-ids 1 --taps "$taps/never.st"
 check "and has none of their code" sh -c "grep -aq 'the values of one sequence' '$taps/g' && ! grep -aq 'the values of one sequence' '$taps/gp'"
+
+# Texts: one call's values, in the order of the texts; the results are what they are without.
+check "a program that takes texts" "$sinter" build models/bert.sinter --preset nano --entry encode,tag --set C=2 --set encode.B=4 --tap 'bert.*.layer.1' -o "$taps/bert"
+texts="$taps/bert encode --random --tokenizer byte -q"
+check "tells of texts what it told" sh -c "$texts abcdef | grep -qE '^.\"text\":\"abcdef\",\"result\":[^}]*.\$' && test ! -e taps.safetensors"
+printf 'abcd\nab\nabcdefgh\n' > "$taps/texts.txt"
+check "and writes the values" $texts --data "$taps/texts.txt" -o "$taps/te.st" --taps "$taps/tv.st"
+check "one of the three" test "$("$tensors" print "$taps/tv.st" | wc -l) $("$tensors" print "$taps/tv.st" | grep -oE '\[[0-9,]+\]' | head -n 1)" = "1 [3,8,48]"
+check "whose last layer is the result" test "$(got "$taps/te.st" result | tr ' ' '\n' | head -n 192)" = "$(got "$taps/tv.st" bert.encoder.layer.1 | tr ' ' '\n' | head -n 192)"
+check "in the texts' order" test "$(got "$taps/te.st" result | tr ' ' '\n' | sed -n 769,1152p)" = "$(got "$taps/tv.st" bert.encoder.layer.1 | tr ' ' '\n' | sed -n 769,1152p)"
+exits "no such tap of texts" 2 '--tap nothing: encode has no tap of such a name' $texts ab --tap nothing
+printf 'a\nb\nc\nd\ne\n' > "$taps/texts.txt"
+exits "more texts than a call takes" 2 'taps are of one call, of 4 at most, and there are 5: .*--set encode.B=5' $texts --data "$taps/texts.txt" --taps "$taps/never.st"
