@@ -250,7 +250,7 @@ static void narrow_tiles(Contract *c)
 	int last = last_vectors(c);
 	for (int v = 1; v < g->t->nr / g->t->lanes; v++)
 		if (!last || v == last)
-			c->narrow_fn[v] = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS, .vectors = v });
+			c->narrow_fn[v] = gen_tile_function(g, (TileKind){ .rows = c->left == ROWS, .strided = c->strided && g->t->masks, .vectors = v });
 }
 
 static void left_operand(Contract *c, Value *v)
@@ -342,14 +342,15 @@ static LLVMValueRef panel_slot(Contract *c, LLVMValueRef j)
 /* A panel's block at `at`, rows ldb floats apart. Where `packs` (i1; NULL: never) the first tile is to bring it there from src. */
 typedef struct Right { LLVMValueRef at, ldb, src, packs, cols; } Right;
 
-/* A low tile that alone reads a whole panel has it from where it lies, a first tile of full size packs it on the way. */
+/* A low tile that alone reads a panel has it from where it lies, if its last vector is whole or masked; a first tile of full size packs it on the way. */
 static LLVMValueRef without_packing(Contract *c, const Task *t, Right *r, LLVMValueRef here)
 {
 	Gen *g = c->g;
 	LLVMValueRef mr = gen_i64(g, g->t->mr), whole = LLVMBuildICmp(g->b, LLVMIntEQ, r->cols, gen_i64(g, g->t->nr), "");
 	LLVMValueRef full = LLVMBuildICmp(g->b, LLVMIntSGE, gen_sub(g, c->m, gen_mul(g, t->tile, mr)), mr, "");
 	LLVMValueRef alone = LLVMBuildICmp(g->b, LLVMIntEQ, gen_sub(g, t->stop, t->block), gen_i64(g, 1), "");
-	LLVMValueRef low = LLVMBuildAnd(g->b, LLVMBuildAnd(g->b, whole, alone, ""), LLVMBuildNot(g->b, full, ""), "");
+	LLVMValueRef narrow = LLVMBuildICmp(g->b, LLVMIntSLE, r->cols, gen_i64(g, g->t->masks ? g->t->nr - g->t->lanes : 0), "");
+	LLVMValueRef low = LLVMBuildAnd(g->b, LLVMBuildAnd(g->b, LLVMBuildOr(g->b, whole, narrow, ""), alone, ""), LLVMBuildNot(g->b, full, ""), "");
 	if (c->right_fn)
 		r->packs = LLVMBuildAnd(g->b, here, LLVMBuildAnd(g->b, whole, full, ""), "");
 	if (!c->strided)
@@ -498,7 +499,7 @@ static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i,
 {
 	Gen *g = c->g;
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "multiplied");
-	LLVMValueRef args[TILE_PARAMS + 2];
+	LLVMValueRef args[TILE_PARAMS + 3];
 	memcpy(args, in, sizeof *in * TILE_PARAMS);
 	if (r->packs) {
 		LLVMValueRef first = LLVMBuildICmp(g->b, LLVMIntEQ, i, t->tile, "");
@@ -508,10 +509,12 @@ static void multiply(Contract *c, const Task *t, const Right *r, LLVMValueRef i,
 	}
 	args[TILE_PARAMS] = h;
 	args[TILE_PARAMS + 1] = r->ldb;
+	args[TILE_PARAMS + 2] = r->cols;
+	int more = c->strided ? 2 : 0;
 	for (int v = 1; v < MAX_VECTORS; v++)
 		if (c->narrow_fn[v])
-			call_if(g, LLVMBuildICmp(g->b, LLVMIntSLE, r->cols, gen_i64(g, v * g->t->lanes), ""), c->narrow_fn[v], args, TILE_PARAMS + 1, done);
-	call_if(g, NULL, c->tile_fn, args, TILE_PARAMS + 1 + c->strided, done);
+			call_if(g, LLVMBuildICmp(g->b, LLVMIntSLE, r->cols, gen_i64(g, v * g->t->lanes), ""), c->narrow_fn[v], args, TILE_PARAMS + 1 + (g->t->masks ? more : 0), done);
+	call_if(g, NULL, c->tile_fn, args, TILE_PARAMS + 1 + more, done);
 }
 
 /* The tile's block of k as the tile function reads it. */

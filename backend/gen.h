@@ -230,8 +230,8 @@ void gen_prefetch(Gen *, LLVMValueRef ptr, int level);          /* a line, for r
  * element (r, k) is at k*lda + r, or r*lda + k if kind.rows; lda is h but for rows and kind.apart. b: a right panel's k-th
  * row on; acc: rows of nr floats, aligned to a vector as b is. Every TILE_UNROLL steps a line is prefetched into the
  * second-level cache, at right, right + rstep bytes, ..: any address will do. kind.lines: so many (0: one).
- * kind.vectors: only so many of a row are computed (0: all). kind.strided: another parameter behind h, the floats from a row of B to its
- * next, which lower tiles read wherever it is; a full one has B in panel order. */
+ * kind.vectors: only so many of a row are computed (0: all). kind.strided: two more parameters behind h, the floats from a row of B to its
+ * next and the columns it has, to which the last of kind.vectors is masked: low tiles then read it wherever it is; a full one has B in panel order. */
 typedef struct TileKind { bool rows, packs_right, apart, strided; int lines, vectors; } TileKind;
 enum { TILE_UNROLL = 4, TILE_PARAMS = 8, LOW_ROWS = 4 };       /* PARAMS: before h; LOW_ROWS: up to so many take one pass over B */
 LLVMValueRef gen_tile_function(const Gen *, TileKind);

@@ -19,7 +19,7 @@ typedef struct Micro {
 	LLVMValueRef a, lda, b, k, acc, first, right, rstep;   /* parameters */
 	LLVMValueRef row[MAX_ROWS];                 /* A's rows, of kind.rows */
 	LLVMValueRef src, sk;                       /* of a tile that packs: where B's rows come from; else NULL */
-	LLVMValueRef ldb;                           /* floats from B's row to its next: nr, but for kind.strided */
+	LLVMValueRef ldb, last;                     /* floats from B's row to its next: nr, but for kind.strided; lanes that its last vector has (NULL: all) */
 } Micro;
 
 static void copy_attribute(const Gen *g, LLVMValueRef fn, const char *key)
@@ -108,7 +108,10 @@ static void right_row(Micro *m, LLVMValueRef *row, LLVMValueRef b, LLVMValueRef 
 	for (int v = 0; v < m->nv; v++) {
 		if (ahead && v * lanes * 4 % 64 == 0)
 			gen_prefetch(g, gen_at(g, ahead, gen_i64(g, v * lanes), 4), 1);
-		row[v] = load_vector(g, src ? src : b, v * lanes, ahead ? 4 : lanes * 4);
+		if (m->last && v == m->nv - 1)
+			row[v] = gen_load(g, DT_F32, gen_at(g, b, gen_i64(g, v * lanes), 4), lanes, m->last);
+		else
+			row[v] = load_vector(g, src ? src : b, v * lanes, ahead ? 4 : lanes * 4);
 		if (src)
 			store_vector(g, row[v], b, v * lanes);
 	}
@@ -317,12 +320,20 @@ static const char *kind_name(TileKind kind)
 	return internf("%s%s%s%s%s", kind.rows ? "_rows" : "", kind.apart ? "_apart" : "", from, lines, vectors);
 }
 
-/* void (a, lda, b, k, acc, first, right, rstep[, src, sk][, ldb]) for h rows. */
+/* The first n of 1..lanes, by arithmetic on a word: no table to load. */
+static LLVMValueRef lanes_below(Gen *g, LLVMValueRef n)
+{
+	LLVMTypeRef bits = LLVMIntTypeInContext(g->ctx, (unsigned)g->t->lanes);
+	LLVMValueRef above = LLVMBuildShl(g->b, gen_i64(g, -1), n, "");
+	return LLVMBuildBitCast(g->b, LLVMBuildTrunc(g->b, LLVMBuildNot(g->b, above, ""), bits, ""), g->vm, "");
+}
+
+/* void (a, lda, b, k, acc, first, right, rstep[, src, sk][, ldb, cols]) for h rows. */
 static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 {
 	char name[64], params[16];
 	snprintf(name, sizeof name, "sn_tile%dx%d%s", h, outer->t->nr, kind_name(kind));
-	snprintf(params, sizeof params, "pipipipi%s%s", kind.packs_right ? "pi" : "", kind.strided ? "i" : "");
+	snprintf(params, sizeof params, "pipipipi%s%s", kind.packs_right ? "pi" : "", kind.strided ? "ii" : "");
 	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name);
 	if (fn)
 		return fn;
@@ -336,7 +347,9 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 		m.src = LLVMGetParam(g->fn, n++);
 		m.sk = LLVMGetParam(g->fn, n++);
 	}
-	m.ldb = kind.strided ? LLVMGetParam(g->fn, n) : gen_i64(g, g->t->nr);
+	m.ldb = kind.strided ? LLVMGetParam(g->fn, n++) : gen_i64(g, g->t->nr);
+	if (kind.strided && kind.vectors)
+		m.last = lanes_below(g, LLVMBuildNSWSub(g->b, LLVMGetParam(g->fn, n), gen_i64(g, (m.nv - 1) * g->t->lanes), ""));
 	if (!kind.rows && !kind.apart && h == g->t->mr)
 		m.lda = gen_i64(g, h);
 	if (kind.rows)
@@ -350,11 +363,11 @@ static LLVMValueRef micro_kernel(const Gen *outer, int h, TileKind kind)
 	return gen_helper_end(g);
 }
 
-/* n rows of a low tile from `row` on; p: the parameters, ldb behind. */
+/* n rows of a low tile from `row` on; p: the parameters, of kind.strided two more. */
 static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef row, LLVMValueRef n, TileKind kind)
 {
 	LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "rows_done");
-	LLVMValueRef way = LLVMBuildSwitch(g->b, n, done, LOW_ROWS), in[TILE_PARAMS + 1];
+	LLVMValueRef way = LLVMBuildSwitch(g->b, n, done, LOW_ROWS), in[TILE_PARAMS + 2];
 	for (int h = 1; h <= LOW_ROWS && h < g->t->mr; h++) {
 		LLVMBasicBlockRef here = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "height");
 		LLVMAddCase(way, gen_i64(g, h), here);
@@ -362,7 +375,7 @@ static void low_rows(Gen *g, LLVMValueRef *p, LLVMValueRef row, LLVMValueRef n, 
 		memcpy(in, p, sizeof in);
 		in[0] = gen_at(g, p[0], kind.rows ? times(g, row, p[1]) : row, 4);
 		in[4] = gen_at(g, p[4], times(g, row, gen_i64(g, g->t->nr)), 4);
-		gen_helper_call(g, micro_kernel(g, h, kind), in, TILE_PARAMS + kind.strided);
+		gen_helper_call(g, micro_kernel(g, h, kind), in, TILE_PARAMS + 2 * kind.strided);
 		LLVMBuildBr(g->b, done);
 	}
 	LLVMPositionBuilderAtEnd(g->b, done);
@@ -390,17 +403,17 @@ static const char *tile_name(const Gen *g, TileKind kind)
 LLVMValueRef gen_tile_function(const Gen *outer, TileKind kind)
 {
 	const char *name = tile_name(outer, kind);
-	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS + 1] = { 0 };
+	LLVMValueRef fn = LLVMGetNamedFunction(outer->mod, name), p[TILE_PARAMS + 2] = { 0 };
 	TileKind whole = kind;
 	whole.strided = false;
 	if (fn)
 		return fn;
-	Gen s = gen_helper_begin(outer, name, kind.strided ? "pipipipiii" : "pipipipii"), *g = &s;
+	Gen s = gen_helper_begin(outer, name, kind.strided ? "pipipipiiii" : "pipipipii"), *g = &s;
 	for (unsigned i = 0; i < TILE_PARAMS; i++)
 		p[i] = LLVMGetParam(g->fn, i);
 	LLVMValueRef h = LLVMGetParam(g->fn, TILE_PARAMS);
-	if (kind.strided)
-		p[TILE_PARAMS] = LLVMGetParam(g->fn, TILE_PARAMS + 1);
+	for (unsigned i = 0; i < 2 && kind.strided; i++)
+		p[TILE_PARAMS + i] = LLVMGetParam(g->fn, TILE_PARAMS + 1 + i);
 	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "full");
 	LLVMBasicBlockRef low = LLVMAppendBasicBlockInContext(g->ctx, g->fn, "low");
 	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntEQ, h, gen_i64(g, g->t->mr), ""), full, low);

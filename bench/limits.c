@@ -1,5 +1,6 @@
 /* limits.c: what this machine can do at most: multiply-adds of f32 and of bf16 and int8 as it multiplies them fastest, in registers; and
- * reading memory that no cache holds, or (`again`) so many bytes again and again, from the caches that hold them. Each figure is the best of a few short runs on all threads: called in turns with what it is to judge.
+ * reading memory that no cache holds, or (`again`) so many bytes again and again, from the caches that hold them. Each figure is
+ * the best of a few short runs on all threads: called in turns with what it is to judge.
  * Prints one JSON object a limit: {"limit": NAME, "value": GFLOP/s or GB/s, "by": HOW}; nothing for what the machine has not.
  * Usage: limits [-t threads] [-T target] [-b bytes] [f32|bf16|int8|read|again ...] */
 #include "bench/bundle.h"

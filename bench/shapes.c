@@ -7,7 +7,8 @@
  * of a cache that holds so many bytes, and an empty launch on top, over the time taken. In GFLOP/s, one column would have a cliff to two.
  * Prints the shapes furthest below their neighbours, with -b below the faster of OpenBLAS and oneDNN, and the shares' quantiles by form.
  * Usage: shapes [-b] [-c shapes] [-s seed] [-g GFLOP at most] [-d f32|bf16] [-t threads] [-T target] [-w how many of the worst]
- *        [-m M -k K -n N: this shape alone] [-v: all] */
+ *        [-m M -k K -n N: this shape alone] [-v: all]
+ *        [-p: processor time, where other programs run] */
 #include "bench/forms.h"
 
 #include <math.h>
@@ -17,7 +18,7 @@ enum { ARENA = 3LL << 30, MOST_EXTENT = 8192, LEVELS = 13, NEAR = 4, TURNS = 4, 
 static const double turn_seconds = 2e-4, shape_seconds = 0.25;   /* of a form's turn, at least; of a shape, about at most */
 static const double cliff = 0.75;                                /* of a neighbour's share; what reads lower is measured again */
 
-typedef struct Options { int threads, count, worst; const char *target; int64_t m, k, n; uint64_t seed; double gflop; bool bf16, peers, all; } Options;
+typedef struct Options { int threads, count, worst; const char *target; int64_t m, k, n; uint64_t seed; double gflop; bool bf16, peers, cpu, all; } Options;
 typedef struct Bench {
 	Arena *a;
 	Options o;
@@ -80,13 +81,13 @@ static void limits(Bench *b)
 	Peak p = peak_of(b->a, &b->t, b->o.bf16);
 	for (int i = 0; i < LAUNCHES; i++)
 		launch[i] = &none;
-	b->launch = bundle_run(launch, LAUNCHES, b->arena, &dim, b->o.threads, 20, false) / LAUNCHES;
-	b->peak = peak(&p, b->o.threads, 100, false);
+	b->launch = bundle_run(launch, LAUNCHES, b->arena, &dim, b->o.threads, 20, b->o.cpu) / LAUNCHES;
+	b->peak = peak(&p, b->o.threads, 100, b->o.cpu);
 	printf("%s, %d threads: peak %.0f GFLOP/s, empty launch %.2f us, reads GB/s:", b->t.name, b->o.threads, b->peak, b->launch * 1e6);
 	for (int i = 0; i < LEVELS; i++) {
 		read->args[0] = 65536LL << i;
 		read->args[1] = MAX(1, (64 << 20) / read->args[0]);
-		b->read[i] = (double)(read->args[0] * read->args[1]) * 1e-9 / bundle_run(&read, 1, b->arena, &dim, b->o.threads, 3, false);
+		b->read[i] = (double)(read->args[0] * read->args[1]) * 1e-9 / bundle_run(&read, 1, b->arena, &dim, b->o.threads, 3, b->o.cpu);
 		printf(" %.0f", b->read[i]);
 	}
 	printf(" (64 KiB, 128, .. 256 MiB)\n");
@@ -173,7 +174,7 @@ static double turn(Bench *b, const Made *d, int form, int64_t m)
 	int times = (int)MIN((double)(MOST / f->n), MAX(1, turn_seconds / 4 / about)), reps = (int)MIN(8, MAX(2, turn_seconds / (about * times)));
 	for (int i = 0; i < times * f->n; i++)
 		run[i] = &d->u->launch.at[f->timed[i % f->n]];
-	return bundle_run(run, times * f->n, b->arena, &m, b->o.threads, reps, false) / times;
+	return bundle_run(run, times * f->n, b->arena, &m, b->o.threads, reps, b->o.cpu) / times;
 }
 
 static double peer(Bench *b, const Made *d, int form, int64_t m)
@@ -334,7 +335,7 @@ static void print_forms(Bench *b, const Results *r)
 static Options options(int argc, char **argv)
 {
 	Options o = { .threads = 2, .count = 200, .worst = 12, .seed = 1, .gflop = 20, .target = "native" };
-	for (int c; (c = getopt(argc, argv, "bc:s:g:d:t:T:w:m:k:n:v")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "bc:s:g:d:t:T:w:m:k:n:pv")) != -1;) {
 		switch (c) {
 		case 'b': o.peers = true; break;
 		case 'c': o.count = atoi(optarg); break;
@@ -347,6 +348,7 @@ static Options options(int argc, char **argv)
 		case 'm': o.m = atol(optarg); break;
 		case 'k': o.k = atol(optarg); break;
 		case 'n': o.n = atol(optarg); break;
+		case 'p': o.cpu = true; break;
 		case 'v': o.all = true; break;
 		default: exit(2);
 		}

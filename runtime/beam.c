@@ -1,7 +1,7 @@
 /* beam.c: beam search. Of the `width` best sequences each is continued by each token; the best continuations go on, those
  * that end are kept with their score by length. It ends when none of those that go on can get above the worst of
  * `width` that have ended (as far as their score by length now says), or at the limit. */
-#include "runtime/sn.h"
+#include "runtime/generate.h"
 
 #include <math.h>
 #include <stdlib.h>

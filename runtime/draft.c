@@ -6,7 +6,7 @@
  * the text is the same, whatever proposes.
  *
  * Messages, in the machine's own order of bytes: once Hello from the small one; then Ask, n ids behind it, and the answer: a count and as many ids. */
-#include "runtime/sn.h"
+#include "runtime/generate.h"
 
 #include <errno.h>
 #include <signal.h>

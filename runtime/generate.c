@@ -1,7 +1,7 @@
 /* generate.c: one prompt goes through the model, then a token a call, until the limit, a stop text or token, or the context's end; or a beam
  * search does (beam.c); or a file of prompts does, several at a time; or a conversation, turn by turn, which goes on from what is in the
  * caches. With --ids ids leave instead of text, and with --prompt-ids too nothing needs a tokenizer. */
-#include "runtime/sn.h"
+#include "runtime/generate.h"
 
 #include <errno.h>
 #include <math.h>

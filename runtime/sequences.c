@@ -1,7 +1,7 @@
 /* sequences.c: several sequences through the model at once. All have as many tokens in the caches: each call takes as many more
  * as the sequence has that is known the least far ahead, which is one where something is drawn. So prompts of different
  * lengths need no padding: a longer one is fed while a shorter one is drawn. Those that have ended leave their row. */
-#include "runtime/sn.h"
+#include "runtime/generate.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -723,36 +723,6 @@ void sn_answer_logprob(SnAnswer *, const SnTokenizer *, const float *logits, int
 void sn_emit(const char *s, size_t n);                        /* to stdout; bytes that are no UTF-8 as U+FFFD */
 json_t *sn_answer_json(const SnAnswer *, const char *prompt, bool texts, bool ids);   /* a new object; docs/runtime.md */
 
-/* draft.c: another program that proposes tokens */
-typedef struct SnDraft {
-	int pid, fd;
-	int64_t most, V;              /* tokens at a time; ids that there are */
-	int64_t proposed, taken;      /* so far */
-	SnIds theirs;                 /* what it has cached */
-} SnDraft;
-int sn_draft_open(SnDraft *, const SnOptions *, const SnTokenizer *, int64_t V, int64_t most);   /* pid 0: the options ask for none; SN_USAGE, SN_DATA, SN_FAIL */
-void sn_draft_close(SnDraft *);
-int sn_draft_propose(SnDraft *, const SnIds *ids, int64_t want, int32_t *out, int64_t *count);   /* what follows ids; SN_FAIL */
-int sn_draft_serve(SnStepper *, const SnTokenizer *, int64_t V);   /* the other side: until nobody asks any more */
-
-/* sequences.c: several of them through a generate entry's step at once */
-typedef struct SnSampler SnSampler;
-typedef struct SnSequences {
-	SnStepper *m;
-	const SnTokenizer *tokenizer; /* NULL: ids alone */
-	SnSampler *sampler;
-	const SnStops *stops;
-	int64_t V, limit;             /* ids that can be drawn; tokens to draw for each at most */
-	int64_t logprobs;             /* how many of the likeliest beside each; -1: none are kept */
-	void (*said)(void *ctx, SnAnswer *);   /* a token was drawn, or the sequence ended; may be NULL */
-	void *ctx;
-	const volatile int *interrupted;   /* becomes nonzero: all end; may be NULL */
-	SnDraft *draft;               /* NULL: none; serves single sequences */
-	int64_t drawn;                /* tokens in all */
-} SnSequences;
-/* Until each has ended; all have m->cached tokens in the caches, and more to feed. Changes the order of row. SN_FAIL */
-int sn_sequences_run(SnSequences *, SnAnswer **row, int64_t n);
-
 /* prompts.c */
 typedef struct SnPrompts { char **at; int64_t n, cap; } SnPrompts;
 int sn_prompts_read(SnPrompts *, const char *path);           /* a file's, or standard input's for "-"; SN_DATA */
@@ -772,18 +742,8 @@ bool sn_chat_ends(const SnChat *);                            /* an answer ends 
 typedef struct SnTurn { const char *role, *text; } SnTurn;
 const char *sn_chat_render(SnStr *, const SnChat *, const SnTurn *, int n, size_t *cuts, int *ncuts);
 
-/* beam.c: beam search; scores are sums of log-probabilities divided by length (Wu et al. 2016, sec. 7, alpha = 1). */
-typedef struct SnBeam {
-	int64_t width, limit;         /* sequences followed; tokens at most */
-	int64_t V;                    /* ids that can be drawn */
-	bool (*ends)(void *ctx, const int32_t *ids, int64_t n);   /* does a sequence end with its last id? */
-	void *ctx;
-} SnBeam;
-/* logits: behind the prompt, of one row. The best sequence's ids are added to out. */
-int sn_beam_search(SnStepper *, const SnBeam *, const float *logits, SnIds *out);   /* SN_FAIL */
-
 /* sample.c */
-struct SnSampler {
+typedef struct SnSampler {
 	double temperature, top_p, min_p;
 	double repetition, presence, frequency;   /* sn_penalised; 1 (or 0), 0, 0: none */
 	int top_k;
@@ -791,7 +751,7 @@ struct SnSampler {
 	float *probs, *adjusted;
 	uint64_t *order;              /* V ids by descending probability, as far as asked for */
 	int32_t *end, *counts;        /* by bucket, by id */
-};
+} SnSampler;
 void sn_sampler_open(SnSampler *, int64_t V);                 /* allocates; the settings are the caller's */
 void sn_sampler_close(SnSampler *);
 /* Draws from logits (V): greedy at temperature 0; else softmax(logits / temperature), then the top_k most likely (0:

@@ -1,7 +1,7 @@
 /* Beam search and what carries it, on a program made by hand: the logits of the next token depend on the last two tokens
  * of the cache, so that sequences whose caches are not reordered as they branch get others' scores; and on a source that
  * encode keeps. Held against all sequences there are. */
-#include "runtime/sn.h"
+#include "runtime/generate.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -52,8 +52,8 @@ static const SnAxis ids_axes[] = {{0, 1, 0, "B"}, {1, 1, 0, "T"}}, next_axes[] =
 static const SnSlot step_slots[] = {{"said", 0, SN_I32, 2, A_IDS, ids_axes, V, 0}, {"next", 1, SN_F32, 2, A_NEXT, next_axes, 0, 0}};
 static const SnSlot encode_slots[] = {{"source", 0, SN_I32, 1, A_SOURCE, once_axes, 0, 0}};
 static const SnLaunch step_launch[] = {{k_step, no, "step", 1, 0}}, encode_launch[] = {{k_encode, no, "encode", 1, 0}};
-static const SnFunction functions[] = {{"step", step_launch, 1, step_slots, 2, step_shapes, NULL, NULL, 0, NULL, 0, NULL},
-                                       {"encode", encode_launch, 1, encode_slots, 1, encode_shapes, NULL, NULL, 0, NULL, 0, NULL}};
+static const SnFunction functions[] = {{"step", step_launch, 1, step_slots, 2, step_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0},
+                                       {"encode", encode_launch, 1, encode_slots, 1, encode_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0}};
 static const SnTensor tensors[] = {
 	{.name = "cache.0", .kind = 1, .dtype = SN_I32, .rank = 2, .dims = cache_dims, .offset = A_CACHE, .bytes = 4 * W * N},
 	{.name = "once.0", .kind = 1, .dtype = SN_I32, .rank = 1, .dims = once_dims, .offset = A_ONCE, .bytes = 4 * W, .axes = once_axes},

@@ -8,7 +8,7 @@ static const SnSlot own_slots[] = {{"tokens", 0, SN_I32, 2, 0, own_axes, 256, 0}
 static void own_shapes(const int64_t *dims, int64_t *out) {
 	memcpy(out, (const int64_t[]){dims[0], dims[1], dims[0], dims[1]}, 32);
 }
-static const SnFunction own_function[] = {{"step", NULL, 0, own_slots, COUNT(own_slots), own_shapes, NULL, NULL, 0, NULL, 0, NULL}};
+static const SnFunction own_function[] = {{"step", NULL, 0, own_slots, COUNT(own_slots), own_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0}};
 static const SnSym own_syms[] = {{"B", 4}, {"T", 512}};
 static const SnEntry own = {SN_TRAIN, "own", "", NULL, 0, own_function, 1, NULL, 0, own_syms, 2, 16384, 0, 0, 0, 0, NULL, NULL, NULL};
 static const SnProgram program = {.name = "own", .entries = &own, .nentry = 1};

@@ -15,7 +15,7 @@ static const SnAxis axes_a[] = {{-1, 0, 2, "2"}, {0, 1, 0, "B"}, {-1, 0, 3, "3"}
 	axes_e[] = {{-2, 0, 0, "T^2"}};
 static const SnSlot own_slots[] = {{"a", 0, SN_F32, 3, AT_A, axes_a, 0, 0}, {"b", 0, SN_I32, 1, AT_B, axes_b, 9, 1}, {"c", 0, SN_BOOL, 1, AT_C, axes_c, 0, 0},
 	{"d", 0, SN_F32, 0, AT_D, NULL, 0, 0}, {"e", 0, SN_F32, 1, AT_E, axes_e, 0, 0}, {"seed", 0, SN_I32, 0, 0, NULL, 0, 0}};
-static const SnFunction own_function[] = {{"run", NULL, 0, own_slots, COUNT(own_slots), own_shapes, NULL, NULL, 0, NULL, 0, NULL}};
+static const SnFunction own_function[] = {{"run", NULL, 0, own_slots, COUNT(own_slots), own_shapes, NULL, NULL, 0, NULL, 0, NULL, NULL, 0}};
 static const SnSym own_syms[] = {{"B", 2}, {"T", 3}};
 static const SnEntry own = {SN_INFER, "own", "", NULL, 0, own_function, 1, NULL, 0, own_syms, 2, AT_BYTES, 0, 0, 0, 0, NULL, NULL, NULL};
 

@@ -284,7 +284,7 @@ static const SnAxis row_axes[] = {{0, 1, 0, "B"}, {1, 1, 0, "T"}};
 static const SnSlot slots[] = {{"segment", 0, SN_I32, 2, AT_SEGMENT, row_axes, 2, 0}, {"tokens", 0, SN_I32, 2, AT_TOKENS, row_axes, 40, 0},
 	{"real", 0, SN_BOOL, 2, AT_REAL, row_axes, 0, 0}, {"masked", 0, SN_I32, 2, AT_MASKED, row_axes, 40, 1}, {"follows", 0, SN_I32, 1, AT_FOLLOWS, row_axes, 2, 0},
 	{"seed", 0, SN_I32, 0, 1000, NULL, 0, 0}};
-static const SnFunction functions[] = {{"step", NULL, 0, slots, COUNT(slots), NULL, NULL, NULL, 0, NULL, 0, NULL}};
+static const SnFunction functions[] = {{"step", NULL, 0, slots, COUNT(slots), NULL, NULL, NULL, 0, NULL, 0, NULL, NULL, 0}};
 static const SnSym syms[] = {{"B", MOST}, {"T", ROW}};
 static const SnSetting settings[] = {{"data.kind", "text", 0, 0, ""}, {"data.steps", "sentence_pairs,mask_tokens", 0, 0, ""}, {"data.mask_tokens.share", NULL, 1, 0.25, ""}};
 static const SnEntry entry = {SN_TRAIN, "train", "", settings, COUNT(settings), functions, 1, NULL, 0, syms, 2, AT_BYTES, 0, 0, 0, 0, &sn_feeder_pretrain, NULL, NULL};
