@@ -48,6 +48,9 @@ check "one for each text and label" test "$("$build/tools/tensors" print "$tb/sa
 exits "no lines of a file of tensors" 2 'results of --inputs FILE are tensors' "$bert" classify -m "$tb/run-1" -i "$tb/said.st" -o "$tb/x.jsonl"
 exits "an empty text is one" 0 '^\{"text":"","label":"' "$bert" classify -m "$tb/run-1" "" -q
 exits "but not without a token" 3 'text 1: a text without any token' "$bert" classify --random --tokenizer byte "" -q
+exits "a table on standard input has to be called one" 0 'read as a text a line; is it a table, say --format tsv' sh -c "'$bert' classify -m '$tb/run-1' --data - < '$tb/dev.tsv'"
+exits "or is taken for texts" 0 'say --format jsonl' sh -c "echo '{\"text\": \"great\"}' | '$bert' classify -m '$tb/run-1' --data -"
+check "which is not said of others" sh -c "printf 'great day\n' | '$bert' classify -m '$tb/run-1' --data - > /dev/null 2> '$tb/err' && ! grep -q 'say --format' '$tb/err'"
 sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
 check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
 # Metrics of a whole set against sums by hand, over three calls of 32; half of the answers are made wrong so that they are not all 1.
