@@ -241,7 +241,7 @@ int sn_checkpoint_save(const SnSession *s, const SnProgram *p, const SnTokenizer
 		code = move_link(dir, best ? "best" : "last", name);
 	if (code) {
 		sn_remove_tree(beside);
-		sn_fail(code, "the checkpoint of step %lld was not written; the one before it is intact", (long long)st->step);
+		sn_fail(code, "the checkpoint of step %lld was not written; what was saved before is intact", (long long)st->step);
 	} else {
 		prune(dir, family, name);
 	}

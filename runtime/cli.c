@@ -131,6 +131,18 @@ static int run(SnOptions *o, const SnCommand *c)
 	}
 }
 
+/* Data or weights that did not fit `eval` may be those of another entry. */
+static void tell_of_others(const Commands *all, const SnCommand *c)
+{
+	SnStr others = {0};
+	for (int i = 0; i < all->n; i++)
+		if (all->at[i].kind == SN_EVAL && &all->at[i] != c)
+			sn_str_printf(&others, "%s%s", others.n ? ", " : "", all->at[i].name);
+	if (others.n)
+		sn_note("this was the eval of `%s`; there are %s", sn_text(c->entry->name), others.s);
+	free(others.s);
+}
+
 /* The hash of jansson's tables is seeded by the time and the process: not here, results must not depend on the day. */
 enum { JSON_SEED = 1 };
 
@@ -172,6 +184,8 @@ static int dispatch(const SnProgram *p, int argc, char **argv)
 		sn_flags_help(stdout, &o, c);
 	else if (!code)
 		code = run(&o, c);
+	if (code == SN_DATA && !two && !strcmp(c->name, "eval"))
+		tell_of_others(&commands, c);
 	json_decref(o.saved);
 	return code;
 }

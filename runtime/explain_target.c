@@ -132,6 +132,11 @@ static int find_class(const SnExplain *x, SnTarget *t, const char *text)
 	return t->id >= 0 ? SN_OK : no_class(x, t, text);
 }
 
+static bool is_unknown(const SnTokenizer *t, int32_t id)
+{
+	return id == sn_special(t, "[UNK]") || id == sn_special(t, "<unk>");
+}
+
 /* A token's own text, as the vocabulary or the label has it; one token's worth of text; an id. */
 static int find_token(const SnExplain *x, SnTarget *t, const char *text)
 {
@@ -146,7 +151,7 @@ static int find_token(const SnExplain *x, SnTarget *t, const char *text)
 		free(token.s);
 		free(label);
 	}
-	if (t->id < 0 && !sn_encode(x->data.tokenizer, text, strlen(text), "--token", &ids) && ids.n == 1)
+	if (t->id < 0 && !sn_encode(x->data.tokenizer, text, strlen(text), "--token", &ids) && ids.n == 1 && !is_unknown(x->data.tokenizer, ids.at[0]))
 		t->id = ids.at[0];
 	free(ids.at);
 	if (t->id < 0)

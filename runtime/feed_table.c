@@ -27,6 +27,15 @@ static int find_pair(const SnTable *t, const SnOptions *o, const char *name, int
 	return SN_OK;
 }
 
+/* Nothing tells the form of standard input: rows of a table would be taken for texts as they stand. */
+static void note_form(const SnTable *t, const SnOptions *o, int text)
+{
+	SnCell first = t->nrow ? sn_table_cell(t, 0, text) : (SnCell){0};
+	const char *form = !first.n ? NULL : first.s[0] == '{' ? "jsonl" : memchr(first.s, '\t', first.n) ? "tsv" : NULL;
+	if (form && !strcmp(t->path, "standard input") && !sn_overridden(o, "data.format"))
+		sn_note("standard input is read as a text a line; is it a table, say --format %s", form);
+}
+
 int sn_rows_open(SnTable *t, SnColumns *c, const SnOptions *o, const char *path, bool labelled)
 {
 	const char *text = sn_str(o, "data.text", "text"), *pair = sn_str(o, "data.pair", NULL), *label = sn_str(o, "data.label", "label");
@@ -50,6 +59,8 @@ int sn_rows_open(SnTable *t, SnColumns *c, const SnOptions *o, const char *path,
 		code = find_pair(t, o, pair, &c->pair);
 	if (!code && labelled)
 		code = sn_table_find(t, label, "--label-column", &c->label);
+	if (!code && form == SN_LINES)
+		note_form(t, o, c->text);
 	return code;
 }
 

@@ -25,7 +25,7 @@ static const SnFlag flags[] = {
 	{"resume", 0, SN_T_STR, "resume", SN_F_TRAIN, "DIR", "go on exactly where the run in DIR stopped"},
 	{"steps", 's', SN_T_COUNT, "schedule.steps", SN_F_KEPT, "N", "optimiser steps in all"},
 	{"epochs", 0, SN_T_ABOVE, "schedule.epochs", SN_F_KEPT, "X", "passes over the data, in place of steps"},
-	{"batch", 'b', SN_T_POSITIVE, "batch", SN_F_KEPT | SN_F_EVAL, "N", "sequences or examples a step; a multiple of the compiled micro-batch"},
+	{"batch", 'b', SN_T_POSITIVE, "batch", SN_F_KEPT | SN_F_EVAL, "N", "sequences or examples a step; fewer than the compiled micro-batch, or a multiple of it"},
 	{"context", 0, SN_T_POSITIVE, "T", SN_F_KEPT | SN_F_EVAL, "N", "tokens a sequence, at most the compiled bound"},
 	{"lr", 0, SN_T_NUM, "optimizer.lr", SN_F_KEPT, "X", "peak learning rate (0.001)"},
 	{"min-lr", 0, SN_T_NUM, "schedule.final", SN_F_KEPT, "X", "learning rate at the last step"},

@@ -87,6 +87,8 @@ static int show_masks(const SnPredict *p, int64_t i, SnStr *s)
 	const SnOut *ids = &p->out[0], *shares = &p->out[1];
 	const int32_t *tokens = p->x.pool.at + p->x.at[i].at[0];
 	int64_t most = (int64_t)sn_num(p->o, "top", (double)ids->inner), found = 0;
+	if (most > ids->inner)
+		return sn_fail(SN_USAGE, "--top %lld: %s finds %lld tokens for each mask, as its top_k says", (long long)most, sn_text(p->o->entry->name), (long long)ids->inner);
 	sn_str_printf(s, ",\"masks\":[");
 	for (int64_t k = 0; k < p->x.at[i].n[0]; k++) {
 		if (tokens[k] != p->x.mask)

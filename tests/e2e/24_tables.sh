@@ -22,6 +22,8 @@ check "has the same bits" cmp "$tb/run-17/last/model.safetensors" "$tb/run-40/la
 check "config.json has the labels' names" grep -q '"neg"' "$tb/run-1/best/config.json"
 check "and no weights that were not trained" test "$("$build/tools/tensors" print "$tb/run-1/best/model.safetensors" | grep -cE '^(cls|qa_outputs)')" = 0
 exits "eval" 0 '^loss 0\.[0-9]+  acc (0\.9|1\.0)[0-9]+  f1 [01]\.[0-9]+  mcc [01]\.[0-9]+  examples 80$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column sentence -q
+exits "another entry's eval names the others" 3 'eval of `train`; there are eval-classifier, eval-regressor' "$bert" eval -m "$tb/run-1" --data "$tb/dev.tsv"
+check "its own does not" sh -c "! '$bert' eval classifier -m '$tb/run-1' --data '$tb/train.sv' 2>&1 | grep -q 'there are'"
 exits "its columns are the run's" 0 'as the run was given: --text-column sentence$' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv"
 exits "which a flag says otherwise" 3 'has no column "text"; it has id, sentence, label: say which with --text-column' "$bert" eval classifier -m "$tb/run-1" --data "$tb/dev.tsv" --text-column text
 sed '1!s/\t/,/; 1s/.*/id,x,label/; s/\t/,/' "$tb/dev.tsv" | sed '1!s/^\([0-9]*\),\(.*\),\(.*\)$/\1,"\2","\3"/' > "$tb/dev.csv"
@@ -46,6 +48,9 @@ check "one for each text and label" test "$("$build/tools/tensors" print "$tb/sa
 exits "no lines of a file of tensors" 2 'results of --inputs FILE are tensors' "$bert" classify -m "$tb/run-1" -i "$tb/said.st" -o "$tb/x.jsonl"
 exits "an empty text is one" 0 '^\{"text":"","label":"' "$bert" classify -m "$tb/run-1" "" -q
 exits "but not without a token" 3 'text 1: a text without any token' "$bert" classify --random --tokenizer byte "" -q
+exits "a table on standard input has to be called one" 0 'read as a text a line; is it a table, say --format tsv' sh -c "'$bert' classify -m '$tb/run-1' --data - < '$tb/dev.tsv'"
+exits "or is taken for texts" 0 'say --format jsonl' sh -c "echo '{\"text\": \"great\"}' | '$bert' classify -m '$tb/run-1' --data -"
+check "which is not said of others" sh -c "printf 'great day\n' | '$bert' classify -m '$tb/run-1' --data - > /dev/null 2> '$tb/err' && ! grep -q 'say --format' '$tb/err'"
 sed -n 3p "$tb/asked" | "$bert" classify -m "$tb/run-1" --data - -q > "$tb/one" 2> "$tb/err"
 check "alone as among others" cmp <(sed -E 's/"score.*//' "$tb/one") <(sed -n '3s/"score.*//p' "$tb/said")
 # Metrics of a whole set against sums by hand, over three calls of 32; half of the answers are made wrong so that they are not all 1.
@@ -72,6 +77,10 @@ check "as a file" "$bert" fill --random --tokenizer "$tb/tokenizer.json" --data 
 check "padded to the most masks" sh -c "'$build/tools/tensors' print '$tb/filled.st' | grep -q '^result.0 I32 \[3,3,5\]'"
 check "for few masks" "$sinter" build models/bert.sinter --entry fill --preset nano --set V=500 --set M=2 -o "$tb/two"
 exits "more masks than places" 3 'text 1: 3 masks in it, and this program looks at 2 of a text: build it with --set M=3' "$tb/two" fill --random --tokenizer "$tb/tokenizer.json" "the [MASK] [MASK] [MASK]"
+exits "as many as it finds" 0 '^.*("token".*){5}$' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --top 5
+exits "no more than that" 2 '--top 6: fill finds 5 tokens' "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --top 6
+exits "what the vocabulary has not is not explained as [UNK]" 2 'the vocabulary has no such token' "$bert" explain --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --token 猫
+exits "[UNK] is by its name" 0 'mlm at 2: "\[UNK\]"' "$bert" explain --random --tokenizer "$tb/tokenizer.json" "great [MASK] food" -q --token '[UNK]'
 exits "a text without one" 3 "no mask in it" "$bert" fill --random --tokenizer "$tb/tokenizer.json" "great food" -q
 
 awk 'NR == 1 { print "text\tpair\tscore"; next } { print "a\t" substr("great day was fine and warm and good", 1, 5 + NR % 30) "\t" NR % 7 / 2 }' "$tb/dev.tsv" > "$tb/pairs.tsv"
