@@ -299,12 +299,16 @@ static bool match_scalar(Elab *e, ParamDecl *p, Want w, Val *v, Loc at, const ch
 	return false;
 }
 
-/* id(V) of a V that is a run-time dim of the callee's: the argument's table has as many rows. */
-static void bind_rows(Elab *e, Frame *f, const TypeExpr *te, const Val *arg)
+/* id(V) of a V that is a run-time dim of the callee's: the argument's table has as many rows. False: it has no table. */
+static bool bind_rows(Elab *e, Frame *f, const TypeExpr *te, const Val *arg)
 {
 	Expr *rows = te->elem_args;
-	if (type_expr_dt(te) == DT_I32 && rows && rows->kind == E_NAME && arg->kind == V_TENSOR && arg->rows && free_dim(f, rows))
-		frame_bind(e, f, rows->name, arg->rows);
+	if (type_expr_dt(te) != DT_I32 || !rows || rows->kind != E_NAME || !free_dim(f, rows))
+		return true;
+	if (arg->kind != V_TENSOR || !arg->rows)
+		return false;
+	frame_bind(e, f, rows->name, arg->rows);
+	return true;
 }
 
 bool match_param(Elab *e, Frame *callee, ParamDecl *p, Val *arg, Loc at, const char *name)
@@ -315,7 +319,8 @@ bool match_param(Elab *e, Frame *callee, ParamDecl *p, Val *arg, Loc at, const c
 		return false;
 	if (arg->kind == V_NONE && p->init && p->init->kind == E_NONE)
 		return true;
-	bind_rows(e, callee, p->type, arg);
+	if (!bind_rows(e, callee, p->type, arg))
+		return mismatch(e, p, *arg, at, name);
 	e->frame = callee;
 	bool ok = elem_of(e, p->type, &w);
 	e->frame = saved;
