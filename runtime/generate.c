@@ -24,7 +24,7 @@ typedef struct Generator {
 	int64_t V;                    /* ids that can be drawn */
 	int64_t left;                 /* drawn ids, or bytes of text, that have left */
 	int64_t known;                /* tokens given, in all */
-	double began, prefilled;      /* the clock: when work began; when the first token was drawn */
+	double began, asked, prefill; /* the clock: when work began, when the prompts at hand were (0: their first token was drawn); seconds up to first tokens */
 } Generator;
 
 /* --- a prompt's ids */
@@ -132,12 +132,20 @@ static void echo(Generator *g, const char *text, const SnAnswer *a)
 	free(of_ids.s);
 }
 
+/* The first token after a prompt, or after those that are fed together. */
+static void first_token(void *ctx, SnAnswer *a)
+{
+	Generator *g = ctx;
+	if (g->asked > 0)
+		g->prefill += sn_clock() - g->asked;
+	g->asked = 0;
+}
+
 /* What has come since, of the one sequence there is. */
 static void stream(void *ctx, SnAnswer *a)
 {
 	Generator *g = ctx;
-	if (!g->prefilled)
-		g->prefilled = sn_clock();
+	first_token(g, a);
 	if (g->json)
 		return;
 	if (g->ids && sn_given(g->o, "no_echo") && !g->left && sn_answer_drawn(a))
@@ -151,13 +159,6 @@ static void stream(void *ctx, SnAnswer *a)
 	}
 	if (a->finish == SN_FULL)
 		sn_note("\nstopped: the model's context of %lld tokens is full", (long long)g->m.room);
-}
-
-static void first_token(void *ctx, SnAnswer *a)
-{
-	Generator *g = ctx;
-	if (!g->prefilled)
-		g->prefilled = sn_clock();
 }
 
 static void print_json(const Generator *g, const SnAnswer *a, const char *text)
@@ -177,13 +178,13 @@ static int finished(const Generator *g)
 
 static void timing(const Generator *g, int64_t sequences)
 {
-	double decoding = sn_clock() - g->prefilled, prefill = g->prefilled - g->began;
+	double decoding = sn_clock() - g->began - g->prefill;
 	int64_t again = g->q.drawn - sequences;
 	if (sn_given(g->o, "quiet"))
 		return;
 	if (g->q.draft)
 		sn_note("drafts: %lld tokens proposed, %lld taken", (long long)g->draft.proposed, (long long)g->draft.taken);
-	sn_note("prompt %lld tokens, %.3f s, %.1f/s; generated %lld, %.3f s, %.1f/s", (long long)g->known, prefill, (double)g->known / prefill,
+	sn_note("prompt %lld tokens, %.3f s, %.1f/s; generated %lld, %.3f s, %.1f/s", (long long)g->known, g->prefill, g->prefill > 0 ? (double)g->known / g->prefill : 0,
 	        (long long)g->q.drawn, decoding, again > 0 ? (double)again / decoding : 0);
 }
 
@@ -209,7 +210,7 @@ static int beam(Generator *g, SnAnswer *a, int64_t width)
 	const float *logits = sn_stepper_prefill(&g->m, a->ids.at, a->ids.n);
 	SnIds out = {0};
 	SnBeam b = {.width = width, .limit = g->q.limit, .V = g->V, .ends = ends, .ctx = g};
-	g->prefilled = sn_clock();
+	first_token(g, a);
 	int code = b.limit > 0 ? sn_beam_search(&g->m, &b, logits, &out) : SN_OK;
 	g->q.drawn = out.n;
 	for (int64_t i = 0; i < out.n && a->finish == SN_GOING; i++)
@@ -249,7 +250,7 @@ static int one(Generator *g, const char *text)
 	int code = ask(g, text, "the prompt", &a);
 	if (!code)
 		code = beam_width(g, &width);
-	g->began = sn_clock();
+	g->began = g->asked = sn_clock();
 	g->known = a.prompt;
 	if (!code)
 		code = sn_stepper_encode(&g->m, g->o, g->tokenizer);
@@ -313,6 +314,7 @@ static int in_batches(Generator *g, const SnPrompts *p, SnAnswer *a)
 	for (int64_t at = 0; at < p->n && !code; at += n) {
 		n = g->q.draft ? 1 : p->n - at < g->m.width ? p->n - at : g->m.width;
 		sn_stepper_restart(&g->m, n);
+		g->asked = sn_clock();
 		code = sn_sequences_run(&g->q, order + at, n);
 		for (; !code && printed < p->n && a[printed].finish != SN_GOING; printed++)
 			print_answer(g, &a[printed], p->at[printed], printed == 0);

@@ -34,6 +34,10 @@ done
 exits "a cache in a form that there is none of" 1 "f32, bf16, f16 or q8_0 is wanted" "$sinter" build models/gpt2.sinter --set generate.cache=q4_0
 exits "info says what the cache is" 0 "cache: bf16" "$tmp/gpt_half" info
 check "seven prompts were drawn from" grep -q "generated 84," "$tmp/err"
+# of one token each nothing is left to generate: the time is that of prompts, behind the first too
+seq -f 'static int a_variable_%g' 400 > "$tmp/many_prompts"
+$rows --prompts "$tmp/many_prompts" -n 1 --temp 0 > /dev/null 2> "$tmp/err"
+check "the time of prompts is that of all of them" awk '/^prompt / { n++; p = $4; d = $9 } END { exit n != 1 || p <= 0 || d > p / 2 }' "$tmp/err"
 $rows --temp 0 --prompts - < "$tmp/prompts.txt" > "$tmp/piped_prompts" 2> /dev/null
 $rows --temp 0 --prompts "$tmp/prompts.txt" > "$tmp/together" 2> /dev/null
 check "from standard input" cmp "$tmp/together" "$tmp/piped_prompts"
