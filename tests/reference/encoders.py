@@ -149,8 +149,12 @@ def compare(build, directory, name):
     return good
 
 
-if __name__ == "__main__":
+def main(what, compare_case, cases):
     os.makedirs(sys.argv[2], exist_ok=True)
-    results = [compare(sys.argv[1], sys.argv[2], name) for name in sys.argv[3:] or CASES]
-    print(f"encoders: {sum(results)} passed, {len(results) - sum(results)} failed")
+    results = [compare_case(sys.argv[1], sys.argv[2], name) for name in sys.argv[3:] or cases]
+    print(f"{what}: {sum(results)} passed, {len(results) - sum(results)} failed")
     sys.exit(not all(results))
+
+
+if __name__ == "__main__":
+    main("encoders", compare, CASES)

@@ -4,7 +4,6 @@ of texts, against the published heads on encoders.py's hidden states.   usage: t
 import json
 import os
 import random
-import sys
 
 import torch
 
@@ -158,7 +157,4 @@ def compare(build, directory, name):
 
 
 if __name__ == "__main__":
-    os.makedirs(sys.argv[2], exist_ok=True)
-    results = [compare(sys.argv[1], sys.argv[2], name) for name in sys.argv[3:] or CASES]
-    print(f"tasks: {sum(results)} passed, {len(results) - sum(results)} failed")
-    sys.exit(not all(results))
+    encoders.main("tasks", compare, CASES)
